@@ -1,0 +1,1 @@
+//! Bytes from elsewhere: HTTP with resume and sha256, Python packages by name, zip extraction.

@@ -1,0 +1,1 @@
+//! What trains, at which rate, how long: Schedule to Plan of Phases.

@@ -1,0 +1,1 @@
+//! Features to predictions: pooling and dense heads.

@@ -1,0 +1,1 @@
+//! Where weights come from: hub, package, file; cache; safetensors and .pth readers.
