@@ -1,1 +1,20 @@
 //! Pretrained nets as ordered, named stages.
+//!
+//! The decision behind it: a net is a list of [`Stage`]s and nothing else, so that any suffix can train while the
+//! prefix below stays a pure function, and so that a mode (train or not, which batch-norm) is given per stage and not
+//! per net. What is published about a net (paper, weights, preprocessing, size) is a [`Card`]: a row of a `static`
+//! table, checked by table-driven tests.
+
+mod backbone;
+mod card;
+mod cards;
+mod efficientnet_lite;
+mod error;
+mod layers;
+mod stage;
+
+pub use backbone::{Backbone, Classifier};
+pub use card::{Card, Input, Interpolation, Weights};
+pub use cards::{CARDS, find};
+pub use error::BackboneError;
+pub use stage::{Block, Mode, NormMode, Stage};

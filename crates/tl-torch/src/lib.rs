@@ -1,1 +1,17 @@
-//! The seam to libtorch: parameters by name, and what tch does not expose.
+//! The seam to libtorch: parameters by name, memory layout, and what `tch` does not expose.
+//!
+//! The decision behind it: nets here do not use `tch::nn`. Its `VarStore` renames duplicates, ignores unused keys and
+//! takes the file's dtype, and its layers carry one `train` flag for the whole net. [`ParamStore`] is the small
+//! replacement: an ordered list of named tensors, each with the role it plays, so that weights load strictly, stages
+//! freeze separately, and norms and biases can be kept out of weight decay.
+//! This is the only crate that may hold `unsafe` code or C++.
+
+mod error;
+mod layout;
+mod params;
+mod random;
+
+pub use error::{TorchError, short};
+pub use layout::{channels_last, image_batch};
+pub use params::{Fill, Init, Param, ParamStore, Role, Scope};
+pub use random::uniform;

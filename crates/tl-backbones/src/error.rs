@@ -1,0 +1,55 @@
+//! What can go wrong with a backbone before it runs.
+
+use std::path::PathBuf;
+
+use tl_torch::TorchError;
+use tl_weights::WeightsError;
+
+/// An error of choosing, building or loading a net.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackboneError {
+    /// No card has this name.
+    #[error("there is no backbone `{name}`\n\nhint: {}", unknown_hint(*.did_you_mean, .known))]
+    UnknownName {
+        /// The name asked for.
+        name: String,
+        /// The nearest name, if one is near.
+        did_you_mean: Option<&'static str>,
+        /// All names.
+        known: Vec<&'static str>,
+    },
+    /// The card has no weights of this name.
+    #[error("backbone `{backbone}` has no published weights `{name}`\n\nhint: it has {}", .known.join(", "))]
+    UnknownWeights {
+        /// The net.
+        backbone: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<&'static str>,
+    },
+    /// A weights file does not hold exactly this net's tensors.
+    #[error("weights `{}` do not fit backbone `{backbone}`\n{report}", .path.display())]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// The net.
+        backbone: &'static str,
+        /// Every tensor that is missing, unused or misshapen.
+        report: String,
+    },
+    /// The weights could not be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// libtorch or the parameter store refused.
+    #[error(transparent)]
+    Torch(#[from] TorchError),
+}
+
+fn unknown_hint(did_you_mean: Option<&str>, known: &[&str]) -> String {
+    match did_you_mean {
+        Some(name) => format!("did you mean `{name}`? There are: {}", known.join(", ")),
+        None => format!("there are: {}", known.join(", ")),
+    }
+}

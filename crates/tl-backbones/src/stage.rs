@@ -1,0 +1,101 @@
+//! A stage: the unit that freezes, trains, and is cached at its border.
+//!
+//! A stage's `forward` is the only place where its layers are called, and the mode is an argument of that call:
+//! nothing in a net remembers whether it is training.
+
+use std::ops::Range;
+
+use tch::Tensor;
+use tl_torch::Scope;
+
+/// What normalisation layers do in a forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormMode {
+    /// Running statistics are used and never changed. The only mode in which a frozen stage is a pure function.
+    Frozen,
+    /// Batch statistics are used and the running ones follow them.
+    Batch,
+}
+
+/// How a stage is to behave in one forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode {
+    /// Whether dropout and stochastic depth are active.
+    pub train: bool,
+    /// What batch-norm does.
+    pub norm: NormMode,
+}
+
+impl Mode {
+    /// Inference, and every frozen stage: no dropout, running statistics.
+    pub const EVAL: Self = Self { train: false, norm: NormMode::Frozen };
+}
+
+/// One repeated unit of a stage, the finer grain of freezing.
+pub trait Block: std::fmt::Debug + Send {
+    /// Runs the block.
+    ///
+    /// # Shapes
+    /// `[N, C_in, H, W]` to `[N, C_out, H / stride, W / stride]`.
+    fn forward(&self, xs: &Tensor, mode: Mode) -> Tensor;
+}
+
+#[derive(Debug)]
+pub(crate) struct NamedBlock {
+    pub(crate) name: String,
+    pub(crate) block: Box<dyn Block>,
+    pub(crate) params: Range<usize>,
+}
+
+/// A named run of blocks; stages in order are the net.
+#[derive(Debug)]
+pub struct Stage {
+    /// Unique in its net: `stem`, `stage1`, …
+    pub name: &'static str,
+    /// Channels of its output.
+    pub out_channels: i64,
+    /// How much it divides height and width by.
+    pub stride: i64,
+    pub(crate) blocks: Vec<NamedBlock>,
+}
+
+impl Stage {
+    pub(crate) fn new(name: &'static str, out_channels: i64, stride: i64) -> Self {
+        Self { name, out_channels, stride, blocks: Vec::new() }
+    }
+
+    /// Appends a block and notes which parameters of `scope` it defined.
+    pub(crate) fn push<B: Block + 'static>(
+        &mut self,
+        scope: &Scope<'_>,
+        name: impl Into<String>,
+        define: impl FnOnce(&Scope<'_>) -> B,
+    ) {
+        let start = scope.defined();
+        let block = Box::new(define(scope));
+        self.blocks.push(NamedBlock { name: name.into(), block, params: start..scope.defined() });
+    }
+
+    /// Runs the stage.
+    ///
+    /// # Shapes
+    /// `[N, C_in, H, W]` to `[N, out_channels, ⌈H / stride⌉, ⌈W / stride⌉]`.
+    #[must_use]
+    pub fn forward(&self, xs: &Tensor, mode: Mode) -> Tensor {
+        self.blocks.iter().fold(xs.shallow_clone(), |xs, named| named.block.forward(&xs, mode))
+    }
+
+    /// Where the stage's parameters stand in the net's store.
+    #[must_use]
+    pub fn params(&self) -> Range<usize> {
+        match (self.blocks.first(), self.blocks.last()) {
+            (Some(first), Some(last)) => first.params.start..last.params.end,
+            _ => 0..0,
+        }
+    }
+
+    /// Names of its blocks, in order.
+    pub fn blocks(&self) -> impl Iterator<Item = &str> {
+        self.blocks.iter().map(|named| named.name.as_str())
+    }
+}

@@ -1,0 +1,241 @@
+//! A net's parameters and buffers: an ordered list of named tensors with roles.
+//!
+//! Layers hold shallow clones of the tensors; the store is where they are found by name, for loading, freezing,
+//! optimizing and saving. Names are the published ones (`blocks.0.0.conv_dw.weight`).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::error::TorchError;
+use crate::layout::channels_last;
+use crate::random::uniform;
+
+/// What a tensor is for; decides weight decay and whether it can train at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A kernel or matrix.
+    Weight,
+    /// A bias.
+    Bias,
+    /// Scale or shift of a normalisation layer.
+    Norm,
+    /// Running statistics: never trained by gradients.
+    Buffer,
+}
+
+/// How a new parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// All zero.
+    Zeros,
+    /// All one.
+    Ones,
+    /// Uniform in `±sqrt(gain² · 3 / fan_in)`: He et al. 2015 (arXiv:1502.01852) with `gain = √2`;
+    /// PyTorch's default for linear layers with `gain = 1/√3`.
+    FanIn {
+        /// The gain of the non-linearity.
+        gain: f64,
+        /// Inputs of one output unit.
+        fan_in: i64,
+    },
+    /// Uniform in `±sqrt(6 / (fan_in + fan_out))`: Glorot and Bengio 2010, the default of Keras's dense layers.
+    Glorot {
+        /// Inputs of one output unit.
+        fan_in: i64,
+        /// Outputs of one input unit.
+        fan_out: i64,
+    },
+}
+
+/// Whether initial values are drawn, or left at zero because a file will supply them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Draw values from this seed.
+    Seed(u64),
+    /// Zeros (ones for norms): weights are about to be loaded over them.
+    Later,
+}
+
+/// A named tensor of a net.
+#[derive(Debug)]
+pub struct Param {
+    /// The published name.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// The value; shares memory with the layer that uses it.
+    pub tensor: Tensor,
+}
+
+/// All parameters and buffers of a net, in the order of their definition.
+#[derive(Debug)]
+pub struct ParamStore {
+    params: Vec<Param>,
+    index: BTreeMap<String, usize>,
+}
+
+#[derive(Debug)]
+struct Building {
+    params: Vec<Param>,
+    device: Device,
+    fill: Fill,
+}
+
+/// A place in the tree of names, to define parameters under.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    building: &'a RefCell<Building>,
+    prefix: String,
+}
+
+impl ParamStore {
+    /// Runs `define` with the root of the names and collects what it defines.
+    ///
+    /// # Errors
+    /// When two parameters have one name.
+    pub fn build<T>(
+        device: Device,
+        fill: Fill,
+        define: impl FnOnce(&Scope<'_>) -> T,
+    ) -> Result<(T, Self), TorchError> {
+        let building = RefCell::new(Building { params: Vec::new(), device, fill });
+        let net = define(&Scope { building: &building, prefix: String::new() });
+        let params = building.into_inner().params;
+        let mut index = BTreeMap::new();
+        for (i, param) in params.iter().enumerate() {
+            if index.insert(param.name.clone(), i).is_some() {
+                return Err(TorchError::Duplicate { name: param.name.clone() });
+            }
+        }
+        Ok((net, Self { params, index }))
+    }
+
+    /// All of them, in order of definition.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Param> {
+        self.params.iter()
+    }
+
+    /// The tensors at these places in the order of definition.
+    #[must_use]
+    pub fn slice(&self, range: std::ops::Range<usize>) -> &[Param] {
+        &self.params[range]
+    }
+
+    /// The parameter of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Param> {
+        self.index.get(name).map(|&i| &self.params[i])
+    }
+
+    /// Overwrites a value, keeping the parameter's dtype, device and layout.
+    ///
+    /// # Errors
+    /// Unknown name, other shape.
+    pub fn set(&self, name: &str, value: &Tensor) -> Result<(), TorchError> {
+        let param = self.get(name).ok_or_else(|| TorchError::Unknown { name: name.to_owned() })?;
+        if param.tensor.size() != value.size() {
+            let (expected, got) = (param.tensor.size(), value.size());
+            return Err(TorchError::Shape { name: name.to_owned(), expected, got });
+        }
+        tch::no_grad(|| param.tensor.shallow_clone().f_copy_(value))?;
+        Ok(())
+    }
+
+    /// A copy of every tensor's value, by name.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<String, Tensor> {
+        tch::no_grad(|| self.params.iter().map(|p| (p.name.clone(), p.tensor.copy())).collect())
+    }
+
+    /// Number of values in parameters (buffers not counted).
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.params.iter().filter(|p| p.role != Role::Buffer).map(|p| p.tensor.numel()).sum()
+    }
+}
+
+impl Scope<'_> {
+    /// The scope `name` below this one.
+    #[must_use]
+    pub fn sub(&self, name: impl std::fmt::Display) -> Scope<'_> {
+        Scope { building: self.building, prefix: self.full(name) }
+    }
+
+    /// Defines a tensor here and returns it; it does not require gradients until a phase says so.
+    #[must_use]
+    pub fn param(&self, name: &str, shape: &[i64], role: Role, init: Init) -> Tensor {
+        let name = self.full(name);
+        let mut building = self.building.borrow_mut();
+        let tensor = fill(&name, shape, init, building.fill, building.device);
+        building.params.push(Param { name, role, tensor: tensor.shallow_clone() });
+        tensor
+    }
+
+    /// How many tensors the net has defined so far.
+    #[must_use]
+    pub fn defined(&self) -> usize {
+        self.building.borrow().params.len()
+    }
+
+    fn full(&self, name: impl std::fmt::Display) -> String {
+        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
+    }
+}
+
+fn fill(name: &str, shape: &[i64], init: Init, fill: Fill, device: Device) -> Tensor {
+    let bound = match init {
+        Init::Ones => return Tensor::ones(shape, (Kind::Float, device)),
+        Init::Zeros => return Tensor::zeros(shape, (Kind::Float, device)),
+        Init::FanIn { gain, fan_in } => gain * (3.0 / fan_in as f64).sqrt(),
+        Init::Glorot { fan_in, fan_out } => (6.0 / (fan_in + fan_out) as f64).sqrt(),
+    };
+    let values = match fill {
+        Fill::Seed(seed) => {
+            let n = shape.iter().product::<i64>() as usize;
+            Tensor::from_slice(&uniform(seed, name, n, bound)).view(shape).to_device(device)
+        }
+        Fill::Later => Tensor::zeros(shape, (Kind::Float, device)),
+    };
+    channels_last(&values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_layers(scope: &Scope<'_>) -> Tensor {
+        let fc = scope.sub("fc");
+        let _ = fc.param("bias", &[3], Role::Bias, Init::Zeros);
+        fc.param("weight", &[3, 4], Role::Weight, Init::Glorot { fan_in: 4, fan_out: 3 })
+    }
+
+    #[test]
+    fn layers_and_store_share_memory() {
+        let (weight, store) = ParamStore::build(Device::Cpu, Fill::Seed(1), two_layers).unwrap();
+        store.set("fc.weight", &Tensor::ones([3, 4], (Kind::Float, Device::Cpu))).unwrap();
+        assert_eq!(weight.sum(Kind::Float).double_value(&[]), 12.0);
+        assert_eq!(store.count(), 15);
+        assert_eq!(store.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["fc.bias", "fc.weight"]);
+    }
+
+    #[test]
+    fn refuses_duplicates_unknown_names_and_other_shapes() {
+        let twice = |scope: &Scope<'_>| (two_layers(scope), two_layers(scope));
+        let error = ParamStore::build(Device::Cpu, Fill::Later, twice).unwrap_err();
+        assert_eq!(error.to_string(), "parameter `fc.bias` is defined twice");
+        let (_, store) = ParamStore::build(Device::Cpu, Fill::Later, two_layers).unwrap();
+        let ones = Tensor::ones([4, 3], (Kind::Float, Device::Cpu));
+        let error = store.set("fc.weight", &ones).unwrap_err();
+        assert_eq!(error.to_string(), "parameter `fc.weight` has shape [3, 4], the tensor given has [4, 3]");
+        assert!(store.set("fc.gamma", &ones).is_err());
+    }
+
+    #[test]
+    fn a_double_file_does_not_change_the_dtype() {
+        let (weight, store) = ParamStore::build(Device::Cpu, Fill::Later, two_layers).unwrap();
+        store.set("fc.weight", &Tensor::ones([3, 4], (Kind::Double, Device::Cpu))).unwrap();
+        assert_eq!(weight.kind(), Kind::Float);
+    }
+}

@@ -1,0 +1,48 @@
+//! Seeded values for new parameters, drawn on the Rust side.
+//!
+//! A value is a function of (seed, parameter name), so that a net's initialisation depends neither on the order in
+//! which its parameters are made nor on libtorch's generator or the device.
+
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// `n` values, uniform in `-bound..bound`, for the parameter `name`.
+#[must_use]
+pub fn uniform(seed: u64, name: &str, n: usize, bound: f64) -> Vec<f32> {
+    let mut rng = stream(seed, name);
+    (0..n)
+        .map(|_| {
+            // 53 random bits make a double in 0..1.
+            let unit = (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+            ((2.0 * unit - 1.0) * bound) as f32
+        })
+        .collect()
+}
+
+/// A generator keyed by the seed and FNV-1a of the name.
+fn stream(seed: u64, name: &str) -> ChaCha8Rng {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&hash.to_le_bytes());
+    ChaCha8Rng::from_seed(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depends_on_seed_and_name_only() {
+        assert_eq!(uniform(1, "fc.weight", 5, 0.1), uniform(1, "fc.weight", 9, 0.1)[..5]);
+        assert_ne!(uniform(1, "fc.weight", 5, 0.1), uniform(2, "fc.weight", 5, 0.1));
+        assert_ne!(uniform(1, "fc.weight", 5, 0.1), uniform(1, "fc.bias", 5, 0.1));
+        let many = uniform(3, "x", 100_000, 0.5);
+        let mean = many.iter().sum::<f32>() / 1e5;
+        let var = many.iter().map(|x| x * x).sum::<f32>() / 1e5;
+        assert!(mean.abs() < 0.005 && (var - 1.0 / 12.0).abs() < 0.001, "{mean} {var}");
+        assert!(many.iter().all(|x| x.abs() <= 0.5));
+    }
+}
