@@ -95,7 +95,6 @@ impl Backbone {
     ///
     /// # Shapes
     /// `[N, 3, H, W]`, normalised, to `[N, features, ⌈H / 32⌉, ⌈W / 32⌉]`.
-    #[must_use]
     pub fn features(&self, xs: &Tensor) -> Tensor {
         tch::no_grad(|| self.forward(xs, 0..self.stages.len(), |_| Mode::EVAL))
     }
@@ -112,7 +111,6 @@ impl Classifier {
     ///
     /// # Shapes
     /// Features `[N, C, H, W]` to logits `[N, classes]`.
-    #[must_use]
     pub fn forward(&self, features: &Tensor) -> Tensor {
         tch::no_grad(|| {
             features.mean_dim(&[2i64, 3][..], false, Kind::Float).linear(&self.weight, Some(&self.bias))

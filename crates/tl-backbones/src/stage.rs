@@ -80,7 +80,6 @@ impl Stage {
     ///
     /// # Shapes
     /// `[N, C_in, H, W]` to `[N, out_channels, ⌈H / stride⌉, ⌈W / stride⌉]`.
-    #[must_use]
     pub fn forward(&self, xs: &Tensor, mode: Mode) -> Tensor {
         self.blocks.iter().fold(xs.shallow_clone(), |xs, named| named.block.forward(&xs, mode))
     }

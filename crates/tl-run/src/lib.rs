@@ -1,1 +1,20 @@
-//! The run directory: spec, manifest, metrics, model, report.
+//! The run directory: everything that is known about one fine-tuning run, in files a person and a program can read.
+//!
+//! The decision behind it: only this crate writes a run's files, and every file is written whole or not at all
+//! (temporary file beside it, fsync, rename), so that a reader never sees half a file and a crash never leaves one.
+//! What the files mean is plain data here; nothing in this crate knows a net.
+
+mod atomic;
+mod error;
+mod records;
+mod report;
+mod run_dir;
+
+pub use atomic::write_whole;
+pub use error::RunError;
+pub use records::{
+    Best, DataFacts, EpochRow, Evaluation, Machine, Manifest, PhaseTime, Prediction, Skipped, Status,
+    Summary, WeightsFacts,
+};
+pub use report::{ReportData, html};
+pub use run_dir::{RunDir, utc_now};

@@ -6,13 +6,8 @@
 use tch::{Device, Kind, Tensor};
 
 /// `[N, C, H, W]` with channels innermost in memory; other ranks are made contiguous. Values and shape are unchanged.
-#[must_use]
 pub fn channels_last(xs: &Tensor) -> Tensor {
-    if xs.dim() == 4 {
-        xs.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
-    } else {
-        xs.contiguous()
-    }
+    if xs.dim() == 4 { xs.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]) } else { xs.contiguous() }
 }
 
 /// A batch for the net from values in `[N, C, H, W]` order, as f32, channels-last, on `device`.

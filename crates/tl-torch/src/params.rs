@@ -164,7 +164,6 @@ impl Scope<'_> {
     }
 
     /// Defines a tensor here and returns it; it does not require gradients until a phase says so.
-    #[must_use]
     pub fn param(&self, name: &str, shape: &[i64], role: Role, init: Init) -> Tensor {
         let name = self.full(name);
         let mut building = self.building.borrow_mut();

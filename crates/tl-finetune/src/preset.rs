@@ -1,0 +1,113 @@
+//! Ready-made schedules, each with where it comes from.
+//!
+//! A preset is a function of the net's stages and of nothing else; the schedule it makes can be printed and edited.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::curve::Curve;
+use crate::plan::StageInfo;
+use crate::schedule::{BatchNorm, OptimizerState, Phase, Schedule, StageRate};
+
+/// A named schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// The net is a fixed feature extractor; only the head trains (Razavian et al. 2014, arXiv:1403.6382).
+    FeatureExtraction,
+    /// Head, then the last stage with it, then all stages, at falling rates: gradual unfreezing with discriminative
+    /// rates (Howard and Ruder 2018, arXiv:1801.06146) in the three steps of the Keras tutorials. The default.
+    Gradual,
+    /// Head, then all stages at one low rate: linear probing, then full fine-tuning (Kumar et al. 2022,
+    /// arXiv:2202.10054).
+    Full,
+}
+
+/// No preset has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no preset `{name}`\n\nhint: there are: {}", Preset::names())]
+pub struct UnknownPreset {
+    /// The name asked for.
+    pub name: String,
+}
+
+/// Rates of adjacent stages differ by this factor (Howard and Ruder 2018).
+const STAGE_RATIO: f64 = 2.6;
+
+impl Preset {
+    /// All presets.
+    pub const ALL: [Self; 3] = [Self::FeatureExtraction, Self::Gradual, Self::Full];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FeatureExtraction => "feature-extraction",
+            Self::Gradual => "gradual",
+            Self::Full => "full",
+        }
+    }
+
+    fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
+    /// The schedule for a net with these stages (in forward order, without the head).
+    #[must_use]
+    pub fn schedule(self, stages: &[StageInfo]) -> Schedule {
+        let head = head_phase();
+        let last = tail_phase("last-stage", &stages[stages.len().saturating_sub(1)..], 2e-4, 8, false);
+        let phases = match self {
+            Self::FeatureExtraction => vec![head],
+            Self::Gradual => vec![head, last, tail_phase("all", stages, 1e-4, 2, true)],
+            Self::Full => vec![head, tail_phase("all", stages, 2e-4, 4, true)],
+        };
+        Schedule { phases }
+    }
+}
+
+impl FromStr for Preset {
+    type Err = UnknownPreset;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPreset> {
+        let found = Self::ALL.into_iter().find(|preset| preset.name() == name);
+        found.ok_or_else(|| UnknownPreset { name: name.to_owned() })
+    }
+}
+
+fn head_phase() -> Phase {
+    Phase {
+        name: "head".to_owned(),
+        train: vec![StageRate { stage: "head".to_owned(), rate: 3e-3 }],
+        curve: Curve::Cosine { warmup: 0.0 },
+        epochs: 30,
+        augment: false,
+        batch_norm: BatchNorm::Frozen,
+        optimizer: OptimizerState::Fresh,
+        restore_best: true,
+        weight_decay: 1e-2,
+    }
+}
+
+/// Trains the head and `stages`; the last stage at `rate`, each one below at a lower rate, the head at three times.
+fn tail_phase(name: &str, stages: &[StageInfo], rate: f64, epochs: u32, augment: bool) -> Phase {
+    let n = stages.len();
+    let mut train: Vec<StageRate> = stages
+        .iter()
+        .enumerate()
+        .map(|(i, stage)| StageRate {
+            stage: stage.name.clone(),
+            rate: rate / STAGE_RATIO.powi((n - 1 - i) as i32),
+        })
+        .collect();
+    train.push(StageRate { stage: "head".to_owned(), rate: 3.0 * rate });
+    Phase {
+        name: name.to_owned(),
+        train,
+        curve: Curve::Cosine { warmup: 0.1 },
+        epochs,
+        augment,
+        ..head_phase()
+    }
+}

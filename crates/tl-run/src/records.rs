@@ -1,0 +1,206 @@
+//! The records of a run, as they stand in its files.
+
+use serde::{Deserialize, Serialize};
+
+/// One line of `metrics.jsonl`. Everything but `seconds` and `images_per_second` is the same for the same seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRow {
+    /// Counted over the whole run, from 1.
+    pub epoch: u32,
+    /// Name of the phase.
+    pub phase: String,
+    /// Counted in the phase, from 1.
+    pub phase_epoch: u32,
+    /// Mean cross-entropy over the training images as they were seen.
+    pub train_loss: f64,
+    /// Fraction of them classified right as they were seen.
+    pub train_accuracy: f64,
+    /// Mean cross-entropy over the validation images.
+    pub val_loss: f64,
+    /// Fraction of validation images classified right.
+    pub val_accuracy: f64,
+    /// Mean over the classes of the fraction classified right.
+    pub val_balanced_accuracy: f64,
+    /// Learning rate of the head at the end of the epoch.
+    pub rate_head: Option<f64>,
+    /// Learning rate of the highest stage that trains.
+    pub rate_last_stage: Option<f64>,
+    /// Wall time of the epoch with its evaluation.
+    pub seconds: f64,
+    /// Training images per second, evaluation not counted.
+    pub images_per_second: f64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// All phases ran.
+    Finished,
+    /// Stopped on request; the model is the best so far.
+    Interrupted,
+}
+
+/// The best epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Counted over the whole run.
+    pub epoch: u32,
+    /// Its phase.
+    pub phase: String,
+    /// Its validation accuracy.
+    pub val_accuracy: f64,
+    /// Its validation loss.
+    pub val_loss: f64,
+}
+
+/// Results of the saved model on one set of images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Which set: `val` or `test`.
+    pub set: String,
+    /// Number of images.
+    pub images: usize,
+    /// Fraction classified right.
+    pub accuracy: f64,
+    /// Lower end of its 95 % interval (Wilson 1927).
+    pub accuracy_low: f64,
+    /// Upper end of its 95 % interval.
+    pub accuracy_high: f64,
+    /// Mean over the classes present of the fraction classified right.
+    pub balanced_accuracy: f64,
+    /// Mean cross-entropy.
+    pub loss: f64,
+    /// `confusion[label][predicted]`, counts.
+    pub confusion: Vec<Vec<u32>>,
+}
+
+/// Seconds of one part of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseTime {
+    /// `features` or the name of a phase.
+    pub phase: String,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// An image that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Path relative to the data folder.
+    pub file: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// `summary.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// How the run ended.
+    pub status: Status,
+    /// The epoch whose weights were kept.
+    pub best: Best,
+    /// Validation accuracy of the saved model, read back from disk.
+    pub val_accuracy: f64,
+    /// Results of the saved model.
+    pub evaluations: Vec<Evaluation>,
+    /// Epochs that ran.
+    pub epochs: u32,
+    /// Wall time of the parts.
+    pub phases: Vec<PhaseTime>,
+    /// Wall time of the whole command.
+    pub seconds: f64,
+    /// Training images per second over all epochs, evaluation not counted.
+    pub images_per_second: f64,
+    /// Bytes of activations held at the frontier.
+    pub cache_bytes: u64,
+    /// Largest resident memory of the process, bytes; absent where the system does not say.
+    pub peak_memory_bytes: Option<u64>,
+    /// sha256 of `model.safetensors`.
+    pub model_sha256: String,
+    /// Images left out.
+    pub skipped: Vec<Skipped>,
+    /// What a person should know about the result.
+    pub warnings: Vec<String>,
+}
+
+/// What a run read its images from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// The folder, as given.
+    pub path: String,
+    /// sha256 over names and bytes of the training images.
+    pub train_sha256: String,
+    /// The same of the validation images.
+    pub val_sha256: String,
+    /// Number of training images.
+    pub train_images: usize,
+    /// Number of validation images.
+    pub val_images: usize,
+    /// Number of test images.
+    pub test_images: usize,
+    /// Whether the folder came split or how it was split.
+    pub split: String,
+}
+
+/// Where the pretrained weights came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightsFacts {
+    /// Name in the card.
+    pub name: String,
+    /// Package, hub repository or file.
+    pub source: String,
+    /// Of the file.
+    pub sha256: String,
+    /// SPDX identifier.
+    pub licence: String,
+}
+
+/// The machine and its software.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Operating system and processor family.
+    pub platform: String,
+    /// Processor model, where the system says.
+    pub cpu: String,
+    /// Logical processors.
+    pub cores: usize,
+    /// Threads used for the net.
+    pub threads: usize,
+    /// Threads used for the images.
+    pub data_threads: usize,
+    /// Where the net ran.
+    pub device: String,
+    /// Version of libtorch.
+    pub libtorch: String,
+}
+
+/// `manifest.json`: what is needed to tell whether two runs should agree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the program, with the commit it was built from where known.
+    pub version: String,
+    /// Start, UTC.
+    pub started: String,
+    /// The command line.
+    pub command: Vec<String>,
+    /// The images.
+    pub data: DataFacts,
+    /// The pretrained weights.
+    pub weights: WeightsFacts,
+    /// The machine.
+    pub machine: Machine,
+}
+
+/// One line of `val_predictions.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Path relative to the data folder.
+    pub file: String,
+    /// The class of its folder.
+    pub label: String,
+    /// The class with the highest probability.
+    pub predicted: String,
+    /// That probability.
+    pub probability: f32,
+}

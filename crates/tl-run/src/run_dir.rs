@@ -1,0 +1,163 @@
+//! The directory itself: made only when there is something to say, never written over.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::atomic::write_whole;
+use crate::error::RunError;
+use crate::records::{EpochRow, Prediction};
+
+/// A run directory being written.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    metrics: String,
+}
+
+impl RunDir {
+    /// Makes the directory (and those above it).
+    ///
+    /// # Errors
+    /// It exists already, or cannot be made.
+    pub fn create(path: &Path) -> Result<Self, RunError> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|error| RunError::io("create", parent, error))?;
+        }
+        match fs::create_dir(path) {
+            Ok(()) => Ok(Self { path: path.to_owned(), metrics: String::new() }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(RunError::Exists { path: path.to_owned() })
+            }
+            Err(error) => Err(RunError::io("create", path, error)),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a text file.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write_text(&self, name: &str, text: &str) -> Result<(), RunError> {
+        write_whole(&self.path.join(name), |file| file.write_all(text.as_bytes()))
+    }
+
+    /// Writes indented JSON with a final newline.
+    ///
+    /// # Errors
+    /// The disk refuses, or the value has no JSON form.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), RunError> {
+        let json = to_json(value, &self.path.join(name), true)?;
+        self.write_text(name, &json)
+    }
+
+    /// Adds one epoch to `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn add_epoch(&mut self, row: &EpochRow) -> Result<(), RunError> {
+        self.metrics.push_str(&to_json(row, &self.path.join("metrics.jsonl"), false)?);
+        self.write_text("metrics.jsonl", &self.metrics)
+    }
+
+    /// Writes one line per image to the CSV file `name`.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write_predictions(&self, name: &str, predictions: &[Prediction]) -> Result<(), RunError> {
+        write_whole(&self.path.join(name), |file| {
+            let mut csv = csv::Writer::from_writer(std::io::BufWriter::new(file));
+            for prediction in predictions {
+                csv.serialize(prediction).map_err(std::io::Error::other)?;
+            }
+            csv.flush()
+        })
+    }
+
+    /// Lets `write` fill a file that is too large to hold in memory, and returns its sha256.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write_with(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut fs::File) -> std::io::Result<()>,
+    ) -> Result<String, RunError> {
+        let path = self.path.join(name);
+        write_whole(&path, write)?;
+        let mut file = fs::File::open(&path).map_err(|error| RunError::io("read", &path, error))?;
+        let mut hash = Sha256::new();
+        std::io::copy(&mut file, &mut hash).map_err(|error| RunError::io("read", &path, error))?;
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Reads a JSON file.
+    ///
+    /// # Errors
+    /// Missing, unreadable, or not what `what` should be; the error says where.
+    pub fn read_json<T: DeserializeOwned>(path: &Path, what: &'static str) -> Result<T, RunError> {
+        let text = fs::read_to_string(path).map_err(|error| RunError::io("read", path, error))?;
+        serde_json::from_str(&text).map_err(|error| RunError::Invalid {
+            path: path.to_owned(),
+            what,
+            reason: error.to_string(),
+        })
+    }
+}
+
+fn to_json(value: &impl Serialize, path: &Path, indented: bool) -> Result<String, RunError> {
+    let json = if indented { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    let mut json = json.map_err(|error| RunError::Invalid {
+        path: path.to_owned(),
+        what: "JSON value",
+        reason: error.to_string(),
+    })?;
+    json.push('\n');
+    Ok(json)
+}
+
+/// The time now, as `2026-01-31T23:59:58Z` and, for names, `20260131-235958`.
+#[must_use]
+pub fn utc_now() -> BTreeMap<&'static str, String> {
+    let now = OffsetDateTime::now_utc();
+    let long = now.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"));
+    let short = now.format(format_description!("[year][month][day]-[hour][minute][second]"));
+    BTreeMap::from([("long", long.unwrap_or_default()), ("short", short.unwrap_or_default())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_run_is_never_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runs").join("first");
+        let run = RunDir::create(&path).unwrap();
+        run.write_text("classes.txt", "ants\nbees\n").unwrap();
+        let error = RunDir::create(&path).unwrap_err();
+        assert!(error.to_string().starts_with("run directory `"), "{error}");
+        assert_eq!(fs::read_to_string(path.join("classes.txt")).unwrap(), "ants\nbees\n");
+    }
+
+    #[test]
+    fn a_broken_json_file_is_named_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.json");
+        fs::write(&path, "{\n  \"classes\": [\n").unwrap();
+        let error = RunDir::read_json::<Vec<u32>>(&path, "model description").unwrap_err().to_string();
+        assert!(error.contains("model.json") && error.contains("line 1"), "{error}");
+    }
+}
