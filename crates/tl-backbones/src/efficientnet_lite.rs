@@ -42,7 +42,7 @@ pub(crate) static LITE0: Card = Card {
         },
         Weights {
             name: "timm-in1k",
-            source: Source::hub("timm/tf_efficientnet_lite0.in1k", "model.safetensors"),
+            source: Source::hub("timm/tf_efficientnet_lite0.in1k", "main", "model.safetensors"),
             sha256: None,
             rename: crate::card::as_published,
             licence: "Apache-2.0",

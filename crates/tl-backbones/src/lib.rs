@@ -10,6 +10,7 @@ mod card;
 mod cards;
 mod efficientnet_lite;
 mod error;
+mod labels;
 mod layers;
 mod stage;
 
@@ -17,4 +18,5 @@ pub use backbone::{Backbone, Classifier};
 pub use card::{Card, Input, Interpolation, Weights};
 pub use cards::{CARDS, find};
 pub use error::BackboneError;
+pub use labels::class_names;
 pub use stage::{Block, Mode, NormMode, Stage};

@@ -1,3 +1,71 @@
-//! The command `tl`.
+//! The command `tl`: arguments in, runs out. The only crate that prints.
 
-fn main() {}
+mod args;
+mod backbones;
+mod errors;
+mod evaluate;
+mod finetune;
+mod interrupt;
+mod machine;
+mod predict;
+mod prepare;
+mod spec;
+mod ui;
+
+use std::any::Any;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::errors::Exit;
+use crate::interrupt::Interrupt;
+use crate::ui::Ui;
+
+/// Where the last panic was; decoders may panic on hostile files and are caught, so a panic alone says nothing yet.
+static PLACE: Mutex<String> = Mutex::new(String::new());
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        if let (Ok(mut place), Some(at)) = (PLACE.lock(), panic.location()) {
+            *place = format!(" at {}:{}", at.file(), at.line());
+        }
+    }));
+    let cli = Cli::parse();
+    match std::panic::catch_unwind(|| dispatch(&cli)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => match error.downcast_ref::<Exit>() {
+            Some(Exit(code)) => ExitCode::from(*code),
+            None => {
+                Ui::new().line(&format!("error: {}", errors::text(&error)));
+                ExitCode::FAILURE
+            }
+        },
+        Err(payload) => {
+            Ui::new().line(&internal_error(payload.as_ref()));
+            ExitCode::from(101)
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> anyhow::Result<()> {
+    let interrupt = Interrupt::install()?;
+    match &cli.command {
+        Command::Finetune(args) => finetune::run(args, &interrupt),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Backbones(args) => backbones::run(args),
+    }
+}
+
+/// A fault of ours, without the stack of C++ frames that libtorch adds to its messages.
+fn internal_error(payload: &(dyn Any + Send)) -> String {
+    let message = payload.downcast_ref::<String>().map(String::as_str);
+    let message = message.or(payload.downcast_ref::<&str>().copied()).unwrap_or("unknown");
+    let place = PLACE.lock().map(|place| place.clone()).unwrap_or_default();
+    format!(
+        "internal error{place}: {}\n\nhint: this is a fault of the program; please report it with the command you ran",
+        tl_torch::short(message)
+    )
+}

@@ -12,8 +12,10 @@ use crate::schedule::{BatchNorm, OptimizerState, Phase, Schedule, StageRate};
 pub struct StageInfo {
     /// Its name, unique in the net.
     pub name: String,
-    /// Number of its parameters.
+    /// Number of its parameters, norms included.
     pub params: usize,
+    /// Number of scales and shifts of its norms.
+    pub norm_params: usize,
 }
 
 /// Phases that are known to fit the net.
@@ -206,7 +208,11 @@ fn resolve(
     }
     let trained = |i: &usize| stage_rates[*i].is_some();
     let frontier = (0..stages.len()).find(trained).unwrap_or(stages.len());
-    let params = (0..stages.len()).filter(trained).map(|i| stages[i].params).sum::<usize>()
+    let trainable = |i: usize| match phase.batch_norm {
+        BatchNorm::Train => stages[i].params,
+        BatchNorm::Frozen | BatchNorm::Statistics => stages[i].params - stages[i].norm_params,
+    };
+    let params = (0..stages.len()).filter(trained).map(trainable).sum::<usize>()
         + head_rate.map_or(0, |_| head_params);
     PlannedPhase {
         name: phase.name.clone(),
@@ -326,8 +332,8 @@ mod tests {
     use crate::preset::Preset;
 
     fn stages() -> Vec<StageInfo> {
-        [("stem", 10), ("stage1", 200), ("stage2", 3000)]
-            .map(|(name, params)| StageInfo { name: name.to_owned(), params })
+        [("stem", 11), ("stage1", 202), ("stage2", 3003)]
+            .map(|(name, params)| StageInfo { name: name.to_owned(), params, norm_params: params % 10 })
             .to_vec()
     }
 
@@ -353,6 +359,13 @@ mod tests {
         assert!(all.stage_rates.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", all.stage_rates);
         assert_eq!(all.trained(&plan.stages), "stem..head");
         assert_eq!(plan.phases[1].trained(&plan.stages), "stage2, head");
+    }
+
+    #[test]
+    fn frozen_norms_are_not_counted_as_trained() {
+        let mut schedule = Preset::Full.schedule(&stages());
+        schedule.phases[1].batch_norm = BatchNorm::Train;
+        assert_eq!(schedule.plan(&stages(), 55).unwrap().phases[1].params, 55 + 11 + 202 + 3003);
     }
 
     #[test]

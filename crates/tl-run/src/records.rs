@@ -39,6 +39,8 @@ pub enum Status {
     Finished,
     /// Stopped on request; the model is the best so far.
     Interrupted,
+    /// Ended by a loss that was not a number; the model is the best so far.
+    Diverged,
 }
 
 /// The best epoch.

@@ -96,7 +96,7 @@ fn headline(page: &mut String, data: &ReportData<'_>) {
         );
     }
     let _ = write!(page, "<p>Weights of epoch {} (phase {}).</p>\n", best.epoch, escape(&best.phase));
-    if *status == Status::Interrupted {
+    if *status != Status::Finished {
         page.push_str(
             "<p class=\"warning\">The run was stopped before its end; these are its best weights.</p>\n",
         );

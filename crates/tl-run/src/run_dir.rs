@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -44,6 +43,12 @@ impl RunDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Removes the directory again: a run that has nothing to show leaves nothing behind.
+    pub fn discard(&self) {
+        // The directory was made here and holds nothing but this run's files. If it will not go, its spec says what it was.
+        let _ = fs::remove_dir_all(&self.path);
     }
 
     /// Writes a text file.
@@ -84,23 +89,6 @@ impl RunDir {
             }
             csv.flush()
         })
-    }
-
-    /// Lets `write` fill a file that is too large to hold in memory, and returns its sha256.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub fn write_with(
-        &self,
-        name: &str,
-        write: impl FnOnce(&mut fs::File) -> std::io::Result<()>,
-    ) -> Result<String, RunError> {
-        let path = self.path.join(name);
-        write_whole(&path, write)?;
-        let mut file = fs::File::open(&path).map_err(|error| RunError::io("read", &path, error))?;
-        let mut hash = Sha256::new();
-        std::io::copy(&mut file, &mut hash).map_err(|error| RunError::io("read", &path, error))?;
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Reads a JSON file.

@@ -1,1 +1,24 @@
-//! Runs a Plan on a Model.
+//! Runs a plan on a model: features at the frontier, training, evaluation, the model on disk.
+//!
+//! The decision behind it: the loop is plain code that reads as `for phase { for epoch { train; evaluate; record } }`.
+//! Whoever wants to see what happens passes an [`Observer`]; nothing here prints or knows a run directory.
+//! Every step's randomness is a function of (seed, epoch, step), so a run is the same run for any number of data
+//! threads.
+
+mod error;
+mod evaluate;
+mod frontier;
+mod metrics;
+mod model;
+mod optimizer;
+mod saved;
+mod trainer;
+
+pub use error::TrainError;
+pub use evaluate::{Scored, evaluate};
+pub use frontier::cache_bytes;
+pub use metrics::{Scores, wilson};
+pub use model::{Model, NewHead};
+pub use optimizer::{AdamW, Target};
+pub use saved::{Pretrained, SavedModel};
+pub use trainer::{Ended, EpochResult, Images, Observer, Options, Outcome, Tick, train};

@@ -1,0 +1,154 @@
+//! The command line, as parsed: no side effects, nothing looked up. What the words mean is decided in `spec`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Fine-tune pretrained nets on your images.
+#[derive(Debug, Parser)]
+#[command(name = "tl", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Fine-tune a pretrained net on a folder of labelled images.
+    ///
+    /// With no arguments: on the small Fashion-MNIST set that comes with the project.
+    /// The folder is DIR/train/<class>/*, DIR/val/<class>/* (and test/), or DIR/<class>/*, which is then split.
+    #[command(after_help = FINETUNE_EXAMPLES)]
+    Finetune(Box<FinetuneArgs>),
+    /// Measure a fine-tuned model on a folder of labelled images.
+    #[command(after_help = "Example: tl evaluate runs/ants photos/test")]
+    Evaluate(EvaluateArgs),
+    /// Say what images show.
+    #[command(after_help = PREDICT_EXAMPLES)]
+    Predict(PredictArgs),
+    /// List the pretrained nets.
+    Backbones(BackbonesArgs),
+}
+
+const FINETUNE_EXAMPLES: &str = "Examples:
+  tl finetune --data photos                         all defaults
+  tl finetune --data photos --preset feature-extraction --head gap-1024
+  tl finetune --data photos --epochs 30,8,4 --seed 7 --run runs/second
+  tl finetune --config runs/first/spec.json         repeat a run";
+
+const PREDICT_EXAMPLES: &str = "Examples:
+  tl predict runs/ants photo.jpg more-photos/
+  tl predict --backbone efficientnet-lite0 photo.jpg    the pretrained net's own 1,000 classes";
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct FinetuneArgs {
+    /// Folder of labelled images
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Pretrained net (`tl backbones` lists them) [default: efficientnet-lite0]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backbone: Option<String>,
+    /// Its weights: a name from `tl backbones`, or a .safetensors or .pth file [default: the first published]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) weights: Option<String>,
+    /// What trains when: feature-extraction, gradual or full [default: gradual]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) preset: Option<String>,
+    /// Epochs of each phase of the preset, as `30,8,2`
+    #[arg(long, value_name = "N,…")]
+    pub(crate) epochs: Option<String>,
+    /// What is put on the net: gap, gap-1024, flatten-256, … [default: gap]
+    #[arg(long, value_name = "POOL[-WIDTH…]")]
+    pub(crate) head: Option<String>,
+    /// Dropout before the last layer, 0 to below 1 [default: 0.2]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub(crate) dropout: Option<f64>,
+    /// Height and width of the net's input in pixels [default: the net's own, smaller if the images are tiny]
+    #[arg(long, value_name = "PX")]
+    pub(crate) image_size: Option<u32>,
+    /// Images in a training step [default: 16]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
+    /// Label smoothing, 0 to below 1 [default: 0.1]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    pub(crate) label_smoothing: Option<f64>,
+    /// Part of each class kept for validation, where the folder has no val/ [default: 0.2]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
+    pub(crate) val_fraction: Option<f64>,
+    /// Everything random is derived from it [default: 42]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Go on without the images that cannot be decoded; the report lists them
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+    /// Most memory for activations of the frozen part, in MiB [default: 4096]
+    #[arg(long, value_name = "MIB")]
+    pub(crate) cache_budget: Option<u64>,
+    /// Take everything not given here from the spec.json of an earlier run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Run directory, which must not exist [default: runs/<backbone>-<data>-s<seed>-<time>]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) threads: ThreadArgs,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct ThreadArgs {
+    /// Threads of the net; results are the same only for the same number [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Threads that decode and augment; the results do not depend on it [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) data_threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArgs {
+    /// Run directory, or a folder with its model.json and model.safetensors
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// Folder of labelled images: DIR/<class>/*, or one with test/ or val/ inside
+    #[arg(value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    /// Go on without the images that cannot be decoded
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+    #[command(flatten)]
+    pub(crate) threads: ThreadArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PredictArgs {
+    /// Run directory (left out with --backbone), then images and folders of images
+    #[arg(value_name = "RUN IMAGE", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Ask the pretrained net itself, with its published classes
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backbone: Option<String>,
+    /// Its weights: a name from `tl backbones`, or a file
+    #[arg(long, value_name = "NAME|FILE", requires = "backbone")]
+    pub(crate) weights: Option<String>,
+    /// Classes listed for each image
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    pub(crate) top: usize,
+    #[command(flatten)]
+    pub(crate) threads: ThreadArgs,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackbonesArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,70 @@
+//! What this process runs on, for the manifest and the summary.
+
+use std::fs;
+use std::num::NonZero;
+use std::path::Path;
+
+use tl_run::Machine;
+
+use crate::args::ThreadArgs;
+
+/// Sets libtorch's threads and describes the machine.
+pub(crate) fn set_up(args: &ThreadArgs) -> anyhow::Result<Machine> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = args.threads.unwrap_or(cores);
+    let data_threads = args.data_threads.unwrap_or(cores);
+    for (flag, n) in [("threads", threads), ("data-threads", data_threads)] {
+        anyhow::ensure!((1..=1024).contains(&n), "--{flag} is {n}, expected 1 to 1024");
+    }
+    tch::set_num_threads(threads as i32);
+    Ok(Machine {
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        cpu: cpu_model().unwrap_or_else(|| "unknown".to_owned()),
+        cores,
+        threads,
+        data_threads,
+        device: "cpu".to_owned(),
+        libtorch: tl_torch::LIBTORCH.to_owned(),
+    })
+}
+
+fn cpu_model() -> Option<String> {
+    value_of("/proc/cpuinfo", "model name")
+}
+
+/// Largest resident memory of this process so far, in bytes.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let text = value_of("/proc/self/status", "VmHWM")?;
+    let kib: u64 = text.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// The value of the first `key: value` line of a file that the system keeps.
+fn value_of(path: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(key))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Version, with the commit it was built from where there is one.
+pub(crate) fn version() -> String {
+    match option_env!("TL_COMMIT") {
+        Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+        None => env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Refuses a disk that will not hold the run.
+pub(crate) fn check_space(dir: &Path, needed: u64) -> anyhow::Result<()> {
+    let there = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("."));
+    match tl_fetch::free_bytes(there) {
+        Some(free) if free < needed => Err(anyhow::anyhow!(
+            "the disk that holds `{}` has {} free, the run needs about {}\n\n\
+             hint: free some space or give a directory elsewhere with --run DIR",
+            there.display(),
+            crate::ui::bytes(free),
+            crate::ui::bytes(needed)
+        )),
+        _ => Ok(()),
+    }
+}

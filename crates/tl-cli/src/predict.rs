@@ -1,0 +1,116 @@
+//! `tl predict`: what images show, by a saved model or by a pretrained net's own classifier.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+use tl_backbones::Backbone;
+use tl_data::{DataPool, Loader, LoaderOptions, Sample, View};
+use tl_train::SavedModel;
+
+use crate::args::PredictArgs;
+use crate::errors::Exit;
+use crate::machine;
+use crate::prepare;
+use crate::ui::{self, Ui};
+
+/// Class names and, for each image, their probabilities.
+type Answers = (Vec<String>, Vec<Vec<f32>>);
+
+pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
+    let ui = RefCell::new(Ui::new());
+    let machine = machine::set_up(&args.threads)?;
+    anyhow::ensure!(args.top > 0, "--top is 0, expected 1 or more");
+    let (run, images) = match (&args.backbone, &args.paths[..]) {
+        (Some(_), images) => (None, images),
+        (None, [run, images @ ..]) if !images.is_empty() => (Some(run), images),
+        _ => anyhow::bail!(
+            "expected a run directory and at least one image\n\n\
+             hint: `tl predict RUN IMAGE…`, or `tl predict --backbone NAME IMAGE…` for the pretrained net itself"
+        ),
+    };
+    let pool = DataPool::new(machine.data_threads)?;
+    let saved = run.map(|run| SavedModel::load(run, Device::Cpu)).transpose()?;
+    let paths = tl_data::list_images(images)?;
+    let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
+    let bad = prepare::check_images(&samples, &pool, &ui);
+    let good = |sample: &Sample| !bad.iter().any(|bad| bad.path == sample.path);
+    let samples: Arc<[Sample]> = samples.into_iter().filter(good).collect();
+    let (classes, rows) = match (saved, &args.backbone) {
+        (Some((saved, model)), _) => {
+            let scored = crate::evaluate::score(&model, &samples, &pool, &ui)?;
+            (saved.classes, scored.probabilities)
+        }
+        (None, backbone) => published(backbone.as_deref().unwrap_or_default(), args, &samples, &pool, &ui)?,
+    };
+    show(args, &classes, &samples, &rows)?;
+    // What could be read was answered; what could not is named, and the exit code says so.
+    for bad in &bad {
+        ui.borrow().line(&format!("error: image `{}` cannot be decoded: {}", bad.path.display(), bad.reason));
+    }
+    if bad.is_empty() { Ok(()) } else { Err(Exit(1).into()) }
+}
+
+fn unlabelled(path: PathBuf) -> Sample {
+    let rel = path.display().to_string();
+    Sample { path, label: 0, id: 0, rel }
+}
+
+/// The published classifier's answers.
+fn published(
+    name: &str,
+    args: &PredictArgs,
+    samples: &Arc<[Sample]>,
+    pool: &DataPool,
+    ui: &RefCell<Ui>,
+) -> anyhow::Result<Answers> {
+    let card = tl_backbones::find(name)?;
+    let chosen = prepare::weights(card, args.weights.as_deref().unwrap_or(""), ui)?;
+    let path = &chosen.located.path;
+    let (backbone, classifier) = Backbone::load_with_classifier(card, chosen.weights, path, Device::Cpu)?;
+    let classes = match tl_backbones::class_names(chosen.weights.classes) {
+        Some(names) => names.into_iter().map(str::to_owned).collect(),
+        None => (0..chosen.weights.classes).map(|i| i.to_string()).collect(),
+    };
+    let options = LoaderOptions::in_order(samples.len(), 32);
+    let view = View::Eval(prepare::preprocess(card, card.input.size));
+    let mut rows = Vec::new();
+    for batch in Loader::new(samples.clone(), view, options, pool)? {
+        let batch = batch?;
+        let (n, c, h, w) = batch.images.dim();
+        let shape = [n as i64, c as i64, h as i64, w as i64];
+        let data = batch.images.as_slice().unwrap_or_default();
+        let xs = tl_torch::image_batch(data, shape, Device::Cpu);
+        let probabilities = classifier.forward(&backbone.features(&xs)).softmax(1, Kind::Float);
+        rows.extend((0..n as i64).map(|i| floats(&probabilities.get(i))));
+    }
+    Ok((classes, rows))
+}
+
+fn floats(xs: &Tensor) -> Vec<f32> {
+    let mut values = vec![0f32; xs.numel()];
+    let n = values.len();
+    xs.contiguous().copy_data(&mut values, n);
+    values
+}
+
+fn show(args: &PredictArgs, classes: &[String], samples: &[Sample], rows: &[Vec<f32>]) -> anyhow::Result<()> {
+    let mut text = String::new();
+    for (sample, row) in samples.iter().zip(rows) {
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        order.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
+        order.truncate(args.top);
+        if args.json {
+            let top: Vec<_> =
+                order.iter().map(|&i| json!({ "class": classes[i], "probability": row[i] })).collect();
+            text.push_str(&json!({ "file": sample.rel, "top": top }).to_string());
+            text.push('\n');
+        } else {
+            let top: Vec<String> = order.iter().map(|&i| format!("{} {:.4}", classes[i], row[i])).collect();
+            text.push_str(&format!("{}\t{}\n", sample.rel, top.join(", ")));
+        }
+    }
+    ui::print(&text)
+}

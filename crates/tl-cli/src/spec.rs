@@ -1,0 +1,183 @@
+//! From words to a run: the arguments, or an earlier run's `spec.json`, become a [`Spec`] with every value filled in.
+//!
+//! All that is wrong is collected and reported together, before anything is fetched or written.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tl_backbones::Card;
+use tl_data::Augment;
+use tl_finetune::{Preset, Schedule};
+use tl_heads::HeadSpec;
+
+use crate::args::FinetuneArgs;
+use crate::errors::Problems;
+
+/// `spec.json`: everything that decides a run's result but the machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Spec {
+    /// Version of this format.
+    pub(crate) format: u32,
+    pub(crate) data: PathBuf,
+    pub(crate) val_fraction: f64,
+    pub(crate) backbone: String,
+    /// A name of the card, or a file.
+    pub(crate) weights: String,
+    pub(crate) head: HeadSpec,
+    pub(crate) dropout: f64,
+    /// Height and width of the net's input; chosen from the images where it is not given.
+    pub(crate) image_size: Option<u32>,
+    pub(crate) augment: Augment,
+    /// The phases; made from the preset where they are not given.
+    pub(crate) schedule: Option<Schedule>,
+    /// Images in a training step.
+    pub(crate) batch: usize,
+    pub(crate) label_smoothing: f64,
+    pub(crate) seed: u64,
+    pub(crate) cache_budget_mib: u64,
+    pub(crate) skip_bad: bool,
+}
+
+/// A spec whose words have been looked up.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) spec: Spec,
+    pub(crate) card: &'static Card,
+    /// Makes the schedule when the spec has none yet.
+    pub(crate) preset: Preset,
+    /// Epochs by phase, where the preset's are not wanted.
+    pub(crate) epochs: Option<Vec<u32>>,
+    pub(crate) run: Option<PathBuf>,
+}
+
+const FORMAT: u32 = 1;
+const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
+
+/// Looks up and checks everything that needs neither images nor weights.
+pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Resolved> {
+    let base = match &args.config {
+        Some(path) => problems.take(read(path))?,
+        None => defaults(),
+    };
+    let given = |value: &Option<String>, old: &str| value.clone().unwrap_or_else(|| old.to_owned());
+    let head = match &args.head {
+        Some(text) => problems.take(text.parse().map_err(anyhow::Error::from)),
+        None => Some(base.head.clone()),
+    };
+    let preset = match &args.preset {
+        Some(name) => problems.take(name.parse::<Preset>().map_err(anyhow::Error::from)),
+        None => Some(Preset::Gradual),
+    };
+    let epochs = args.epochs.as_deref().map(|text| problems.take(parse_epochs(text)));
+    let spec = Spec {
+        format: FORMAT,
+        data: data_folder(args, &base, problems).unwrap_or_default(),
+        val_fraction: args.val_fraction.unwrap_or(base.val_fraction),
+        backbone: given(&args.backbone, &base.backbone),
+        weights: match args.backbone {
+            Some(_) => given(&args.weights, ""),
+            None => given(&args.weights, &base.weights),
+        },
+        head: head.clone().unwrap_or(base.head),
+        dropout: args.dropout.unwrap_or(base.dropout),
+        image_size: args.image_size.or(base.image_size),
+        augment: base.augment,
+        schedule: if args.preset.is_some() || args.backbone.is_some() { None } else { base.schedule },
+        batch: args.batch.unwrap_or(base.batch),
+        label_smoothing: args.label_smoothing.unwrap_or(base.label_smoothing),
+        seed: args.seed.unwrap_or(base.seed),
+        cache_budget_mib: args.cache_budget.unwrap_or(base.cache_budget_mib),
+        skip_bad: args.skip_bad || base.skip_bad,
+    };
+    check_ranges(&spec, problems);
+    let card = problems.take(tl_backbones::find(&spec.backbone).map_err(anyhow::Error::from));
+    if let Some(run) = args.run.as_deref().filter(|run| run.symlink_metadata().is_ok()) {
+        problems.add(anyhow::Error::from(tl_run::RunError::Exists { path: run.to_owned() }));
+    }
+    let (card, preset, _) = (card?, preset?, head?);
+    Some(Resolved { spec, card, preset, epochs: epochs.flatten(), run: args.run.clone() })
+}
+
+fn defaults() -> Spec {
+    Spec {
+        format: FORMAT,
+        data: PathBuf::new(),
+        val_fraction: 0.2,
+        backbone: DEFAULT_BACKBONE.to_owned(),
+        weights: String::new(),
+        head: HeadSpec { pool: tl_heads::Pool::Average, hidden: Vec::new() },
+        dropout: 0.2,
+        image_size: None,
+        augment: Augment::basic(),
+        schedule: None,
+        batch: 16,
+        label_smoothing: 0.1,
+        seed: 42,
+        cache_budget_mib: 4096,
+        skip_bad: false,
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Spec> {
+    let spec: Spec = tl_run::RunDir::read_json(path, "run specification")?;
+    anyhow::ensure!(
+        spec.format <= FORMAT,
+        "`{}` has format {}, this version knows up to {FORMAT}\n\nhint: use a newer `tl`",
+        path.display(),
+        spec.format
+    );
+    Ok(spec)
+}
+
+fn data_folder(args: &FinetuneArgs, base: &Spec, problems: &mut Problems) -> Option<PathBuf> {
+    let folder = match &args.data {
+        Some(folder) => folder.clone(),
+        None if !base.data.as_os_str().is_empty() => base.data.clone(),
+        None => problems.take(embedded())?,
+    };
+    // What is not there is reported when the folder is opened, under the name that was given.
+    let folder = folder.canonicalize().unwrap_or(folder);
+    if folder.to_str().is_none() {
+        let hint = "hint: rename the folder, or give a link to it";
+        problems.add(anyhow::anyhow!("--data `{}` is not a name in UTF-8\n\n{hint}", folder.display()));
+    }
+    Some(folder)
+}
+
+/// The dataset that comes with the project: below the current folder, or where this program was built.
+fn embedded() -> anyhow::Result<PathBuf> {
+    let relative = "datasets/fashion-mnist-small";
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(relative);
+    [PathBuf::from(relative), built].into_iter().find(|folder| folder.is_dir()).ok_or_else(|| {
+        anyhow::anyhow!(
+            "no --data given, and the dataset of the project is not here\n\n\
+             hint: give a folder of labelled images with --data DIR, or run this in a checkout of the project"
+        )
+    })
+}
+
+fn parse_epochs(text: &str) -> anyhow::Result<Vec<u32>> {
+    let number = |part: &str| part.trim().parse::<u32>().ok().filter(|n| *n > 0);
+    text.split(',').map(number).collect::<Option<_>>().ok_or_else(|| {
+        anyhow::anyhow!("--epochs is `{text}`, expected one number from 1 for each phase, as `30,8,2`")
+    })
+}
+
+fn check_ranges(spec: &Spec, problems: &mut Problems) {
+    let mut check = |holds: bool, flag: &str, got: String, expected: &str| {
+        if !holds {
+            problems.add(anyhow::anyhow!("--{flag} is {got}, expected {expected}"));
+        }
+    };
+    let unit = |x: f64| (0.0..1.0).contains(&x);
+    check(unit(spec.dropout), "dropout", spec.dropout.to_string(), "0 or more, below 1");
+    let smoothing = spec.label_smoothing;
+    check(unit(smoothing), "label-smoothing", smoothing.to_string(), "0 or more, below 1");
+    let fraction = spec.val_fraction;
+    check(fraction > 0.0 && fraction < 1.0, "val-fraction", fraction.to_string(), "above 0, below 1");
+    check((1..=65_536).contains(&spec.batch), "batch", spec.batch.to_string(), "1 to 65536");
+    if let Some(size) = spec.image_size {
+        check((32..=2048).contains(&size), "image-size", size.to_string(), "32 to 2048 pixels");
+    }
+}

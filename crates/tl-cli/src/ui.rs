@@ -1,0 +1,88 @@
+//! What a person sees while it works: log lines and one progress bar, on stderr. stdout is for results.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tl_fetch::Progress;
+
+/// The one writer to stderr; lines and the bar take turns.
+#[derive(Debug)]
+pub(crate) struct Ui {
+    bar: ProgressBar,
+}
+
+impl Ui {
+    pub(crate) fn new() -> Self {
+        Self { bar: ProgressBar::hidden() }
+    }
+
+    /// A log line.
+    pub(crate) fn line(&self, text: &str) {
+        self.bar.suspend(|| {
+            // A closed stderr must not end a run.
+            let _ = writeln!(std::io::stderr().lock(), "{text}");
+        });
+    }
+
+    /// Starts a bar over `total` things; it shows on a terminal only.
+    pub(crate) fn start(&mut self, what: &str, total: u64, bytes: bool) {
+        self.bar.finish_and_clear();
+        let target = match std::io::stderr().is_terminal() {
+            true => ProgressDrawTarget::stderr_with_hz(10),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let counts = match bytes {
+            true => "{bytes}/{total_bytes} {bytes_per_sec}",
+            false => "{human_pos}/{human_len} {per_sec}",
+        };
+        let template = format!("{{msg:16}} {{wide_bar}} {counts} {{eta}}");
+        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.bar = ProgressBar::with_draw_target(Some(total), target).with_style(style);
+        self.bar.set_message(what.to_owned());
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    /// The bar, for other threads.
+    pub(crate) fn handle(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+
+    pub(crate) fn at(&self, position: u64) {
+        self.bar.set_position(position);
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.bar.finish_and_clear();
+        self.bar = ProgressBar::hidden();
+    }
+}
+
+/// Shows downloads.
+pub(crate) fn show_fetch(ui: &std::cell::RefCell<Ui>) -> impl Fn(Progress<'_>) {
+    move |progress| match progress {
+        Progress::Start { what, total, at } => {
+            let mut ui = ui.borrow_mut();
+            ui.line(&format!("getting    {what}"));
+            ui.start("getting", total.unwrap_or(0), true);
+            ui.at(at);
+        }
+        Progress::Advance { at } => ui.borrow().at(at),
+        Progress::Finish => ui.borrow_mut().stop(),
+    }
+}
+
+/// `1,234.5 KiB` and the like.
+pub(crate) fn bytes(n: u64) -> String {
+    indicatif::BinaryBytes(n).to_string()
+}
+
+/// Prints results to stdout; a reader that went away is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("failed to write to stdout"))
+        }
+        _ => Ok(()),
+    }
+}

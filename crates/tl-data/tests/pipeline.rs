@@ -1,0 +1,197 @@
+//! The loader: the same batches for any number of threads, in bounded memory, and a prompt end.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are part of it")]
+
+mod common;
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::two_classes;
+use tl_data::{
+    Augment, Batch, DataPool, ImageFolder, Loader, LoaderOptions, OpenOptions, Preprocess, Sample, View,
+    decode_rgb, probe, shuffle, verify,
+};
+
+fn samples(dir: &tempfile::TempDir) -> Arc<[Sample]> {
+    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    folder.train.into_iter().chain(folder.val).collect()
+}
+
+fn options(n: usize, batch: usize, prefetch: usize) -> LoaderOptions {
+    LoaderOptions { batch, prefetch, order: shuffle(n as u32, 9, 4), seed: 9, epoch: 4 }
+}
+
+fn run(samples: &Arc<[Sample]>, view: View, options: LoaderOptions, threads: usize) -> Vec<Batch> {
+    let pool = DataPool::new(threads).unwrap();
+    Loader::new(Arc::clone(samples), view, options, &pool).unwrap().map(Result::unwrap).collect()
+}
+
+/// All pixels, labels and indices of an epoch, one after the other.
+fn joined(batches: &[Batch]) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
+    let pixels = batches.iter().flat_map(|batch| batch.images.iter().map(|value| value.to_bits())).collect();
+    let labels = batches.iter().flat_map(|batch| batch.labels.clone()).collect();
+    (pixels, labels, batches.iter().flat_map(|batch| batch.indices.clone()).collect())
+}
+
+#[test]
+fn threads_batch_size_and_prefetch_do_not_matter() {
+    let dir = two_classes(12);
+    let samples = samples(&dir);
+    let n = samples.len();
+    for view in
+        [View::Eval(Preprocess::imagenet(32)), View::Train(Preprocess::imagenet(32), Augment::basic())]
+    {
+        let first = joined(&run(&samples, view, options(n, 5, 2), 1));
+        assert_eq!(first.2, options(n, 5, 2).order);
+        assert!(first.2.iter().zip(&first.1).all(|(&index, &label)| samples[index as usize].label == label));
+        for (threads, batch, prefetch) in [(2, 5, 2), (16, 5, 0), (16, 1, 7), (2, n, 1), (1, usize::MAX, 0)] {
+            let other = joined(&run(&samples, view, options(n, batch, prefetch), threads));
+            assert_eq!(other, first, "{threads} threads, batch {batch}, prefetch {prefetch}");
+        }
+    }
+}
+
+#[test]
+fn batches_hold_what_was_asked_for() {
+    let dir = two_classes(4);
+    let samples = samples(&dir);
+    let preprocess = Preprocess::imagenet(24);
+    let order = vec![3, 3, 0, 7, 1];
+    let options = LoaderOptions { order: order.clone(), ..options(0, 2, 2) };
+    let batches = run(&samples, View::Eval(preprocess), options, 2);
+    assert_eq!(
+        batches.iter().map(|batch| batch.images.dim()).collect::<Vec<_>>(),
+        [(2, 3, 24, 24), (2, 3, 24, 24), (1, 3, 24, 24)]
+    );
+    assert_eq!(batches.iter().flat_map(|batch| batch.indices.clone()).collect::<Vec<_>>(), order);
+    let image = preprocess.eval_transform(&decode_rgb(&samples[7].path).unwrap()).unwrap();
+    let mut expected = vec![0.0; 3 * 24 * 24];
+    preprocess.normaliser().normalise(&image, &mut expected).unwrap();
+    assert!(batches[1].images.index_axis(ndarray::Axis(0), 1).iter().eq(&expected));
+    assert!(batches[1].images.is_standard_layout());
+}
+
+#[test]
+fn every_epoch_shows_another_view_and_evaluation_never_does() {
+    let dir = two_classes(4);
+    let samples = samples(&dir);
+    let preprocess = Preprocess::imagenet(24);
+    let with = |view, seed, epoch| {
+        let options = LoaderOptions { seed, epoch, ..LoaderOptions::in_order(8, 8) };
+        joined(&run(&samples, view, options, 2)).0
+    };
+    let train = View::Train(preprocess, Augment::basic());
+    assert_eq!(with(train, 1, 0), with(train, 1, 0));
+    assert_ne!(with(train, 1, 0), with(train, 1, 1));
+    assert_ne!(with(train, 1, 0), with(train, 2, 0));
+    assert_eq!(with(View::Eval(preprocess), 1, 0), with(View::Eval(preprocess), 2, 5));
+    assert_eq!(with(View::Train(preprocess, Augment::none()), 1, 0), with(View::Eval(preprocess), 1, 0));
+}
+
+#[test]
+fn a_bad_image_is_an_error_that_names_it_and_verify_names_all() {
+    let dir = two_classes(10);
+    let samples = samples(&dir);
+    fs::write(&samples[4].path, b"not an image").unwrap();
+    let whole = fs::read(&samples[11].path).unwrap();
+    fs::write(&samples[11].path, &whole[..whole.len() / 2]).unwrap();
+    fs::remove_file(&samples[17].path).unwrap();
+
+    for threads in [1, 2, 16] {
+        let pool = DataPool::new(threads).unwrap();
+        let options = LoaderOptions::in_order(samples.len(), 6);
+        let view = View::Eval(Preprocess::imagenet(24));
+        let mut loader = Loader::new(Arc::clone(&samples), view, options, &pool).unwrap();
+        let error = loader.next().unwrap().unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("image `{}` cannot be decoded", samples[4].path.display())),
+            "{error}"
+        );
+        assert!(loader.next().is_none());
+
+        let seen = AtomicUsize::new(0);
+        let bad = verify(&samples, &pool, &|done| {
+            seen.fetch_max(done, Ordering::Relaxed);
+        });
+        assert_eq!(seen.into_inner(), 20);
+        assert_eq!(
+            bad.iter().map(|bad| &bad.path).collect::<Vec<_>>(),
+            [4, 11, 17].map(|i: usize| &samples[i].path)
+        );
+        assert_eq!(bad[1].reason, "the JPEG data ends early");
+        assert_eq!(bad[0].reason, "it holds other data (expected JPEG, PNG, BMP, GIF, TIFF, WebP or PNM)");
+    }
+}
+
+#[test]
+fn dropping_it_in_the_middle_stops_promptly() {
+    let dir = two_classes(3);
+    let samples = samples(&dir);
+    let pool = DataPool::new(2).unwrap();
+    let order: Vec<u32> = (0..60_000).map(|i| i % 6).collect();
+    // Batches of 10,000 images: seconds of work each.
+    let options = LoaderOptions { order, batch: 10_000, prefetch: 3, seed: 0, epoch: 0 };
+    let view = View::Eval(Preprocess::imagenet(16));
+    let mut loader = Loader::new(Arc::clone(&samples), view, options, &pool).unwrap();
+    assert_eq!(loader.next().unwrap().unwrap().labels.len(), 10_000);
+    let start = Instant::now();
+    drop(loader);
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    // The pool is free for the next loader, and nothing of the old one is left.
+    let options = LoaderOptions::in_order(6, 6);
+    assert_eq!(Loader::new(Arc::clone(&samples), view, options, &pool).unwrap().count(), 1);
+    assert_eq!(Arc::strong_count(&samples), 1);
+}
+
+#[test]
+fn two_loaders_share_a_pool() {
+    let dir = two_classes(6);
+    let samples = samples(&dir);
+    let pool = DataPool::new(1).unwrap();
+    let view = View::Eval(Preprocess::imagenet(16));
+    let make = || Loader::new(Arc::clone(&samples), view, LoaderOptions::in_order(12, 5), &pool).unwrap();
+    assert_eq!(
+        make().zip(make()).filter(|(a, b)| a.as_ref().unwrap().images == b.as_ref().unwrap().images).count(),
+        3
+    );
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let dir = two_classes(2);
+    let samples = samples(&dir);
+    let pool = DataPool::new(1).unwrap();
+    let preprocess = Preprocess::imagenet(16);
+    let refused =
+        |view, options| Loader::new(Arc::clone(&samples), view, options, &pool).unwrap_err().to_string();
+    let good = LoaderOptions::in_order(4, 2);
+    assert_eq!(
+        refused(View::Eval(preprocess), LoaderOptions { batch: 0, ..good.clone() }),
+        "option `batch` is 0 (expected at least 1)"
+    );
+    assert_eq!(
+        refused(View::Eval(preprocess), LoaderOptions { order: vec![0, 4], ..good.clone() }),
+        "option `order` is 4 (expected less than the number of samples, 4)"
+    );
+    assert!(refused(View::Eval(Preprocess { input: 0, ..preprocess }), good.clone()).contains("`input`"));
+    assert_eq!(DataPool::new(0).unwrap_err().to_string(), "option `threads` is 0 (expected at least 1)");
+    let empty = LoaderOptions { order: vec![], ..good };
+    assert_eq!(Loader::new(Arc::clone(&samples), View::Eval(preprocess), empty, &pool).unwrap().count(), 0);
+}
+
+#[test]
+fn sizes() {
+    let dir = two_classes(10);
+    let samples = samples(&dir);
+    let stats = probe(&samples).unwrap();
+    assert_eq!((stats.min, stats.max, stats.images), (34, 50, 20));
+    assert!((34..=50).contains(&stats.median_short_side));
+    fs::write(&samples[0].path, b"x").unwrap();
+    assert_eq!(probe(&samples).unwrap().images, 19);
+    assert!(probe(&samples[..1]).unwrap_err().to_string().contains("cannot be decoded"));
+    assert!(probe(&[]).is_err());
+    let many: Vec<Sample> = samples[1..].iter().cycle().take(1000).cloned().collect();
+    assert_eq!(probe(&many).unwrap().images, 200);
+}

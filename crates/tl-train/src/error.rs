@@ -1,0 +1,43 @@
+//! What can go wrong while a plan runs, and with a saved model.
+
+use std::path::PathBuf;
+
+use tl_backbones::BackboneError;
+use tl_data::DataError;
+use tl_fetch::FetchError;
+use tl_torch::TorchError;
+use tl_weights::WeightsError;
+
+/// An error of training, evaluating or loading a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// An image or the loader failed.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// libtorch or the parameter store refused.
+    #[error(transparent)]
+    Torch(#[from] TorchError),
+    /// The net could not be built or loaded.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    /// A tensor file could not be read or written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A file could not be read.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// What was to be recorded could not be.
+    #[error(transparent)]
+    Observer(Box<dyn std::error::Error + Send + Sync>),
+    /// A saved model is not whole, or its two files do not belong together.
+    #[error("`{}` is not a usable model: {reason}\n\nhint: {hint}", .path.display())]
+    Saved {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+}

@@ -1,0 +1,111 @@
+//! Running a model over images it does not train on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tch::{Kind, Reduction, Tensor};
+use tl_data::{Batch, DataPool, Loader, LoaderOptions, Sample, View};
+use tl_torch::image_batch;
+
+use crate::error::TrainError;
+use crate::metrics::Scores;
+use crate::model::Model;
+
+/// Images in one forward pass without gradients.
+pub(crate) const EVAL_BATCH: usize = 32;
+
+/// A model's answers for a list of images.
+#[derive(Clone, Debug)]
+pub struct Scored {
+    /// Against the labels of the samples.
+    pub scores: Scores,
+    /// `[image][class]`, each row sums to 1.
+    pub probabilities: Vec<Vec<f32>>,
+}
+
+impl Scored {
+    /// The class with the highest probability of each image; the first of equals.
+    pub fn predicted(&self) -> impl Iterator<Item = u32> {
+        self.probabilities.iter().map(|row| {
+            let best = row.iter().enumerate().fold((0, f32::MIN), |best, (i, &p)| {
+                if p > best.1 { (i, p) } else { best }
+            });
+            best.0 as u32
+        })
+    }
+}
+
+/// Runs the model over `samples` in order; `progress` is told the number of images done. Ends early, with what it has,
+/// when `stop` is set.
+///
+/// # Errors
+/// An image cannot be read.
+pub fn evaluate(
+    model: &Model,
+    samples: &Arc<[Sample]>,
+    pool: &DataPool,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Scored, TrainError> {
+    let mut tally = Tally::default();
+    let options = LoaderOptions::in_order(samples.len(), EVAL_BATCH);
+    for batch in Loader::new(samples.clone(), View::Eval(model.preprocess), options, pool)? {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let batch = batch?;
+        tally.add(&model.logits(&input(model, &batch), 0), &batch.labels);
+        progress(tally.probabilities.len());
+    }
+    Ok(tally.finish(model.classes.len()))
+}
+
+/// # Shapes
+/// `[N, 3, H, W]`.
+pub(crate) fn input(model: &Model, batch: &Batch) -> Tensor {
+    let (n, c, h, w) = batch.images.dim();
+    let data = batch.images.as_slice().unwrap_or_default();
+    image_batch(data, [n as i64, c as i64, h as i64, w as i64], model.device)
+}
+
+/// # Shapes
+/// `[N]`, int64.
+pub(crate) fn targets(model: &Model, labels: &[u32]) -> Tensor {
+    let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
+    Tensor::from_slice(&labels).to_device(model.device)
+}
+
+/// Collects batches of logits.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    loss_sum: f64,
+    labels: Vec<u32>,
+    pub(crate) probabilities: Vec<Vec<f32>>,
+}
+
+impl Tally {
+    /// # Shapes
+    /// `logits` is `[N, classes]`, `labels` has N entries.
+    pub(crate) fn add(&mut self, logits: &Tensor, labels: &[u32]) {
+        let classes = logits.size()[1] as usize;
+        let logits = logits.to_device(tch::Device::Cpu).to_kind(Kind::Double);
+        let wanted: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
+        let wanted = Tensor::from_slice(&wanted);
+        let loss = logits.cross_entropy_loss::<Tensor>(&wanted, None, Reduction::Sum, -100, 0.0);
+        self.loss_sum += loss.double_value(&[]);
+        let rows = logits.softmax(1, Kind::Double).to_kind(Kind::Float).contiguous().view([-1]);
+        let mut flat = vec![0f32; labels.len() * classes];
+        let n = flat.len();
+        rows.copy_data(&mut flat, n);
+        self.probabilities.extend(flat.chunks(classes).map(<[f32]>::to_vec));
+        self.labels.extend(labels);
+    }
+
+    pub(crate) fn finish(self, classes: usize) -> Scored {
+        let scores = Scores { loss: 0.0, confusion: Vec::new() };
+        let mut scored = Scored { scores, probabilities: self.probabilities };
+        let predicted: Vec<u32> = scored.predicted().collect();
+        scored.scores = Scores::new(self.loss_sum, self.labels.into_iter().zip(predicted), classes);
+        scored
+    }
+}

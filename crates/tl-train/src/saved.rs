@@ -1,0 +1,169 @@
+//! A model on disk: `model.safetensors` (all tensors) and `model.json` (all else that is needed to predict).
+//!
+//! The two files and the binary are enough: no run directory, no download. `model.json` names the sha256 of the
+//! tensors, so that a truncated or exchanged file is told from a good one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use tl_backbones::Backbone;
+use tl_data::Preprocess;
+use tl_heads::HeadSpec;
+use tl_torch::{Fill, ParamStore};
+use tl_weights::{DType, Expected, Rename, WeightFile};
+
+use crate::error::TrainError;
+use crate::model::{Model, NewHead};
+
+/// Name of the tensor file.
+pub(crate) const TENSORS: &str = "model.safetensors";
+/// Name of the description.
+pub(crate) const DESCRIPTION: &str = "model.json";
+const FORMAT: u32 = 1;
+
+/// `model.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedModel {
+    /// Version of this format.
+    pub format: u32,
+    /// What the model does: `image-classification`.
+    pub task: String,
+    /// Name of the net's card.
+    pub backbone: String,
+    /// Pooling and widths.
+    pub head: HeadSpec,
+    /// Dropout it was trained with.
+    pub dropout: f64,
+    /// Class names in label order.
+    pub classes: Vec<String>,
+    /// How an image becomes the net's input.
+    pub preprocess: Preprocess,
+    /// What the backbone started from.
+    pub pretrained: Pretrained,
+    /// sha256 of the tensor file.
+    pub sha256: String,
+    /// Version of the program that wrote it.
+    pub version: String,
+}
+
+/// The weights a model started from; their licence goes with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pretrained {
+    /// Name in the card.
+    pub name: String,
+    /// Package, hub repository or file.
+    pub source: String,
+    /// sha256 of that file.
+    pub sha256: String,
+    /// SPDX identifier.
+    pub licence: String,
+}
+
+impl SavedModel {
+    /// Writes the tensors to `DIR/model.safetensors`, whole or not at all, and returns the description that belongs
+    /// beside them as `model.json`.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write(
+        model: &Model,
+        pretrained: Pretrained,
+        version: &str,
+        dir: &Path,
+    ) -> Result<Self, TrainError> {
+        let tensors = model.tensors().map(|param| {
+            let shape = param.tensor.size().iter().map(|&n| n as usize).collect();
+            (param.name.clone(), DType::F32, shape, little_endian(&param.tensor))
+        });
+        let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+        let written = tl_weights::write_safetensors(dir.join(TENSORS), tensors, &metadata)?;
+        Ok(Self {
+            format: FORMAT,
+            task: "image-classification".to_owned(),
+            backbone: model.backbone.card.name.to_owned(),
+            head: model.head.spec.clone(),
+            dropout: model.head.dropout,
+            classes: model.classes.clone(),
+            preprocess: model.preprocess,
+            pretrained,
+            sha256: written.sha256,
+            version: version.to_owned(),
+        })
+    }
+
+    /// Loads the model in `dir` from its two files.
+    ///
+    /// # Errors
+    /// A file is missing, damaged, from a newer version, or does not belong to the other.
+    pub fn load(dir: &Path, device: Device) -> Result<(Self, Model), TrainError> {
+        let saved = Self::read(&dir.join(DESCRIPTION))?;
+        let path = dir.join(TENSORS);
+        let refused = |reason: String, hint| TrainError::Saved { path: path.clone(), reason, hint };
+        let sha256 = tl_fetch::sha256_file(&path)?;
+        if sha256 != saved.sha256 {
+            let reason = format!("its sha256 is {sha256}, `{DESCRIPTION}` says {}", saved.sha256);
+            return Err(refused(reason, "it is damaged or from another run; copy both files again"));
+        }
+        let card = tl_backbones::find(&saved.backbone)?;
+        let backbone = Backbone::new(card, device, Fill::Later)?;
+        let head = NewHead { spec: saved.head.clone(), dropout: saved.dropout, fill: Fill::Later };
+        let model = Model::new(backbone, head, saved.classes.clone(), saved.preprocess, device)?;
+        fill(&model, &path)?;
+        Ok((saved, model))
+    }
+
+    fn read(path: &Path) -> Result<Self, TrainError> {
+        let refused = |reason: String, hint| TrainError::Saved { path: path.to_owned(), reason, hint };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let hint = "give a run directory, or a folder that holds `model.json` and `model.safetensors`";
+            refused(format!("it cannot be read ({error})"), hint)
+        })?;
+        let value: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|error| refused(format!("it is not JSON ({error})"), "copy it again from its run"))?;
+        match value.get("format").and_then(serde_json::Value::as_u64) {
+            Some(format) if format > u64::from(FORMAT) => {
+                let reason = format!("it has format {format}, this version knows up to {FORMAT}");
+                return Err(refused(reason, "use the version of `tl` that wrote it, or a newer one"));
+            }
+            _ => {}
+        }
+        let saved: Self = serde_json::from_value(value)
+            .map_err(|error| refused(error.to_string(), "copy it again from its run"))?;
+        if saved.classes.is_empty() {
+            return Err(refused("it names no classes".to_owned(), "copy it again from its run"));
+        }
+        saved.preprocess.check()?;
+        Ok(saved)
+    }
+}
+
+/// Strict: every tensor of the model is in the file, and nothing else is.
+fn fill(model: &Model, path: &Path) -> Result<(), TrainError> {
+    let file = WeightFile::open(path)?;
+    let stores: [&ParamStore; 2] = [&model.backbone.store, &model.head.store];
+    let shape = |tensor: &Tensor| tensor.size().iter().map(|&n| n as usize).collect();
+    let shapes: Vec<Vec<usize>> = model.tensors().map(|param| shape(&param.tensor)).collect();
+    let expected: Vec<Expected<'_>> =
+        model.tensors().zip(&shapes).map(|(param, shape)| Expected { name: &param.name, shape }).collect();
+    let matched = tl_weights::match_names(&expected, &file, &|name| Rename::To(name.to_owned()));
+    for (name, file_name) in matched.into_result(path)? {
+        let values = Tensor::from_slice(&file.read_f32(&file_name)?);
+        for store in stores {
+            if let Some(param) = store.get(&name) {
+                store.set(&name, &values.view(&param.tensor.size()[..]))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The values in row-major order, whatever the layout in memory.
+fn little_endian(tensor: &Tensor) -> Vec<u8> {
+    let flat = tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view([-1]);
+    let mut values = vec![0f32; flat.numel()];
+    let n = values.len();
+    flat.copy_data(&mut values, n);
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}

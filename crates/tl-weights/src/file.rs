@@ -1,0 +1,225 @@
+//! One view of every weight file. The decision: a format only contributes a table (name, shape, element type, where
+//! the bytes lie, strides); from then on all formats are read by the same few lines, one tensor at a time straight
+//! from the file, so that a file is never held in memory as a whole.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::dtype::DType;
+use crate::error::{WeightsError, io_error};
+use crate::{detect, pth, safetensors};
+
+/// How the bytes of a file are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// A JSON header and raw tensors.
+    Safetensors,
+    /// `torch.save` since PyTorch 1.6: a pickle and raw storages in a zip archive.
+    PthZip,
+    /// `torch.save` before: several pickles and raw storages, one after another.
+    PthLegacy,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Safetensors => "safetensors",
+            Format::PthZip => "pth (zip)",
+            Format::PthLegacy => "pth (legacy)",
+        })
+    }
+}
+
+/// Element type and shape of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// The type of the elements.
+    pub dtype: DType,
+    /// The dimensions, outermost first; none for a scalar.
+    pub shape: Vec<usize>,
+}
+
+/// One row of a file's table. Its ranges have been checked against the length of the file.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) info: TensorInfo,
+    /// Where the first element lies in the file.
+    pub(crate) start: u64,
+    /// Bytes from the first element to the end of the last.
+    pub(crate) span: usize,
+    /// Distances between neighbours in elements, for tensors that are not row-major as they lie.
+    pub(crate) strides: Option<Vec<usize>>,
+}
+
+/// The table of a file.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) format: Format,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// An open file of weights, in any format.
+///
+/// Tensors are read when asked for; two threads may ask at once.
+#[derive(Debug)]
+pub struct WeightFile {
+    path: PathBuf,
+    file: Mutex<File>,
+    table: Table,
+    by_name: BTreeMap<String, usize>,
+}
+
+impl WeightFile {
+    /// Opens `path` and reads its table; what it is gets decided by its content, not by its name.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no file of weights, is damaged or cut short, has tensors of a type that is not
+    /// in [`DType`], or is a pickle that wants to run code. Nothing of it is ever run.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(io_error("open", path))?;
+        let about = file.metadata().map_err(io_error("open", path))?;
+        if about.is_dir() {
+            return Err(detect::folder(path));
+        }
+        let table = match detect::format(path, &file, about.len())? {
+            Format::Safetensors => safetensors::table(path, &file, about.len())?,
+            Format::PthZip => pth::zip(path, &file, about.len())?,
+            Format::PthLegacy => pth::legacy(path, &file, about.len())?,
+        };
+        let by_name = table.entries.iter().enumerate().map(|(i, entry)| (entry.name.clone(), i)).collect();
+        Ok(Self { path: path.to_owned(), file: Mutex::new(file), table, by_name })
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The format that was found.
+    pub fn format(&self) -> Format {
+        self.table.format
+    }
+
+    /// The names of all tensors, in the order of the file.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.table.entries.iter().map(|entry| entry.name.as_str())
+    }
+
+    /// Element type and shape of the tensor `name`.
+    pub fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.entry(name).map(|entry| &entry.info)
+    }
+
+    /// The free-text metadata of the file; only safetensors has any.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.table.metadata
+    }
+
+    /// The elements of `name`: little-endian, row-major, without gaps.
+    ///
+    /// # Errors
+    /// When there is no such tensor, or the file cannot be read any more.
+    pub fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, WeightsError> {
+        let entry = self.entry(name).ok_or_else(|| self.no_tensor(name))?;
+        let raw = self.read(entry)?;
+        Ok(Cow::Owned(match &entry.strides {
+            None => raw,
+            Some(strides) => gather(&raw, &entry.info.shape, strides, entry.info.dtype.size()),
+        }))
+    }
+
+    /// The elements of `name` as `f32`, whatever their type; 8-byte types are rounded.
+    ///
+    /// # Errors
+    /// See [`WeightFile::bytes`].
+    pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
+        let info = self.info(name).ok_or_else(|| self.no_tensor(name))?;
+        Ok(info.dtype.to_f32(&self.bytes(name)?))
+    }
+
+    fn entry(&self, name: &str) -> Option<&Entry> {
+        self.table.entries.get(*self.by_name.get(name)?)
+    }
+
+    fn no_tensor(&self, name: &str) -> WeightsError {
+        WeightsError::NoTensor { path: self.path.clone(), name: name.to_owned() }
+    }
+
+    fn read(&self, entry: &Entry) -> Result<Vec<u8>, WeightsError> {
+        let mut raw = Vec::with_capacity(entry.span);
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(entry.start)).map_err(io_error("read", &self.path))?;
+        file.by_ref().take(entry.span as u64).read_to_end(&mut raw).map_err(io_error("read", &self.path))?;
+        if raw.len() < entry.span {
+            // The file has shrunk since it was opened.
+            return Err(WeightsError::Truncated {
+                path: self.path.clone(),
+                what: format!("tensor `{}`", entry.name),
+                missing: Some((entry.span - raw.len()) as u64),
+                len: entry.start + raw.len() as u64,
+            });
+        }
+        Ok(raw)
+    }
+}
+
+/// Copies a strided tensor into row-major order. `raw` begins with the first element and reaches to the last.
+fn gather(raw: &[u8], shape: &[usize], strides: &[usize], size: usize) -> Vec<u8> {
+    let numel: usize = shape.iter().product();
+    let mut out = Vec::with_capacity(numel * size);
+    let (Some((&columns, outer)), Some((&step, outer_strides))) = (shape.split_last(), strides.split_last())
+    else {
+        out.extend_from_slice(raw);
+        return out;
+    };
+    let mut index = vec![0; outer.len()];
+    let mut row = 0;
+    while out.len() < numel * size {
+        for column in 0..columns {
+            let at = (row + column * step) * size;
+            out.extend_from_slice(raw.get(at..at + size).unwrap_or_default());
+        }
+        // The next row: count up like an odometer.
+        let mut carried = true;
+        for ((i, &n), &stride) in index.iter_mut().zip(outer).zip(outer_strides).rev() {
+            *i += 1;
+            row += stride;
+            if *i < n {
+                carried = false;
+                break;
+            }
+            row -= *i * stride;
+            *i = 0;
+        }
+        if carried {
+            break;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gather;
+
+    #[test]
+    fn gathers_any_order() {
+        let raw: Vec<u8> = (0..24).collect();
+        assert_eq!(gather(&raw, &[3, 2], &[1, 3], 1), [0, 3, 1, 4, 2, 5]);
+        assert_eq!(gather(&raw, &[2, 2], &[0, 1], 1), [0, 1, 0, 1]);
+        assert_eq!(gather(&raw, &[2, 1, 2], &[2, 9, 1], 2), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(gather(&raw, &[3], &[4], 1), [0, 4, 8]);
+        assert_eq!(gather(&raw[..4], &[], &[], 4), [0, 1, 2, 3]);
+        let moved: Vec<u8> = (0..4).flat_map(|i| (0..6).map(move |j| 4 * j + i)).collect();
+        assert_eq!(gather(&raw, &[4, 6], &[1, 4], 1), moved);
+    }
+}
