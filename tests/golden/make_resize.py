@@ -71,6 +71,8 @@ EVAL = [
     ((31, 30), 15, 24, ["bilinear"]),  # on both sides
     ((1, 1), 32, 28, ["bilinear", "bicubic"]),
     ((3, 200), 6, 5, ["bilinear", "bicubic"]),
+    ((40, 90), 80, 64, ["bicubic"]),  # tall, enlarged: rows first again
+    ((50, 37), 24, 20, ["nearest", "bicubic"]),
 ]
 # (width, height), (x, y, width, height), input, filters
 CROPS = [

@@ -1,1 +1,5 @@
-//! End-to-end tests.
+//! `tl` as a user meets it: real weights, real images, the built program. One test binary, one module a subject.
+
+mod bad_input;
+mod run;
+mod support;

@@ -26,16 +26,17 @@ Commands of this front door:
   setup [--device cpu|cuda] [--force]   get libtorch (every command does so when it is missing)
   doctor [--json]                       what this machine has, and the line that mends what it lacks
   test [cargo test options]             all tests, in release
-  ci                                    everything a change has to pass: format, lints, docs, tests, tidy
+  lint                                  format, lints, docs, house rules
+  ci                                    everything a change has to pass: lint, then the tests
   tidy                                  house rules that no compiler checks
   help                                  this text
 
 Every other command goes to `tl`, which is built first:
-  cargo xtask finetune                                  a first run, on the data set that comes along
-  cargo xtask finetune --data DIR --backbone resnet50   your own images: DIR/<class>/*.jpg
-  cargo xtask plan --data DIR                           what that would train, and what it would cost
-  cargo xtask predict --run RUN image.jpg               classes of an image
-  cargo xtask tl --help                                 all commands of `tl`
+  cargo xtask finetune                           a first run, on the dataset that comes along
+  cargo xtask finetune --data DIR                your own images: DIR/<class>/*.jpg
+  cargo xtask predict RUN image.jpg              what an image shows
+  cargo xtask evaluate RUN DIR                   how good a model is on labelled images
+  cargo xtask tl --help                          all commands of `tl`
 
 LIBTORCH, if you set it, names the libtorch to use; TL_HOME the folder for everything downloaded.
 ";
@@ -67,7 +68,8 @@ fn run(args: &[OsString]) -> anyhow::Result<ExitCode> {
         "setup" => setup::command(&workspace, &texts),
         "doctor" => doctor::command(&workspace, &texts),
         "test" => ci::test(&workspace, rest),
-        "ci" => ci::command(&workspace, &texts),
+        "lint" => ci::command(&workspace, &texts, ci::Extent::Lint),
+        "ci" => ci::command(&workspace, &texts, ci::Extent::Ci),
         "tidy" => tidy::command(&workspace, &texts),
         "tl" => tl::command(&workspace, rest),
         _ => tl::command(&workspace, args),
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_help_names_every_command_of_its_own() {
-        for command in ["setup", "doctor", "test", "ci", "tidy", "help"] {
+        for command in ["setup", "doctor", "test", "lint", "ci", "tidy", "help"] {
             assert!(super::HELP.contains(&format!("\n  {command} ")), "{command}");
         }
     }

@@ -65,9 +65,10 @@ impl RandomResizedCrop {
         let area = f64::from(width) * f64::from(height);
         let (low, high) = (f64::from(self.scale.0), f64::from(self.scale.1));
         let (narrow, wide) = (f64::from(self.ratio.0), f64::from(self.ratio.1));
+        let (ln_narrow, ln_wide) = (ln(narrow), ln(wide));
         for _ in 0..CROP_TRIES {
             let target = area * stream.uniform(low, high);
-            let ratio = exp(stream.uniform(ln(narrow), ln(wide)));
+            let ratio = exp(stream.uniform(ln_narrow, ln_wide));
             let w = (target * ratio).sqrt().round_ties_even() as u32;
             let h = (target / ratio).sqrt().round_ties_even() as u32;
             if (1..=width).contains(&w) && (1..=height).contains(&h) {
@@ -154,7 +155,7 @@ impl Params {
     /// The image has no pixels, or the window is not inside it.
     pub fn apply(&self, image: &RgbImage, preprocess: &Preprocess) -> Result<RgbImage, DataError> {
         let mut out = match self.crop {
-            Some(crop) => preprocess.resize_window(image, (crop.x, crop.y, crop.width, crop.height))?,
+            Some(crop) => preprocess.resize_window(image, crop)?,
             None => preprocess.eval_transform(image)?,
         };
         if self.flip {

@@ -1,7 +1,7 @@
 //! Looking at images before a run: do they all decode, and how large are they?
 //!
-//! The one decision: a run decodes every image once up front ([`verify`]) and names all the bad ones together,
-//! rather than stopping at the first of them an hour later.
+//! The one decision: a run decodes every image once up front ([`verify`]) and names all the bad ones
+//! together, rather than stopping at the first of them an hour later.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};

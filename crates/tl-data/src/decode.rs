@@ -1,7 +1,8 @@
 //! Image files to 8-bit RGB.
 //!
 //! The one decision: the content decides, not the name, and a file is either decoded whole or refused with a
-//! reason. Nothing in a file may crash the program, fill its memory, or pass as an image with a grey lower half.
+//! reason. Nothing in a file may crash the program, fill its memory, or pass as an image with a grey lower
+//! half.
 //!
 //! Colours follow Pillow's `convert("RGB")`: grey is repeated, palettes are looked up, alpha is dropped (not
 //! composited), 16 bits are scaled to 8. The EXIF orientation is applied. Only the first frame of a GIF or of
@@ -30,8 +31,8 @@ pub const MAX_BYTES: u64 = 1 << 30;
 /// process's panic hook still sees it).
 ///
 /// # Errors
-/// The file cannot be read, is in no known format or an unusual variant of one (such as TIFF with a palette), is
-/// larger than [`MAX_SIDE`] or [`MAX_BYTES`], ends early, or is damaged; the error names the file.
+/// The file cannot be read, is in no known format or an unusual variant of one (such as TIFF with a palette),
+/// is larger than [`MAX_SIDE`] or [`MAX_BYTES`], ends early, or is damaged; the error names the file.
 pub fn decode_rgb(path: &Path) -> Result<RgbImage, DecodeError> {
     let decoded = read(path).and_then(|bytes| decode_bytes(&bytes));
     decoded.map_err(|reason| DecodeError { path: path.to_owned(), reason })
@@ -193,8 +194,8 @@ fn jpeg_is_whole(bytes: &[u8]) -> bool {
     bytes[..used].ends_with(&[0xFF, 0xD9]) || jpeg_end_marker(bytes).is_some()
 }
 
-/// Walks the segments and the compressed data behind them: the offset of the first end-of-image marker that is
-/// not inside a segment, such as that of a thumbnail.
+/// Walks the segments and the compressed data behind them: the offset of the first end-of-image marker that
+/// is not inside a segment, such as that of a thumbnail.
 fn jpeg_end_marker(bytes: &[u8]) -> Option<usize> {
     let mut at = 2;
     loop {

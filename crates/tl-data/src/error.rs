@@ -1,7 +1,7 @@
 //! What can go wrong between a folder and a batch.
 //!
-//! The one decision: a folder reports everything that is wrong with it at once ([`FolderProblems`]), so that a
-//! person mends it in one go.
+//! The one decision: a folder reports everything that is wrong with it at once ([`FolderProblems`]), so that
+//! a person mends it in one go.
 
 use std::fmt;
 use std::io;

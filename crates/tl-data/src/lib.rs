@@ -34,8 +34,9 @@ pub mod folder;
 pub mod pipeline;
 mod pool;
 pub mod preprocess;
+mod resample;
 
-pub use augment::{Augment, Key, Params, RandomResizedCrop, shuffle};
+pub use augment::{Augment, Crop, Key, Params, RandomResizedCrop, shuffle};
 pub use check::{BadImage, SizeStats, probe, verify};
 pub use decode::decode_rgb;
 pub use error::{DataError, DecodeError, DecodeReason, FolderProblem, FolderProblems};

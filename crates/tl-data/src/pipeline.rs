@@ -141,8 +141,11 @@ impl Loader {
             let (sender, receiver) = channel();
             let (shared, number) = (Arc::clone(&self.shared), self.next);
             self.pool.spawn(move || {
-                // A panic that left the task would end the process; here it drops the sender, which `next` sees.
+                // A panic that left the task would end the process; here it drops the sender, which `next`
+                // sees.
                 let result = catch_unwind(AssertUnwindSafe(|| shared.make(number)));
+                // Before the sender goes: who waits for that may count on nothing being left behind.
+                drop(shared);
                 if let Ok(Some(result)) = result {
                     let _ = sender.send(result);
                 }

@@ -1,7 +1,7 @@
 //! The worker threads that decode and transform images.
 //!
-//! The one decision: a pool is a value that is made once and lent to every loader. There is no global pool, so
-//! two runs in one process, or a test with 1, 2 and 16 threads, do not see each other.
+//! The one decision: a pool is a value that is made once and lent to every loader. There is no global pool,
+//! so two runs in one process, or a test with 1, 2 and 16 threads, do not see each other.
 
 use std::sync::Arc;
 

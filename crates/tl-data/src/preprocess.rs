@@ -1,28 +1,20 @@
 //! What a pretrained net expects of its input: size, resampling, mean and deviation.
 //!
-//! The one decision: [`Preprocess`] is the validation transform and nothing else. It holds no probabilities and
-//! takes no key, so what is measured on validation images cannot be augmented by mistake.
-//!
-//! Resampling is the antialiased filter of Pillow (which torchvision uses), to within 1 of 255 levels. The
-//! centre crop is taken out of the resampling rather than after it: only the pixels that are kept are made.
+//! The one decision: [`Preprocess`] is the validation transform and nothing else. It holds no probabilities
+//! and takes no key, so what is measured on validation images cannot be augmented by mistake.
 
-use std::error::Error;
-use std::ops::Range;
-
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
+use crate::augment::Crop;
 use crate::error::DataError;
+use crate::resample::{Axis, resample};
 
 /// The largest `input` and `resize` allowed, in pixels.
 const MAX_INPUT: u32 = 8_192;
 
-/// How many source pixels a cubic filter reaches to each side when it does not shrink.
-const CUBIC_RADIUS: f64 = 2.0;
-
-/// How pixels are resampled. `Bilinear` and `Bicubic` are antialiased when they shrink an image.
+/// How pixels are resampled, as by Pillow. `Bilinear` and `Bicubic` are antialiased when they shrink an
+/// image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
@@ -51,7 +43,8 @@ pub struct Preprocess {
 }
 
 impl Preprocess {
-    /// The usual preset of ImageNet nets: bilinear, short side `input * 256 / 224`, the ImageNet mean and deviation.
+    /// The usual preset of ImageNet nets: bilinear, short side `input * 256 / 224`, the ImageNet mean and
+    /// deviation.
     pub fn imagenet(input: u32) -> Self {
         Self {
             input: 224,
@@ -94,8 +87,8 @@ impl Preprocess {
 
     /// The validation transform: short side to `resize`, then the centre `input` x `input`.
     ///
-    /// Sizes and rounding are those of torchvision's `Resize(resize)` and `CenterCrop(input)`; where the resized
-    /// image is smaller than the crop it is surrounded by black.
+    /// Sizes and rounding are those of torchvision's `Resize(resize)` and `CenterCrop(input)`; where the
+    /// resized image is smaller than the crop it is surrounded by black.
     ///
     /// # Errors
     /// The image has no pixels.
@@ -103,60 +96,27 @@ impl Preprocess {
         let (width, height) = image.dimensions();
         let short = u64::from(width.min(height).max(1));
         let resized = |side: u32| u64::from(side) * u64::from(self.resize) / short;
-        let x = Axis::new(width, resized(width), self.input);
-        let y = Axis::new(height, resized(height), self.input);
-
-        let kept = self.resample(&view(image)?, &x, &y).map_err(|error| resize_error(image, &error))?;
+        let x = Axis::centre(width, resized(width), self.input);
+        let y = Axis::centre(height, resized(height), self.input);
+        let whole = Crop { x: 0, y: 0, width, height };
+        let kept = resample(image, whole, x, y, self.interpolation)?;
         if (x.kept, y.kept) == (self.input, self.input) {
             return Ok(kept);
         }
         let mut canvas = RgbImage::new(self.input, self.input);
-        image::imageops::replace(&mut canvas, &kept, i64::from(x.at), i64::from(y.at));
+        let beside = |kept: u32| i64::from((self.input - kept) / 2);
+        image::imageops::replace(&mut canvas, &kept, beside(x.kept), beside(y.kept));
         Ok(canvas)
     }
 
-    /// Cuts out a window of whole pixels and resizes it to `input` x `input`, as torchvision's `resized_crop`:
-    /// nothing outside of the window counts.
+    /// Cuts out a window of whole pixels and resizes it to `input` x `input`, as torchvision's
+    /// `resized_crop`: nothing outside of the window counts.
     ///
     /// # Errors
     /// The window is empty or not inside the image.
-    pub(crate) fn resize_window(
-        &self,
-        image: &RgbImage,
-        (x, y, width, height): (u32, u32, u32, u32),
-    ) -> Result<RgbImage, DataError> {
-        let source = view(image)?;
-        let window = CroppedImage::new(&source, x, y, width, height);
-        let window = window.map_err(|error| resize_error(image, &error))?;
-        let (x, y) = (Axis::whole(width, self.input), Axis::whole(height, self.input));
-        self.resample(&window, &x, &y).map_err(|error| resize_error(image, &error))
-    }
-
-    /// Makes the part of the resized image that `x` and `y` keep.
-    fn resample(&self, source: &impl IntoImageView, x: &Axis, y: &Axis) -> Result<RgbImage, Box<dyn Error>> {
-        let algorithm = match self.interpolation {
-            Interpolation::Nearest => ResizeAlg::Nearest,
-            Interpolation::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
-            Interpolation::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
-        };
-        let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
-        let mut resizer = Resizer::new();
-        let mut target = RgbImage::new(x.kept, y.kept);
-        let mut output = Image::from_slice_u8(x.kept, y.kept, &mut target, PixelType::U8x3)?;
-        if self.interpolation == Interpolation::Bicubic {
-            // A cubic filter overshoots and is cut off at 0 and 255 after each pass, so the order of the passes
-            // shows at hard edges. Pillow goes along the rows first; the resizer would not.
-            let rows = y.source_rows(CUBIC_RADIUS, source.height());
-            let along = options.crop(x.from, f64::from(rows.start), x.length, rows.len() as f64);
-            let mut narrow = Image::new(x.kept, rows.len() as u32, PixelType::U8x3);
-            resizer.resize(source, &mut narrow, &along)?;
-            let top = y.from - f64::from(rows.start);
-            let down = options.crop(0.0, top, f64::from(x.kept), y.length.min(rows.len() as f64 - top));
-            resizer.resize(&narrow, &mut output, &down)?;
-        } else {
-            resizer.resize(source, &mut output, &options.crop(x.from, y.from, x.length, y.length))?;
-        }
-        Ok(target)
+    pub(crate) fn resize_window(&self, image: &RgbImage, window: Crop) -> Result<RgbImage, DataError> {
+        let (x, y) = (Axis::whole(window.width, self.input), Axis::whole(window.height, self.input));
+        resample(image, window, x, y, self.interpolation)
     }
 
     /// The table that turns pixels into the numbers a net takes.
@@ -171,59 +131,10 @@ impl Preprocess {
     }
 }
 
-/// One side of "resize, then crop the centre": which part of the source is kept, and where it goes.
-struct Axis {
-    /// Start and length of the part kept, in source pixels.
-    from: f64,
-    length: f64,
-    /// Its length and its place in the output, in output pixels.
-    kept: u32,
-    at: u32,
-}
-
-impl Axis {
-    /// The middle `crop` of `resized` pixels.
-    fn new(source: u32, resized: u64, crop: u32) -> Self {
-        let whole = f64::from(source);
-        if resized < u64::from(crop) {
-            let resized = resized as u32;
-            return Self { from: 0.0, length: whole, kept: resized, at: (crop - resized) / 2 };
-        }
-        let scale = whole / resized as f64;
-        // Python's `round` sends a half to the even neighbour.
-        let offset = ((resized - u64::from(crop)) as f64 / 2.0).round_ties_even();
-        let from = offset * scale;
-        Self { from, length: (f64::from(crop) * scale).min(whole - from), kept: crop, at: 0 }
-    }
-
-    /// Nothing cut off.
-    fn whole(source: u32, resized: u32) -> Self {
-        Self { from: 0.0, length: f64::from(source), kept: resized, at: 0 }
-    }
-
-    /// The source pixels that a filter of this radius reaches from the part kept.
-    fn source_rows(&self, radius: f64, source: u32) -> Range<u32> {
-        let reach = radius * (self.length / f64::from(self.kept)).max(1.0) + 1.0;
-        let end = (self.from + self.length + reach).ceil().min(f64::from(source));
-        (self.from - reach).floor().max(0.0) as u32..end as u32
-    }
-}
-
-fn view(image: &RgbImage) -> Result<ImageRef<'_>, DataError> {
-    if image.width() == 0 || image.height() == 0 {
-        return Err(resize_error(image, &"it has no pixels"));
-    }
-    ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3)
-        .map_err(|error| resize_error(image, &error))
-}
-
-fn resize_error(image: &RgbImage, detail: &dyn std::fmt::Display) -> DataError {
-    DataError::Resize { width: image.width(), height: image.height(), detail: detail.to_string() }
-}
-
 /// Pixels to normalised numbers: a table of 256 values for each channel.
 ///
-/// Each value is `(level / 255 - mean) / std` in f32, the same bits as torchvision's `ToTensor` and `Normalize`.
+/// Each value is `(level / 255 - mean) / std` in f32, the same bits as torchvision's `ToTensor` and
+/// `Normalize`.
 #[derive(Debug, Clone)]
 pub struct Normaliser {
     table: [[f32; 256]; 3],

@@ -246,7 +246,8 @@ impl<'a> Run<'a> {
     /// Stages that are about to train for the first time join the best weights so far: until now they were what they
     /// were at that epoch.
     fn lower_frontier(&mut self, frontier: usize) {
-        let lowest = std::mem::replace(&mut self.lowest_frontier, self.lowest_frontier.min(frontier));
+        let lowest = self.lowest_frontier;
+        self.lowest_frontier = lowest.min(frontier);
         if let Some((_, values)) = &mut self.best {
             let store = &self.model.backbone.store;
             for stage in &self.model.backbone.stages[self.lowest_frontier..lowest] {

@@ -15,7 +15,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tl-torch", &[]),
     ("tl-backbones", &["tl-torch", "tl-weights"]),
     ("tl-heads", &["tl-torch"]),
-    ("tl-train", &["tl-backbones", "tl-data", "tl-finetune", "tl-heads", "tl-torch"]),
+    (
+        "tl-train",
+        &["tl-backbones", "tl-data", "tl-fetch", "tl-finetune", "tl-heads", "tl-torch", "tl-weights"],
+    ),
     ("tl-cli", &["*"]),
     ("xtask", &["tl-fetch"]),
     ("tl-tests", &[]),

@@ -1,7 +1,7 @@
 //! One number for a dataset: which files, which bytes, which classes.
 //!
-//! The one decision: it is the sha256 of a listing that `sha256sum` could have written, so it can be made again
-//! without this program.
+//! The one decision: it is the sha256 of a listing that `sha256sum` could have written, so it can be made
+//! again without this program.
 
 use std::fs::File;
 use std::io;
@@ -13,8 +13,8 @@ use super::Sample;
 use crate::error::DataError;
 use crate::pool::DataPool;
 
-/// The sha256, in hex, of one line `class NAME` per class followed by one line `SHA256  PATH` per sample, sorted
-/// by [`Sample::rel`]. Neither the order of the samples nor the number of threads matters.
+/// The sha256, in hex, of one line `class NAME` per class followed by one line `SHA256  PATH` per sample,
+/// sorted by [`Sample::rel`]. Neither the order of the samples nor the number of threads matters.
 ///
 /// # Errors
 /// A file cannot be read; of several the first in the order of `samples` is named.

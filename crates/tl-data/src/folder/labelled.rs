@@ -1,6 +1,7 @@
 //! Labelled images to evaluate a trained net on.
 //!
-//! The one decision: the classes are those of the net. A folder with another class is an error, not a new class.
+//! The one decision: the classes are those of the net. A folder with another class is an error, not a new
+//! class.
 
 use std::path::{Path, PathBuf};
 
@@ -29,8 +30,8 @@ impl LabelledFolder {
     /// Labels are places in `classes`, which need not be sorted and may have no images here.
     ///
     /// # Errors
-    /// The folder is missing, unreadable or without images, or a class folder is not one of `classes`; all that is
-    /// wrong is reported together.
+    /// The folder is missing, unreadable or without images, or a class folder is not one of `classes`; all
+    /// that is wrong is reported together.
     pub fn open(dir: &Path, classes: &[String]) -> Result<Self, DataError> {
         let mut scan = Scan::default();
         let part = scan.held_out(dir, classes);

@@ -1,6 +1,7 @@
 //! Images without labels, to predict on.
 //!
-//! The one decision: a file is taken at its word, whatever it is called; only folders are searched by extension.
+//! The one decision: a file is taken at its word, whatever it is called; only folders are searched by
+//! extension.
 
 use std::path::PathBuf;
 

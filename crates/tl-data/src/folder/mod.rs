@@ -117,8 +117,9 @@ pub struct ImageFolder {
 impl ImageFolder {
     /// Lists a dataset; no image is opened.
     ///
-    /// Split folders may also be called `training`; `valid`, `validation`, `dev`; `testing`; in any case. Without
-    /// a validation folder a part of the training images validates. Class folders may have folders inside.
+    /// Split folders may also be called `training`; `valid`, `validation`, `dev`; `testing`; in any case.
+    /// Without a validation folder a part of the training images validates. Class folders may have folders
+    /// inside.
     ///
     /// # Errors
     /// The folder is missing, unreadable, empty, has no images or a single class, a class of `train` has no

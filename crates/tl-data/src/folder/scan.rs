@@ -1,7 +1,7 @@
 //! Walking the folders of a dataset.
 //!
-//! The one decision: a walk never stops at the first thing it dislikes; problems are collected, and the caller
-//! decides.
+//! The one decision: a walk never stops at the first thing it dislikes; problems are collected, and the
+//! caller decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
