@@ -21,17 +21,44 @@ fn words_that_mean_nothing_are_all_reported_at_once() {
     small_set(dir, &CLASSES, 2, 1);
     fs::create_dir(dir.join("old-run")).unwrap();
     let args = [
-        "--data", "data", "--backbone", "eficientnet-lite0", "--head", "gapp", "--preset", "gradul", "--batch", "0",
-        "--dropout", "1.5", "--run", "old-run", "--epochs", "a,b",
+        "--data",
+        "data",
+        "--backbone",
+        "eficientnet-lite0",
+        "--head",
+        "gapp",
+        "--preset",
+        "gradul",
+        "--batch",
+        "0",
+        "--dropout",
+        "1.5",
+        "--run",
+        "old-run",
+        "--epochs",
+        "a,b",
     ];
     let texts = [
-        "there is no backbone `eficientnet-lite0`", "did you mean `efficientnet-lite0`?", "`gapp` is not a head",
-        "there is no preset `gradul`", "--batch is 0", "--dropout is 1.5", "run directory `old-run` exists",
+        "there is no backbone `eficientnet-lite0`",
+        "did you mean `efficientnet-lite0`?",
+        "`gapp` is not a head",
+        "there is no preset `gradul`",
+        "--batch is 0",
+        "--dropout is 1.5",
+        "run directory `old-run` exists",
         "--epochs is `a,b`",
     ];
     refused(dir, &args, &texts);
-    refused(dir, &["--data", "data", "--epochs", "1,1"], &["--epochs has 2 numbers, the schedule has 3 phases"]);
-    refused(dir, &["--data", "data", "--weights", "in22k"], &["has no published weights `in22k`", "it has in1k"]);
+    refused(
+        dir,
+        &["--data", "data", "--epochs", "1,1"],
+        &["--epochs has 2 numbers, the schedule has 3 phases"],
+    );
+    refused(
+        dir,
+        &["--data", "data", "--weights", "in22k"],
+        &["has no published weights `in22k`", "it has in1k"],
+    );
 }
 
 #[test]
@@ -59,7 +86,8 @@ fn images_that_cannot_be_decoded_are_named_and_can_be_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let data = small_set(dir, &CLASSES, 4, 2);
-    let whole = fs::read(fs::read_dir(data.join("train/bag")).unwrap().next().unwrap().unwrap().path()).unwrap();
+    let whole =
+        fs::read(fs::read_dir(data.join("train/bag")).unwrap().next().unwrap().unwrap().path()).unwrap();
     fs::write(data.join("train/bag/cut.png"), &whole[..whole.len() / 2]).unwrap();
     fs::write(data.join("val/sneaker/text.jpg"), "no image").unwrap();
     let args = ["--data", "data", "--run", "run", "--epochs", "1,1,1"];
@@ -100,7 +128,14 @@ fn weights_that_do_not_fit_are_named() {
     let tensors: [(&str, &[usize]); 3] =
         [("conv_stem.weight", &[32, 3, 5, 5]), ("bn1.weight", &[32]), ("blocks.9.weight", &[4])];
     safetensors(&dir.join("odd.safetensors"), &tensors);
-    let texts = ["odd.safetensors", "efficientnet-lite0", "conv_stem.weight", "[32, 3, 5, 5]", "bn1.bias", "blocks.9.weight"];
+    let texts = [
+        "odd.safetensors",
+        "efficientnet-lite0",
+        "conv_stem.weight",
+        "[32, 3, 5, 5]",
+        "bn1.bias",
+        "blocks.9.weight",
+    ];
     refused(dir, &["--data", "data", "--weights", "odd.safetensors"], &texts);
     fs::write(dir.join("page.pth"), "<!DOCTYPE html><html>").unwrap();
     refused(dir, &["--data", "data", "--weights", "page.pth"], &["page.pth"]);
@@ -125,7 +160,8 @@ fn models_that_are_damaged_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     small_set(dir, &CLASSES, 3, 1);
-    let args = ["finetune", "--data", "data", "--run", "run", "--preset", "feature-extraction", "--epochs", "1"];
+    let args =
+        ["finetune", "--data", "data", "--run", "run", "--preset", "feature-extraction", "--epochs", "1"];
     run(dir, &args).expect_success();
     let predict = |texts: &[&str]| drop(run(dir, &["predict", "run", "data/val"]).expect_error(texts));
     let (tensors, description) = (dir.join("run/model.safetensors"), dir.join("run/model.json"));

@@ -21,15 +21,24 @@ fn a_run_can_be_repeated_and_its_model_used() {
     finetune(dir, "first", &["--data-threads", "1"]);
     let first = dir.join("first");
     let files = [
-        "classes.txt", "manifest.json", "metrics.jsonl", "model.json", "model.safetensors", "plan.txt",
-        "report.html", "spec.json", "summary.json", "val_predictions.csv",
+        "classes.txt",
+        "manifest.json",
+        "metrics.jsonl",
+        "model.json",
+        "model.safetensors",
+        "plan.txt",
+        "report.html",
+        "spec.json",
+        "summary.json",
+        "val_predictions.csv",
     ];
     assert_eq!(names(&first), files);
     let summary = json(&first.join("summary.json"));
     assert!(summary["val_accuracy"].as_f64().unwrap() >= 0.8, "{summary}");
     assert_eq!(summary["val_accuracy"], summary["best"]["val_accuracy"]);
     assert_eq!(fs::read_to_string(first.join("classes.txt")).unwrap(), "bag\nsneaker\ntrouser\n");
-    let phases: Vec<String> = epochs(&first).iter().map(|row| row["phase"].as_str().unwrap().into()).collect();
+    let phases: Vec<String> =
+        epochs(&first).iter().map(|row| row["phase"].as_str().unwrap().into()).collect();
     assert_eq!(phases, [vec!["head"; 5], vec!["last-stage"; 2], vec!["all"]].concat());
 
     // The same seed again, with another number of data threads, and from the spec: the same run.
@@ -39,7 +48,10 @@ fn a_run_can_be_repeated_and_its_model_used() {
         let again = dir.join(again);
         assert_eq!(epochs(&again), epochs(&first));
         assert_eq!(json(&again.join("summary.json"))["model_sha256"], summary["model_sha256"]);
-        assert_eq!(fs::read_to_string(again.join("spec.json")).unwrap(), fs::read_to_string(first.join("spec.json")).unwrap());
+        assert_eq!(
+            fs::read_to_string(again.join("spec.json")).unwrap(),
+            fs::read_to_string(first.join("spec.json")).unwrap()
+        );
     }
     finetune(dir, "other-seed", &["--seed", "7"]);
     assert_ne!(json(&dir.join("other-seed/summary.json"))["model_sha256"], summary["model_sha256"]);
@@ -56,7 +68,10 @@ fn the_model_is_enough(dir: &Path, summary: &serde_json::Value) {
     }
     // No home with weights, and no network.
     let mut evaluate = tl();
-    evaluate.current_dir(dir).args(["evaluate", "alone", "data", "--json"]).env("TL_HOME", dir.join("nowhere"));
+    evaluate
+        .current_dir(dir)
+        .args(["evaluate", "alone", "data", "--json"])
+        .env("TL_HOME", dir.join("nowhere"));
     let output = finish(&mut evaluate).expect_success();
     let evaluation: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(evaluation, summary["evaluations"][0]);
@@ -72,7 +87,8 @@ fn the_model_is_enough(dir: &Path, summary: &serde_json::Value) {
         let [file, _, class, probability] = row[..] else { panic!("{row:?}") };
         let same = said.iter().find(|said| said["file"].as_str().unwrap().ends_with(file)).unwrap();
         assert_eq!(same["top"][0]["class"], *class);
-        let difference = same["top"][0]["probability"].as_f64().unwrap() - probability.parse::<f64>().unwrap();
+        let difference =
+            same["top"][0]["probability"].as_f64().unwrap() - probability.parse::<f64>().unwrap();
         assert!(difference.abs() < 1e-5, "{row:?} {same}");
     }
 }
@@ -112,7 +128,8 @@ fn activations_beyond_the_budget_change_nothing_but_time() {
 fn a_folder_without_a_split_is_split_by_the_seed() {
     let dir = tempfile::tempdir().unwrap();
     let data = small_set(dir.path(), &CLASSES, 10, 1);
-    let args = ["finetune", "--data", data.join("train").to_str().unwrap(), "--epochs", "1,1,1"].map(str::to_owned);
+    let args =
+        ["finetune", "--data", data.join("train").to_str().unwrap(), "--epochs", "1,1,1"].map(str::to_owned);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     run(dir.path(), &[&args[..], &["--run", "a", "--val-fraction", "0.3"]].concat()).expect_success();
     let facts = &json(&dir.path().join("a/manifest.json"))["data"];

@@ -128,11 +128,8 @@ fn fill_from(
     let file = WeightFile::open(path)?;
     let shapes: Vec<Vec<usize>> =
         store.iter().map(|param| param.tensor.size().iter().map(|&n| n as usize).collect()).collect();
-    let expected: Vec<Expected<'_>> = store
-        .iter()
-        .zip(&shapes)
-        .map(|(param, shape)| Expected { name: &param.name, shape })
-        .collect();
+    let expected: Vec<Expected<'_>> =
+        store.iter().zip(&shapes).map(|(param, shape)| Expected { name: &param.name, shape }).collect();
     let matched = tl_weights::match_names(&expected, &file, &|name| adjust((weights.rename)(name)));
     if !matched.is_full() {
         let report = matched.to_string();

@@ -79,7 +79,8 @@ fn lite0(scope: &Scope<'_>) -> Vec<Stage> {
         let last = i + 1 == STAGES.len();
         let mut stage = Stage::new(NAMES[i], if last { FEATURES } else { outputs }, stride);
         for j in 0..repeats {
-            let shape = MbConv { inputs, outputs, kernel, stride: if j == 0 { stride } else { 1 }, expansion };
+            let shape =
+                MbConv { inputs, outputs, kernel, stride: if j == 0 { stride } else { 1 }, expansion };
             stage.push(scope, format!("blocks.{i}.{j}"), |scope| {
                 shape.define(&scope.sub(format_args!("blocks.{i}.{j}")))
             });

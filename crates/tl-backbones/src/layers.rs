@@ -85,8 +85,14 @@ impl ConvNorm {
             return xs.conv2d(weight, bias, stride, [pad_h / 2, pad_w / 2], dilation, groups);
         }
         let (top, left) = (pad_h / 2, pad_w / 2);
-        xs.constant_pad_nd([left, pad_w - left, top, pad_h - top])
-            .conv2d(weight, bias, stride, [0, 0], dilation, groups)
+        xs.constant_pad_nd([left, pad_w - left, top, pad_h - top]).conv2d(
+            weight,
+            bias,
+            stride,
+            [0, 0],
+            dilation,
+            groups,
+        )
     }
 }
 

@@ -37,7 +37,13 @@ fn declared_sizes_are_true() {
             let side = xs.size()[2];
             xs = tch::no_grad(|| net.forward(&xs, i..i + 1, |_| Mode::EVAL));
             let expected = (side + stage.stride - 1) / stage.stride;
-            assert_eq!(xs.size(), [2, stage.out_channels, expected, expected], "{} {}", card.name, stage.name);
+            assert_eq!(
+                xs.size(),
+                [2, stage.out_channels, expected, expected],
+                "{} {}",
+                card.name,
+                stage.name
+            );
         }
         assert_eq!(xs.size()[1], card.features, "{}", card.name);
     }

@@ -68,7 +68,8 @@ fn worst(got: &Tensor, golden: &Summary) -> f64 {
     let mean = flat.mean(Kind::Double).double_value(&[]);
     let rms = flat.square().mean(Kind::Double).double_value(&[]).sqrt();
     let values = golden.at.iter().zip(&golden.values).map(|(at, value)| flat.double_value(&[*at]) - value);
-    values.chain([mean - golden.mean, rms - golden.rms]).fold(0.0_f64, |worst, d| worst.max(d.abs())) / golden.rms
+    values.chain([mean - golden.mean, rms - golden.rms]).fold(0.0_f64, |worst, d| worst.max(d.abs()))
+        / golden.rms
 }
 
 fn check(name: &str, golden: &str) {
@@ -103,7 +104,8 @@ fn published_weights_equal_the_python_package() {
         serde_json::from_str(include_str!("data/efficientnet_lite0_published.json")).unwrap();
     for case in cases {
         let features = net.features(&image(&case.input));
-        let differences = [worst(&features, &case.features), worst(&classifier.forward(&features), &case.logits)];
+        let differences =
+            [worst(&features, &case.features), worst(&classifier.forward(&features), &case.logits)];
         assert!(differences.iter().all(|difference| *difference < 1e-4), "{differences:?}");
     }
 }

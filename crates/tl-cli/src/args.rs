@@ -54,7 +54,7 @@ pub(crate) struct FinetuneArgs {
     /// What trains when: feature-extraction, gradual or full [default: gradual]
     #[arg(long, value_name = "NAME")]
     pub(crate) preset: Option<String>,
-    /// Epochs of each phase of the preset, as `30,8,2`
+    /// Epochs of each phase of the preset, as `30,5,2`
     #[arg(long, value_name = "N,…")]
     pub(crate) epochs: Option<String>,
     /// What is put on the net: gap, gap-1024, flatten-256, … [default: gap]

@@ -20,7 +20,7 @@ impl Problems {
             return Ok(());
         }
         let texts: Vec<String> = self.0.iter().map(text).collect();
-        Err(anyhow::anyhow!(texts.join("\nerror: ")))
+        Err(anyhow::anyhow!(texts.join("\n\nerror: ")))
     }
 }
 
@@ -62,7 +62,7 @@ mod tests {
         let mut problems = Problems::default();
         problems.add(anyhow::anyhow!("one"));
         assert!(problems.take(Err::<u8, _>(anyhow::anyhow!("two"))).is_none());
-        assert_eq!(problems.check().unwrap_err().to_string(), "one\nerror: two");
+        assert_eq!(problems.check().unwrap_err().to_string(), "one\n\nerror: two");
         assert!(Problems::default().check().is_ok());
     }
 }

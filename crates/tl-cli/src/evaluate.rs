@@ -71,7 +71,8 @@ pub(crate) fn evaluation(set: &str, scored: &Scored) -> Evaluation {
 
 /// The result in one line.
 pub(crate) fn line(evaluation: &Evaluation) -> String {
-    let Evaluation { set, images, accuracy, accuracy_low, accuracy_high, balanced_accuracy, loss, .. } = evaluation;
+    let Evaluation { set, images, accuracy, accuracy_low, accuracy_high, balanced_accuracy, loss, .. } =
+        evaluation;
     let right = (accuracy * *images as f64).round();
     format!(
         "{set:10} {accuracy:.4} accuracy ({right} of {images}, 95 % interval {accuracy_low:.3} to {accuracy_high:.3}), \

@@ -8,8 +8,8 @@ use std::time::Instant;
 use tl_data::{DataPool, Sample};
 use tl_finetune::Plan;
 use tl_run::{
-    Best, EpochRow, Evaluation, Machine, Manifest, PhaseTime, Prediction, ReportData, RunDir, Status, Summary,
-    WeightsFacts,
+    Best, EpochRow, Evaluation, Machine, Manifest, PhaseTime, Prediction, ReportData, RunDir, Status,
+    Summary, WeightsFacts,
 };
 use tl_train::{Ended, EpochResult, Model, Observer, Options, Outcome, SavedModel, Scored, Tick};
 
@@ -78,7 +78,10 @@ impl Job {
         let more = if classes.len() > names.len() { ", …" } else { "" };
         ui.line(&format!("data       {}", facts.path));
         let n = (train.len(), val.len(), test.len());
-        ui.line(&format!("           {} train, {} validation, {} test images; split {}", n.0, n.1, n.2, facts.split));
+        ui.line(&format!(
+            "           {} train, {} validation, {} test images; split {}",
+            n.0, n.1, n.2, facts.split
+        ));
         ui.line(&format!("           {} classes: {}{more}", classes.len(), names.join(", ")));
         let located = &self.chosen.located;
         ui.line(&format!("backbone   {}, weights from {}", self.model.backbone.card.name, located.source));
@@ -88,7 +91,12 @@ impl Job {
             false => String::new(),
         };
         ui.line(&format!("input      {size} × {size} px{why}"));
-        ui.line(&format!("head       {} over {} classes, dropout {}", self.model.head.spec, classes.len(), self.model.head.dropout));
+        ui.line(&format!(
+            "head       {} over {} classes, dropout {}",
+            self.model.head.spec,
+            classes.len(),
+            self.model.head.dropout
+        ));
         let cache = tl_train::cache_bytes(&self.model, &self.plan, train.len(), val.len());
         ui.line(&format!("cache      up to {} of activations of the frozen part", ui::bytes(cache)));
         ui.line("");
@@ -184,12 +192,8 @@ impl Job {
     }
 
     fn finish(self, run: Run, outcome: Outcome, json: bool, ui: &RefCell<Ui>) -> anyhow::Result<()> {
-        let saved = SavedModel::write(
-            &self.model,
-            self.chosen.pretrained(),
-            &machine::version(),
-            run.dir.path(),
-        )?;
+        let saved =
+            SavedModel::write(&self.model, self.chosen.pretrained(), &machine::version(), run.dir.path())?;
         run.dir.write_json("model.json", &saved)?;
         let evaluations = self.measure(&run, ui)?;
         let Some(best) = &outcome.best else { return Err(Exit(1).into()) };

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         }
     }));
     let cli = Cli::parse();
+    tl_torch::keep_pages();
     match std::panic::catch_unwind(|| dispatch(&cli)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => match error.downcast_ref::<Exit>() {

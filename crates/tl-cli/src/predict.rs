@@ -74,7 +74,7 @@ fn published(
         Some(names) => names.into_iter().map(str::to_owned).collect(),
         None => (0..chosen.weights.classes).map(|i| i.to_string()).collect(),
     };
-    let options = LoaderOptions::in_order(samples.len(), 32);
+    let options = LoaderOptions::in_order(samples.len(), 16);
     let view = View::Eval(prepare::preprocess(card, card.input.size));
     let mut rows = Vec::new();
     for batch in Loader::new(samples.clone(), view, options, pool)? {

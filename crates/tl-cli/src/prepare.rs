@@ -69,7 +69,9 @@ pub(crate) fn verify(
         test_images: test.len(),
         split: match split {
             SplitOrigin::Folders => "as in the folder".to_owned(),
-            SplitOrigin::Made { fraction, seed } => format!("{fraction} of each class for validation, seed {seed}"),
+            SplitOrigin::Made { fraction, seed } => {
+                format!("{fraction} of each class for validation, seed {seed}")
+            }
         },
     };
     let skipped = bad.iter().map(|bad| skipped(bad, &root)).collect();
@@ -135,7 +137,8 @@ pub(crate) fn weights(card: &'static Card, choice: &str, ui: &RefCell<Ui>) -> an
     if let Some(weights) = named.or(first) {
         let located = fetch(&weights.source, weights.sha256);
         ui.borrow_mut().stop();
-        let located = located.with_context(|| format!("no weights `{}` for `{}`", weights.name, card.name))?;
+        let located =
+            located.with_context(|| format!("no weights `{}` for `{}`", weights.name, card.name))?;
         return Ok(Chosen { weights, located, from_file: false });
     }
     let path = Path::new(choice);

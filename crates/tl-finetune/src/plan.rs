@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(lines.len(), 4);
         assert_eq!(
             lines[1],
-            "head        30      head          55          3e-3       -            frozen      plain, prefix cached"
+            "head        30      head          55          1e-3       -            frozen      plain, prefix cached"
         );
         assert_eq!(lines.iter().position(|line| line.contains("augmented")), Some(3), "{text}");
     }

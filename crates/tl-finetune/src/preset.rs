@@ -32,8 +32,9 @@ pub struct UnknownPreset {
     pub name: String,
 }
 
-/// Rates of adjacent stages differ by this factor (Howard and Ruder 2018).
-const STAGE_RATIO: f64 = 2.6;
+/// The last stage's rate over the first's. Howard and Ruder divide by 2.6 from one to the next of four groups; nets
+/// differ in their number of stages, so it is the whole span that is fixed here.
+const RATE_SPAN: f64 = 2.6 * 2.6 * 2.6;
 
 impl Preset {
     /// All presets.
@@ -57,10 +58,10 @@ impl Preset {
     #[must_use]
     pub fn schedule(self, stages: &[StageInfo]) -> Schedule {
         let head = head_phase();
-        let last = tail_phase("last-stage", &stages[stages.len().saturating_sub(1)..], 2e-4, 8, false);
+        let last = tail_phase("last-stage", &stages[stages.len().saturating_sub(1)..], 2e-4, 5, false);
         let phases = match self {
             Self::FeatureExtraction => vec![head],
-            Self::Gradual => vec![head, last, tail_phase("all", stages, 1e-4, 2, true)],
+            Self::Gradual => vec![head, last, tail_phase("all", stages, 1.5e-4, 2, true)],
             Self::Full => vec![head, tail_phase("all", stages, 2e-4, 4, true)],
         };
         Schedule { phases }
@@ -79,7 +80,7 @@ impl FromStr for Preset {
 fn head_phase() -> Phase {
     Phase {
         name: "head".to_owned(),
-        train: vec![StageRate { stage: "head".to_owned(), rate: 3e-3 }],
+        train: vec![StageRate { stage: "head".to_owned(), rate: 1e-3 }],
         curve: Curve::Cosine { warmup: 0.0 },
         epochs: 30,
         augment: false,
@@ -92,13 +93,13 @@ fn head_phase() -> Phase {
 
 /// Trains the head and `stages`; the last stage at `rate`, each one below at a lower rate, the head at three times.
 fn tail_phase(name: &str, stages: &[StageInfo], rate: f64, epochs: u32, augment: bool) -> Phase {
-    let n = stages.len();
+    let steps = stages.len().saturating_sub(1).max(1) as f64;
     let mut train: Vec<StageRate> = stages
         .iter()
         .enumerate()
         .map(|(i, stage)| StageRate {
             stage: stage.name.clone(),
-            rate: rate / STAGE_RATIO.powi((n - 1 - i) as i32),
+            rate: rate / RATE_SPAN.powf((stages.len() - 1 - i) as f64 / steps),
         })
         .collect();
     train.push(StageRate { stage: "head".to_owned(), rate: 3.0 * rate });

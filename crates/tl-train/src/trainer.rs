@@ -206,8 +206,13 @@ impl<'a> Run<'a> {
     fn phase(&mut self, index: usize, observer: &mut dyn Observer) -> Result<Option<Ended>, TrainError> {
         let phase = &self.plan.phases[index];
         let start = Instant::now();
-        let whole =
-            self.cache.fill(self.model, (self.plan, index), self.images, self.options.cache_budget, observer)?;
+        let whole = self.cache.fill(
+            self.model,
+            (self.plan, index),
+            self.images,
+            self.options.cache_budget,
+            observer,
+        )?;
         self.cache_bytes = self.cache_bytes.max(self.cache.bytes());
         self.add_seconds("features", start);
         if !whole {
@@ -435,7 +440,8 @@ impl<'a> Run<'a> {
     fn changeable(&self) -> BTreeMap<String, Tensor> {
         let store = &self.model.backbone.store;
         let stages = self.model.backbone.stages[self.lowest_frontier..].iter();
-        copies(stages.flat_map(|stage| store.slice(stage.params())).chain(self.model.head.store.iter())).collect()
+        copies(stages.flat_map(|stage| store.slice(stage.params())).chain(self.model.head.store.iter()))
+            .collect()
     }
 
     fn restore_best(&self) {
@@ -483,14 +489,16 @@ fn scaled_targets<'a>(
         }
     };
     let trains = |param: &&Param| param.tensor.requires_grad();
-    let stages = model.backbone.stages.iter().zip(&phase.stage_rates).filter_map(|(s, rate)| Some((s, (*rate)?)));
+    let stages =
+        model.backbone.stages.iter().zip(&phase.stage_rates).filter_map(|(s, rate)| Some((s, (*rate)?)));
     let of_stage = move |(stage, rate): (&'a tl_backbones::Stage, f64)| {
         let params = model.backbone.store.slice(stage.params()).iter().filter(trains);
         params.map(move |param| target(param, rate))
     };
-    let head = phase.head_rate.into_iter().flat_map(move |rate| {
-        model.head.store.iter().filter(trains).map(move |param| target(param, rate))
-    });
+    let head = phase
+        .head_rate
+        .into_iter()
+        .flat_map(move |rate| model.head.store.iter().filter(trains).map(move |param| target(param, rate)));
     stages.flat_map(of_stage).chain(head)
 }
 

@@ -83,7 +83,9 @@ impl Scan {
         let val = self.part(&dirs, VAL, "validation");
         let test = self.part(&dirs, TEST, "test");
         self.ignored.hidden += top.ignored.hidden;
-        files.iter().for_each(|file| self.ignore(escaped(&file.name)));
+        // A README, a licence or a list beside the parts is no news; an image is.
+        let images = files.iter().filter(|file| is_image(&file.path));
+        images.for_each(|file| self.ignore(escaped(&file.name)));
         for entry in &dirs {
             if ![Some(&train), val.as_ref(), test.as_ref()].contains(&Some(&entry.name)) {
                 let name = escaped(&entry.name);
@@ -130,8 +132,6 @@ impl Scan {
                 classes.insert(name, files);
             } else if is_image(&entry.path) {
                 loose += 1;
-            } else {
-                self.ignore(rel);
             }
         }
         if loose > 0 && !classes.is_empty() {
