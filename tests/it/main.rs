@@ -1,5 +1,7 @@
 //! `tl` as a user meets it: real weights, real images, the built program. One test binary, one module a subject.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 mod bad_input;
 mod run;
 mod support;

@@ -1,5 +1,7 @@
 //! What must hold for every net in the table, checked without any code of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::collections::BTreeSet;
 
 use tch::{Device, Kind, Tensor};

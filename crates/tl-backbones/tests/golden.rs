@@ -1,6 +1,8 @@
 //! Nets against outputs of their published implementations, made by `tests/golden/make_backbones.py` at the top of the
 //! project. No Python and no weights are needed: both sides fill the net from a formula of tensor name and index.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use tl_backbones::{Backbone, Mode, find};

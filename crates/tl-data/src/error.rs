@@ -256,7 +256,7 @@ pub enum FolderProblem {
         path: PathBuf,
     },
     /// A class in a part of the data that the classes trained on do not include.
-    #[error("class `{class}` in `{}` is not one of the {} classes known", path.display(), known.len())]
+    #[error("class `{class}` in `{}` is not one of the {} classes trained on", path.display(), known.len())]
     UnknownClass {
         /// The class.
         class: String,
@@ -298,7 +298,7 @@ impl FolderProblem {
                 let names: Vec<String> =
                     known.iter().take(NAMES_IN_HINT).map(|name| format!("`{name}`")).collect();
                 let more = if known.len() > NAMES_IN_HINT { ", …" } else { "" };
-                Some(format!("the classes known are {}{more}", names.join(", ")))
+                Some(format!("train has {}{more}", names.join(", ")))
             }
             Self::Ambiguous { .. } => Some("rename or remove one of them".to_owned()),
             _ => None,

@@ -47,8 +47,8 @@ fn split_folders() {
     assert_eq!(rels(&folder.val), ["val/a/y.gif", "val/b/z.bmp"]);
     assert_eq!(rels(&folder.test), ["test/a/t.ppm"]);
     assert_eq!(folder.split, SplitOrigin::Folders);
-    assert_eq!((folder.ignored.files, folder.ignored.hidden), (2, 3));
-    assert_eq!(folder.ignored.first, ["labels.csv", "train/a/notes.txt"]);
+    assert_eq!((folder.ignored.files, folder.ignored.hidden), (1, 3));
+    assert_eq!(folder.ignored.first, ["train/a/notes.txt"]);
     assert_eq!(folder.warnings, ["no test images of `b`"]);
     assert!(folder.train.iter().all(|sample| sample.path.is_file()));
 }
@@ -241,11 +241,11 @@ fn all_problems_are_reported_together() {
         error(&dir),
         "`DIR` cannot be used as an image folder: 4 problems\
         \n  - class `b` has no images in `DIR/train/b`\
-        \n  - class `cat` in `DIR/val` is not one of the 2 classes known\
-        \n  - class `dog` in `DIR/val` is not one of the 2 classes known\
+        \n  - class `cat` in `DIR/val` is not one of the 2 classes trained on\
+        \n  - class `dog` in `DIR/val` is not one of the 2 classes trained on\
         \n  - `DIR/test` holds no images\
         \n\nhint: add images to the class, or remove its folder\
-        \nhint: the classes known are `a`, `b`\
+        \nhint: train has `a`, `b`\
         \nhint: put images into `DIR/<class>/` or `DIR/train/<class>/` and `DIR/val/<class>/`"
     );
 }
@@ -292,7 +292,7 @@ fn labelled_folders() {
     assert_eq!(rels(&alone.samples), ["test/a/1.png"]);
 
     let unknown = open(&["a/1.png", "cat/1.png"]).unwrap_err();
-    assert!(unknown.contains("class `cat` in `DIR` is not one of the 3 classes known"), "{unknown}");
+    assert!(unknown.contains("class `cat` in `DIR` is not one of the 3 classes trained on"), "{unknown}");
     assert!(open(&["1.png"]).unwrap_err().contains("holds 1 images but no class folders"));
     assert!(open(&[]).unwrap_err().contains("`DIR` holds no images"));
 }

@@ -45,11 +45,11 @@ svg { width: 100%; height: auto; } svg text { font-size: 12px; fill: currentColo
 pub fn html(data: &ReportData<'_>) -> String {
     let mut page = String::new();
     let title = escape(data.title);
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
     );
     headline(&mut page, data);
     section(&mut page, "Plan", &format!("<pre>{}</pre>", escape(data.plan)));
@@ -70,7 +70,7 @@ pub fn html(data: &ReportData<'_>) -> String {
 }
 
 fn section(page: &mut String, heading: &str, body: &str) {
-    let _ = write!(page, "<h2>{}</h2>\n<div class=\"scroll\">{body}</div>\n", escape(heading));
+    let _ = writeln!(page, "<h2>{}</h2>\n<div class=\"scroll\">{body}</div>", escape(heading));
 }
 
 fn set_name(set: &str) -> &str {
@@ -84,10 +84,10 @@ fn headline(page: &mut String, data: &ReportData<'_>) {
     let Summary { best, evaluations, status, .. } = data.summary;
     for evaluation in evaluations {
         let Evaluation { images, accuracy, accuracy_low, accuracy_high, balanced_accuracy, .. } = evaluation;
-        let _ = write!(
+        let _ = writeln!(
             page,
             "<p><span class=\"figure\">{:.1} %</span> {} accuracy on {images} images<br>\
-             95 % interval {:.1} to {:.1} %, balanced accuracy {:.1} %</p>\n",
+             95 % interval {:.1} to {:.1} %, balanced accuracy {:.1} %</p>",
             accuracy * 100.,
             set_name(&evaluation.set),
             accuracy_low * 100.,
@@ -95,14 +95,14 @@ fn headline(page: &mut String, data: &ReportData<'_>) {
             balanced_accuracy * 100.,
         );
     }
-    let _ = write!(page, "<p>Weights of epoch {} (phase {}).</p>\n", best.epoch, escape(&best.phase));
+    let _ = writeln!(page, "<p>Weights of epoch {} (phase {}).</p>", best.epoch, escape(&best.phase));
     if *status != Status::Finished {
         page.push_str(
             "<p class=\"warning\">The run was stopped before its end; these are its best weights.</p>\n",
         );
     }
     for warning in &data.summary.warnings {
-        let _ = write!(page, "<p class=\"warning\">{}</p>\n", escape(warning));
+        let _ = writeln!(page, "<p class=\"warning\">{}</p>", escape(warning));
     }
 }
 
@@ -113,10 +113,10 @@ fn epochs(data: &ReportData<'_>) -> String {
     );
     for row in data.epochs {
         let class = if row.epoch == data.summary.best.epoch { " class=\"best\"" } else { "" };
-        let _ = write!(
+        let _ = writeln!(
             table,
             "<tr{class}><td>{}</td><td>{}</td><td>{:.4}</td><td>{:.4}</td><td>{:.4}</td><td>{:.4}</td>\
-             <td>{:.4}</td><td>{:.2}</td><td>{:.0}</td></tr>\n",
+             <td>{:.4}</td><td>{:.2}</td><td>{:.0}</td></tr>",
             escape(&row.phase),
             row.epoch,
             row.train_loss,

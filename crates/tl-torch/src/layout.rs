@@ -14,7 +14,6 @@ pub fn channels_last(xs: &Tensor) -> Tensor {
 ///
 /// # Panics
 /// When `data` does not hold `shape`'s number of values; the caller owns both.
-#[must_use]
 pub fn image_batch(data: &[f32], shape: [i64; 4], device: Device) -> Tensor {
     let flat = Tensor::from_slice(data).view(shape).to_kind(Kind::Float);
     channels_last(&flat.to_device(device))

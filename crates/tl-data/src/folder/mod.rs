@@ -70,7 +70,8 @@ pub enum SplitOrigin {
 /// Files that were passed over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ignored {
-    /// Files that are not images by their extension.
+    /// Files among the images that are not images by their extension; a README or a list beside the class folders is
+    /// not counted.
     pub files: usize,
     /// The first of them, as paths below the dataset's folder; up to [`IGNORED_NAMES`].
     pub first: Vec<String>,
