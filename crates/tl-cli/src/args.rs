@@ -17,7 +17,7 @@ pub(crate) enum Command {
     /// Fine-tune a pretrained net on a folder of labelled images.
     ///
     /// With no arguments: on the small Fashion-MNIST set that comes with the project.
-    /// The folder is DIR/train/<class>/*, DIR/val/<class>/* (and test/), or DIR/<class>/*, which is then split.
+    /// The folder is DIR/train/CLASS/*, DIR/val/CLASS/* (and test/), or DIR/CLASS/*, which is then split.
     #[command(after_help = FINETUNE_EXAMPLES)]
     Finetune(Box<FinetuneArgs>),
     /// Measure a fine-tuned model on a folder of labelled images.
@@ -87,7 +87,7 @@ pub(crate) struct FinetuneArgs {
     /// Take everything not given here from the spec.json of an earlier run
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Run directory, which must not exist [default: runs/<backbone>-<data>-s<seed>-<time>]
+    /// Run directory, which must not exist [default: runs/BACKBONE-DATA-sSEED-TIME]
     #[arg(long, value_name = "DIR")]
     pub(crate) run: Option<PathBuf>,
     #[command(flatten)]
@@ -112,7 +112,7 @@ pub(crate) struct EvaluateArgs {
     /// Run directory, or a folder with its model.json and model.safetensors
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
-    /// Folder of labelled images: DIR/<class>/*, or one with test/ or val/ inside
+    /// Folder of labelled images: DIR/CLASS/*, or one with test/ or val/ inside
     #[arg(value_name = "DATA")]
     pub(crate) data: PathBuf,
     /// Go on without the images that cannot be decoded
