@@ -60,10 +60,14 @@ impl Ui {
 
 /// Shows downloads.
 pub(crate) fn show_fetch(ui: &std::cell::RefCell<Ui>) -> impl Fn(Progress<'_>) {
+    let said = std::cell::RefCell::new(String::new());
     move |progress| match progress {
         Progress::Start { what, total, at } => {
             let mut ui = ui.borrow_mut();
-            ui.line(&format!("getting    {what}"));
+            // Finding a file, getting it and unpacking it may each start anew under the same name.
+            if said.replace(what.to_owned()) != what {
+                ui.line(&format!("getting    {what}"));
+            }
             ui.start("getting", total.unwrap_or(0), true);
             ui.at(at);
         }
