@@ -83,8 +83,9 @@ impl Job {
             n.0, n.1, n.2, facts.split
         ));
         ui.line(&format!("           {} classes: {}{more}", classes.len(), names.join(", ")));
-        let located = &self.chosen.located;
-        ui.line(&format!("backbone   {}, weights from {}", self.model.backbone.card.name, located.source));
+        // The package or repository is enough here; the manifest has the file in it too.
+        let source = self.chosen.located.source.split(": ").next().unwrap_or_default();
+        ui.line(&format!("backbone   {}, weights from {}", self.model.backbone.card.name, source));
         let (size, usual) = (self.model.preprocess.input, self.resolved.card.input.size);
         let why = match size < usual {
             true => format!(" ({usual} is usual; the images' shorter side is {} px)", self.median),

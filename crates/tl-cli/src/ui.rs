@@ -34,7 +34,7 @@ impl Ui {
         };
         let counts = match bytes {
             true => "{bytes}/{total_bytes} {bytes_per_sec}",
-            false => "{human_pos}/{human_len} {per_sec}",
+            false => "{human_pos}/{human_len}",
         };
         let template = format!("{{msg:16}} {{wide_bar}} {counts} {{eta}}");
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());

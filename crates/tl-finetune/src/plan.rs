@@ -281,9 +281,10 @@ impl std::fmt::Display for Plan {
             ["phase", "epochs", "trains", "parameters", "rate head", "rate stages", "batch-norm", "images"];
         let mut rows = vec![header.map(str::to_owned)];
         for phase in &self.phases {
-            let rate = |rate: Option<f64>| rate.map_or("-".to_owned(), |rate| format!("{rate:.0e}"));
+            let short = |rate: f64| format!("{rate:.1e}").replace(".0e", "e");
+            let rate = |rate: Option<f64>| rate.map_or("-".to_owned(), short);
             let stages = match phase.stage_rate_range() {
-                Some((low, high)) if low < high => format!("{low:.0e}..{high:.0e}"),
+                Some((low, high)) if low < high => format!("{}..{}", short(low), short(high)),
                 range => rate(range.map(|(low, _)| low)),
             };
             let norm = match phase.batch_norm {
@@ -376,7 +377,7 @@ mod tests {
         assert_eq!(lines.len(), 4);
         assert_eq!(
             lines[1],
-            "head        30      head          55          1e-3       -            frozen      plain, prefix cached"
+            "head        30      head          55          1e-3       -               frozen      plain, prefix cached"
         );
         assert_eq!(lines.iter().position(|line| line.contains("augmented")), Some(3), "{text}");
     }
