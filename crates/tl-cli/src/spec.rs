@@ -75,9 +75,10 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         data: data_folder(args, &base, problems).unwrap_or_default(),
         val_fraction: args.val_fraction.unwrap_or(base.val_fraction),
         backbone: given(&args.backbone, &base.backbone),
-        weights: match args.backbone {
-            Some(_) => given(&args.weights, ""),
-            None => given(&args.weights, &base.weights),
+        weights: match (&args.weights, &args.backbone) {
+            (Some(weights), _) => whole_path(weights),
+            (None, Some(_)) => String::new(),
+            (None, None) => base.weights.clone(),
         },
         head: head.clone().unwrap_or(base.head),
         dropout: args.dropout.unwrap_or(base.dropout),
@@ -143,6 +144,12 @@ fn data_folder(args: &FinetuneArgs, base: &Spec, problems: &mut Problems) -> Opt
         problems.add(anyhow::anyhow!("--data `{}` is not a name in UTF-8\n\n{hint}", folder.display()));
     }
     Some(folder)
+}
+
+/// A file by its whole path, so that the spec can be repeated from any folder; a name as it is.
+fn whole_path(weights: &str) -> String {
+    let path = Path::new(weights).canonicalize().ok();
+    path.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| weights.to_owned())
 }
 
 /// The dataset that comes with the project: below the current folder, or where this program was built.
