@@ -295,7 +295,7 @@ impl std::fmt::Display for Plan {
             let images = match (phase.augment, phase.frontier) {
                 (true, _) => "augmented",
                 (false, 0) => "plain",
-                (false, _) => "plain, prefix cached",
+                (false, _) => "plain, cached",
             };
             rows.push([
                 phase.name.clone(),
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(lines.len(), 4);
         assert_eq!(
             lines[1],
-            "head        30      head          55          1e-3       -               frozen      plain, prefix cached"
+            "head        30      head          55          1e-3       -               frozen      plain, cached"
         );
         assert_eq!(lines.iter().position(|line| line.contains("augmented")), Some(3), "{text}");
     }
