@@ -1,7 +1,7 @@
 //! A built head: its parameters and its two steps, [`Head::pool`] and [`Head::forward`].
 
 use tch::{Device, Kind, Tensor};
-use tl_torch::{Fill, Init, ParamStore, Role, Scope, TorchError};
+use tl_torch::{Fill, Init, ParamStore, Role, Scope, TorchError, dropout};
 
 use crate::spec::{HeadSpec, Pool};
 
@@ -62,15 +62,18 @@ impl Head {
         }
     }
 
-    /// The dense layers; dropout before the last one when `train`.
+    /// The dense layers; with a seed for this step, dropout before the last one.
     ///
     /// # Shapes
     /// Pooled features `[N, D]` to logits `[N, classes]`.
-    pub fn forward(&self, pooled: &Tensor, train: bool) -> Tensor {
+    pub fn forward(&self, pooled: &Tensor, dropout_seed: Option<u64>) -> Tensor {
         let mut xs = pooled.shallow_clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            if i + 1 == self.layers.len() {
-                xs = xs.dropout(self.dropout, train && self.dropout > 0.0);
+            if let Some(seed) = dropout_seed
+                && i + 1 == self.layers.len()
+                && self.dropout > 0.0
+            {
+                xs = dropout(&xs, self.dropout, seed);
             }
             xs = xs.linear(&layer.weight, Some(&layer.bias));
             if i + 1 < self.layers.len() {
@@ -117,7 +120,7 @@ mod tests {
             xs.matmul(&get("weight").tr()) + get("bias")
         };
         let expected = layer(1, &layer(0, &features.mean_dim(&[2i64, 3][..], false, Kind::Float)).relu());
-        let got = head.forward(&head.pool(&features), false);
+        let got = head.forward(&head.pool(&features), None);
         assert!(got.allclose(&expected, 1e-5, 1e-6, false));
     }
 
@@ -125,7 +128,7 @@ mod tests {
     fn dropout_acts_in_training_only() {
         let pooled = Tensor::ones([4, 512], (Kind::Float, Device::Cpu));
         let head = head("gap", 1);
-        assert!(head.forward(&pooled, false).equal(&head.forward(&pooled, false)));
-        assert!(!head.forward(&pooled, true).equal(&head.forward(&pooled, true)));
+        assert!(head.forward(&pooled, None).equal(&head.forward(&pooled, None)));
+        assert!(!head.forward(&pooled, Some(1)).equal(&head.forward(&pooled, None)));
     }
 }

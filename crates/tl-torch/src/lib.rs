@@ -16,7 +16,7 @@ pub use allocator::keep_pages;
 pub use error::{TorchError, short};
 pub use layout::{channels_last, image_batch};
 pub use params::{Fill, Init, Param, ParamStore, Role, Scope};
-pub use random::uniform;
+pub use random::{dropout, uniform};
 
 /// The version of libtorch that this is built for; `tch` refuses any other at build time.
 pub const LIBTORCH: &str = "2.11.0";

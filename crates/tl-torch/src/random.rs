@@ -5,6 +5,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use tch::Tensor;
 
 /// `n` values, uniform in `-bound..bound`, for the parameter `name`.
 #[must_use]
@@ -17,6 +18,19 @@ pub fn uniform(seed: u64, name: &str, n: usize, bound: f64) -> Vec<f32> {
             ((2.0 * unit - 1.0) * bound) as f32
         })
         .collect()
+}
+
+/// Dropout (Srivastava et al. 2014): each value is zeroed with probability `p` (`0..1`), the others grow to `1 / (1 − p)`.
+/// The mask is a function of `seed`; libtorch's own draws from a generator that the whole process shares.
+///
+/// # Shapes
+/// Any, to the same.
+pub fn dropout(xs: &Tensor, p: f64, seed: u64) -> Tensor {
+    let threshold = (2.0 * p - 1.0) as f32;
+    let keep = (1.0 / (1.0 - p)) as f32;
+    let draws = uniform(seed, "dropout", xs.numel(), 1.0);
+    let mask: Vec<f32> = draws.into_iter().map(|draw| if draw < threshold { 0.0 } else { keep }).collect();
+    xs * Tensor::from_slice(&mask).view(&xs.size()[..]).to_device(xs.device())
 }
 
 /// A generator keyed by the seed and FNV-1a of the name.
@@ -32,7 +46,20 @@ fn stream(seed: u64, name: &str) -> ChaCha8Rng {
 
 #[cfg(test)]
 mod tests {
+    use tch::{Device, Kind};
+
     use super::*;
+
+    #[test]
+    fn dropout_keeps_the_mean_and_follows_its_seed() {
+        let ones = Tensor::ones([100, 100], (Kind::Float, Device::Cpu));
+        let ys = dropout(&ones, 0.2, 7);
+        let zeros = ys.eq(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        assert!((zeros - 0.2).abs() < 0.02, "{zeros}");
+        assert!((ys.mean(Kind::Float).double_value(&[]) - 1.0).abs() < 0.02);
+        assert!(ys.equal(&dropout(&ones, 0.2, 7)) && !ys.equal(&dropout(&ones, 0.2, 8)));
+        assert!(dropout(&ones, 0.0, 7).equal(&ones));
+    }
 
     #[test]
     fn depends_on_seed_and_name_only() {

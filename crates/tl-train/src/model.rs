@@ -97,7 +97,7 @@ impl Model {
     pub fn logits(&self, xs: &Tensor, from: usize) -> Tensor {
         tch::no_grad(|| {
             let pooled = self.forward(xs, from, self.stages(), |_| Mode::EVAL);
-            self.head.forward(&pooled, false)
+            self.head.forward(&pooled, None)
         })
     }
 

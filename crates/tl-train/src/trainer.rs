@@ -376,8 +376,7 @@ impl<'a> Run<'a> {
         (optimizer, tally): (&mut AdamW, &mut Tally),
     ) -> bool {
         let model = self.model;
-        // Dropout draws from libtorch's generator: seeded per step, it too is a function of (seed, epoch, step).
-        tch::manual_seed(mix(self.options.seed, u64::from(self.epochs), step as u64));
+        let seed = mix(self.options.seed, u64::from(self.epochs), step as u64);
         let norm = match phase.batch_norm {
             BatchNorm::Frozen => NormMode::Frozen,
             BatchNorm::Statistics | BatchNorm::Train => NormMode::Batch,
@@ -387,7 +386,7 @@ impl<'a> Run<'a> {
             None => Mode::EVAL,
         };
         let pooled = model.forward(&batch.xs, phase.frontier, model.stages(), mode);
-        let logits = model.head.forward(&pooled, true);
+        let logits = model.head.forward(&pooled, phase.head_rate.map(|_| seed));
         let loss = logits.cross_entropy_loss::<Tensor>(
             &targets(model, &batch.labels),
             None,
@@ -503,7 +502,7 @@ fn scaled_targets<'a>(
 }
 
 /// A seed for one step (SplitMix64 over the three numbers).
-fn mix(seed: u64, epoch: u64, step: u64) -> i64 {
+fn mix(seed: u64, epoch: u64, step: u64) -> u64 {
     let mut hash = seed;
     for part in [epoch, step] {
         hash = hash.wrapping_add(part).wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -511,5 +510,5 @@ fn mix(seed: u64, epoch: u64, step: u64) -> i64 {
         hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         hash ^= hash >> 31;
     }
-    hash.cast_signed()
+    hash
 }

@@ -1,0 +1,164 @@
+//! Frozen means frozen: what a phase does not train is bit-identical after it, running statistics included.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tch::Device;
+use tl_backbones::{Backbone, find};
+use tl_data::{Augment, DataPool, ImageFolder, OpenOptions, Preprocess};
+use tl_finetune::{BatchNorm, Phase, Plan, Preset, Schedule, StageRate};
+use tl_torch::{Fill, Role};
+use tl_train::{Ended, EpochResult, Images, Model, NewHead, Observer, Options, Outcome, Tick, train};
+
+/// Remembers the epochs, and after one of them may spoil a tensor.
+#[derive(Default)]
+struct Epochs {
+    results: Vec<EpochResult>,
+    poison: Option<(u32, tch::Tensor)>,
+}
+
+impl Observer for Epochs {
+    fn tick(&mut self, _: Tick) {}
+
+    fn epoch(&mut self, result: &EpochResult) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.results.push(result.clone());
+        if let Some((epoch, tensor)) = &mut self.poison
+            && *epoch == result.epoch
+        {
+            let _ = tch::no_grad(|| tensor.fill_(f64::NAN));
+        }
+        Ok(())
+    }
+}
+
+fn model() -> Model {
+    let card = find("efficientnet-lite0").unwrap();
+    let backbone = Backbone::new(card, Device::Cpu, Fill::Seed(3)).unwrap();
+    let head = NewHead { spec: "gap".parse().unwrap(), dropout: 0.1, fill: Fill::Seed(3) };
+    let classes = vec!["dark".to_owned(), "light".to_owned()];
+    Model::new(backbone, head, classes, Preprocess::imagenet(64), Device::Cpu).unwrap()
+}
+
+fn run(model: &Model, schedule: &Schedule, cache_budget: u64) -> (Outcome, Vec<EpochResult>) {
+    let mut epochs = Epochs::default();
+    let outcome = run_with(model, schedule, cache_budget, &mut epochs);
+    (outcome, epochs.results)
+}
+
+/// Runs the schedule on eight dark and eight light images.
+fn run_with(model: &Model, schedule: &Schedule, cache_budget: u64, epochs: &mut Epochs) -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    for (class, level) in [("dark", 40), ("light", 200)] {
+        std::fs::create_dir(dir.path().join(class)).unwrap();
+        for i in 0..8u8 {
+            let pixel =
+                |x: u32, y: u32| image::Rgb([level + i, level + (x * 3) as u8 % 40, level + (y % 9) as u8]);
+            let path = dir.path().join(class).join(format!("{i}.png"));
+            image::RgbImage::from_fn(40, 48, pixel).save(path).unwrap();
+        }
+    }
+    let folder = ImageFolder::open(dir.path(), &OpenOptions { val_fraction: 0.25, seed: 1 }).unwrap();
+    let plan: Plan = schedule.plan(&model.stage_infos(), model.head.store.count()).unwrap();
+    let (train_set, val): (Arc<[_]>, Arc<[_]>) = (folder.train.into(), folder.val.into());
+    let (pool, stop) = (DataPool::new(2).unwrap(), AtomicBool::new(false));
+    let images = Images { train: &train_set, val: &val, pool: &pool, augment: Augment::basic(), stop: &stop };
+    let options = Options { seed: 1, batch: 4, label_smoothing: 0.1, cache_budget };
+    train(model, &plan, &images, &options, epochs).unwrap()
+}
+
+fn short(preset: Preset, model: &Model) -> Schedule {
+    let mut schedule = preset.schedule(&model.stage_infos());
+    schedule.phases.iter_mut().for_each(|phase| phase.epochs = 2);
+    schedule
+}
+
+/// One phase that trains these stages and the head, and ends with its last weights.
+fn only(stages: &[&str], batch_norm: BatchNorm, model: &Model) -> Schedule {
+    let mut phase: Phase = short(Preset::FeatureExtraction, model).phases.remove(0);
+    phase.batch_norm = batch_norm;
+    let rates = stages.iter().chain(&["head"]).map(|s| StageRate { stage: (*s).to_owned(), rate: 1e-2 });
+    phase.train = rates.collect();
+    Schedule { phases: vec![phase] }
+}
+
+/// Names of the stages in which a tensor of this role has changed.
+fn changed(
+    model: &Model,
+    before: &std::collections::BTreeMap<String, tch::Tensor>,
+    role: Role,
+) -> Vec<&'static str> {
+    let stages = model.backbone.stages.iter();
+    let differs = |stage: &&tl_backbones::Stage| {
+        let params = model.backbone.store.slice(stage.params());
+        params.iter().any(|p| p.role == role && !p.tensor.equal(&before[&p.name]))
+    };
+    stages.filter(differs).map(|stage| stage.name).collect()
+}
+
+#[test]
+fn only_what_a_phase_names_changes() {
+    let cases: [(&[&str], BatchNorm); 4] = [
+        (&[], BatchNorm::Train),
+        (&["stage7"], BatchNorm::Frozen),
+        (&["stage2"], BatchNorm::Statistics),
+        (&["stem", "stage5"], BatchNorm::Train),
+    ];
+    for (stages, batch_norm) in cases {
+        let model = model();
+        let before = model.backbone.store.snapshot();
+        let schedule = only(stages, batch_norm, &model);
+        let (outcome, _) = run(&model, &schedule, 1 << 30);
+        assert_eq!(outcome.ended, Ended::Finished);
+        assert_eq!(changed(&model, &before, Role::Weight), stages, "{batch_norm:?}");
+        let norms = if batch_norm == BatchNorm::Train { stages } else { &[] };
+        assert_eq!(changed(&model, &before, Role::Norm), norms, "{batch_norm:?}");
+        let statistics = if batch_norm == BatchNorm::Frozen { &[] } else { stages };
+        assert_eq!(changed(&model, &before, Role::Buffer), statistics, "{batch_norm:?}");
+    }
+}
+
+#[test]
+fn running_statistics_survive_every_preset() {
+    for preset in Preset::ALL {
+        let model = model();
+        let before = model.backbone.store.snapshot();
+        let (outcome, epochs) = run(&model, &short(preset, &model), 1 << 30);
+        assert_eq!(outcome.epochs as usize, epochs.len());
+        assert_eq!(changed(&model, &before, Role::Buffer), [""; 0], "{preset:?}");
+        assert_eq!(changed(&model, &before, Role::Norm), [""; 0], "{preset:?}");
+    }
+}
+
+#[test]
+fn the_model_ends_with_its_best_epoch_whatever_came_after() {
+    let model = model();
+    let mut schedule = short(Preset::Gradual, &model);
+    // The last phase wrecks the net; the best epoch lies before it.
+    schedule.phases[2].train.iter_mut().for_each(|rate| rate.rate = 5.0);
+    let (outcome, epochs) = run(&model, &schedule, 1 << 30);
+    let best = outcome.best.unwrap();
+    let last = epochs.iter().rev().find(|epoch| epoch.best).unwrap();
+    assert_eq!(last.epoch, best.epoch);
+    assert!(best.epoch <= 4, "{best:?}");
+    // A run that stops before the last phase has the same weights.
+    let shorter = self::model();
+    schedule.phases.pop();
+    run(&shorter, &schedule, 1 << 30);
+    for (a, b) in model.tensors().zip(shorter.tensors()) {
+        assert!(a.tensor.equal(&b.tensor), "{}", a.name);
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_ends_the_run_and_keeps_the_best() {
+    let model = model();
+    let weight = model.head.store.get("head.0.weight").unwrap().tensor.shallow_clone();
+    let mut epochs = Epochs { poison: Some((3, weight)), ..Epochs::default() };
+    let outcome = run_with(&model, &short(Preset::Gradual, &model), 1 << 30, &mut epochs);
+    assert_eq!(outcome.ended, Ended::Diverged { phase: "last-stage".to_owned(), epoch: 4, step: 1 });
+    assert_eq!((outcome.epochs, epochs.results.len()), (3, 3));
+    assert!(outcome.best.unwrap().val.loss.is_finite());
+    assert!(model.tensors().all(|param| bool::try_from(param.tensor.isfinite().all()).unwrap()));
+}
