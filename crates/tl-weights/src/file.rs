@@ -14,6 +14,9 @@ use crate::dtype::DType;
 use crate::error::{WeightsError, io_error};
 use crate::{detect, pth, safetensors};
 
+/// Elements that are converted at a time: few enough to stay in the processor's cache.
+const CHUNK: usize = 1 << 16;
+
 /// How the bytes of a file are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,6 +59,15 @@ pub(crate) struct Entry {
     pub(crate) span: usize,
     /// Distances between neighbours in elements, for tensors that are not row-major as they lie.
     pub(crate) strides: Option<Vec<usize>>,
+}
+
+impl Entry {
+    fn numel(&self) -> usize {
+        match self.strides {
+            None => self.span / self.info.dtype.size(),
+            Some(_) => self.info.shape.iter().product(),
+        }
+    }
 }
 
 /// The table of a file.
@@ -130,20 +142,69 @@ impl WeightFile {
     /// When there is no such tensor, or the file cannot be read any more.
     pub fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, WeightsError> {
         let entry = self.entry(name).ok_or_else(|| self.no_tensor(name))?;
-        let raw = self.read(entry)?;
-        Ok(Cow::Owned(match &entry.strides {
-            None => raw,
-            Some(strides) => gather(&raw, &entry.info.shape, strides, entry.info.dtype.size()),
-        }))
+        let mut raw = Vec::new();
+        self.read(entry, 0, entry.span, &mut raw)?;
+        let Some(strides) = &entry.strides else { return Ok(Cow::Owned(raw)) };
+        let size = entry.info.dtype.size();
+        let mut out = Vec::with_capacity(entry.numel() * size);
+        gather(&raw, &entry.info.shape, strides, size, |element| out.extend_from_slice(element));
+        Ok(Cow::Owned(out))
     }
 
     /// The elements of `name` as `f32`, whatever their type; 8-byte types are rounded.
     ///
+    /// Besides the result it needs little memory; for a tensor that does not lie row-major in the file, as much as
+    /// the tensor spans there.
+    ///
     /// # Errors
     /// See [`WeightFile::bytes`].
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
-        let info = self.info(name).ok_or_else(|| self.no_tensor(name))?;
-        Ok(info.dtype.to_f32(&self.bytes(name)?))
+        let entry = self.entry(name).ok_or_else(|| self.no_tensor(name))?;
+        let mut out = Vec::with_capacity(entry.numel());
+        self.read_f32_chunks(name, CHUNK, &mut |_, values| out.extend_from_slice(values))?;
+        Ok(out)
+    }
+
+    /// The same elements, `chunk` at a time (0 counts as 1; the last may be fewer), for tensors that are not to be in
+    /// memory as a whole. `each` gets the number of the first element in row-major order, and the elements; it is not
+    /// called for a tensor without any, and it may read other tensors.
+    ///
+    /// Memory for `chunk` elements is enough, except for a tensor that does not lie row-major in the file: what it
+    /// spans there is read at once.
+    ///
+    /// # Errors
+    /// See [`WeightFile::bytes`]. `each` may have been called before.
+    pub fn read_f32_chunks(
+        &self,
+        name: &str,
+        chunk: usize,
+        each: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<(), WeightsError> {
+        let entry = self.entry(name).ok_or_else(|| self.no_tensor(name))?;
+        let (dtype, numel) = (entry.info.dtype, entry.numel());
+        let (size, chunk) = (dtype.size(), chunk.clamp(1, numel.max(1)));
+        let (mut raw, mut values) = (Vec::new(), Vec::with_capacity(chunk));
+        let Some(strides) = &entry.strides else {
+            for first in (0..numel).step_by(chunk) {
+                // Locked for this long only: `each` is free to read.
+                self.read(entry, first * size, chunk.min(numel - first) * size, &mut raw)?;
+                dtype.to_f32(&raw, &mut values);
+                each(first, &values);
+            }
+            return Ok(());
+        };
+        self.read(entry, 0, entry.span, &mut raw)?;
+        let (mut part, mut first) = (Vec::with_capacity(chunk * size), 0);
+        gather(&raw, &entry.info.shape, strides, size, |element| {
+            part.extend_from_slice(element);
+            if part.len() == chunk.min(numel - first) * size {
+                dtype.to_f32(&part, &mut values);
+                each(first, &values);
+                first += values.len();
+                part.clear();
+            }
+        });
+        Ok(())
     }
 
     fn entry(&self, name: &str) -> Option<&Entry> {
@@ -154,65 +215,63 @@ impl WeightFile {
         WeightsError::NoTensor { path: self.path.clone(), name: name.to_owned() }
     }
 
-    fn read(&self, entry: &Entry) -> Result<Vec<u8>, WeightsError> {
-        let mut raw = Vec::with_capacity(entry.span);
+    /// Replaces what is in `raw` by the `n` bytes at `from` of a tensor.
+    fn read(&self, entry: &Entry, from: usize, n: usize, raw: &mut Vec<u8>) -> Result<(), WeightsError> {
+        raw.clear();
+        raw.reserve(n);
+        let start = entry.start + from as u64;
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(entry.start)).map_err(io_error("read", &self.path))?;
-        file.by_ref().take(entry.span as u64).read_to_end(&mut raw).map_err(io_error("read", &self.path))?;
-        if raw.len() < entry.span {
+        file.seek(SeekFrom::Start(start)).map_err(|error| io_error("read", &self.path)(error))?;
+        file.by_ref().take(n as u64).read_to_end(raw).map_err(|error| io_error("read", &self.path)(error))?;
+        if raw.len() < n {
             // The file has shrunk since it was opened.
             return Err(WeightsError::Truncated {
                 path: self.path.clone(),
                 what: format!("tensor `{}`", entry.name),
-                missing: Some((entry.span - raw.len()) as u64),
-                len: entry.start + raw.len() as u64,
+                missing: Some((n - raw.len()) as u64),
+                len: start + raw.len() as u64,
             });
         }
-        Ok(raw)
+        Ok(())
     }
 }
 
-/// Copies a strided tensor into row-major order. `raw` begins with the first element and reaches to the last.
-fn gather(raw: &[u8], shape: &[usize], strides: &[usize], size: usize) -> Vec<u8> {
-    let numel: usize = shape.iter().product();
-    let mut out = Vec::with_capacity(numel * size);
+/// Calls `each` with every element of a strided tensor, in row-major order. `raw` begins with the first element and
+/// reaches to the last.
+fn gather(raw: &[u8], shape: &[usize], strides: &[usize], size: usize, mut each: impl FnMut(&[u8])) {
     let (Some((&columns, outer)), Some((&step, outer_strides))) = (shape.split_last(), strides.split_last())
     else {
-        out.extend_from_slice(raw);
-        return out;
+        return each(raw);
     };
     let mut index = vec![0; outer.len()];
     let mut row = 0;
-    while out.len() < numel * size {
+    for _ in 0..outer.iter().product() {
         for column in 0..columns {
             let at = (row + column * step) * size;
-            out.extend_from_slice(raw.get(at..at + size).unwrap_or_default());
+            each(raw.get(at..at + size).unwrap_or_default());
         }
         // The next row: count up like an odometer.
-        let mut carried = true;
         for ((i, &n), &stride) in index.iter_mut().zip(outer).zip(outer_strides).rev() {
             *i += 1;
             row += stride;
             if *i < n {
-                carried = false;
                 break;
             }
             row -= *i * stride;
             *i = 0;
         }
-        if carried {
-            break;
-        }
     }
-    out
 }
 
 #[cfg(test)]
 mod tests {
-    use super::gather;
-
     #[test]
     fn gathers_any_order() {
+        let gather = |raw: &[u8], shape: &[usize], strides: &[usize], size| {
+            let mut out = Vec::new();
+            super::gather(raw, shape, strides, size, |element| out.extend_from_slice(element));
+            out
+        };
         let raw: Vec<u8> = (0..24).collect();
         assert_eq!(gather(&raw, &[3, 2], &[1, 3], 1), [0, 3, 1, 4, 2, 5]);
         assert_eq!(gather(&raw, &[2, 2], &[0, 1], 1), [0, 1, 0, 1]);

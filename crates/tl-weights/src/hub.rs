@@ -7,7 +7,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use crate::error::{WeightsError, io_error};
+use crate::whole::{Existing, Whole};
 
 const CONNECT: Duration = Duration::from_secs(15);
 const SILENCE: Duration = Duration::from_secs(30);
@@ -37,6 +38,8 @@ pub(crate) struct Hub {
     pub(crate) cache: Option<hf_hub::Cache>,
     pub(crate) token: Option<String>,
     pub(crate) offline: bool,
+    /// The longest silence that is waited for, where the bytes do not come through `tl-fetch`.
+    pub(crate) silence: Duration,
 }
 
 /// What the hub says about a file.
@@ -50,6 +53,8 @@ struct Answer {
     etag: Option<String>,
     /// Known of large files, whose etag it is.
     sha256: Option<String>,
+    /// The length of the file.
+    size: Option<u64>,
 }
 
 impl Hub {
@@ -66,7 +71,8 @@ impl Hub {
         };
         let token = set("HF_TOKEN").or_else(|| cache.as_ref()?.token());
         let yes = |value: String| matches!(value.to_ascii_lowercase().as_str(), "1" | "on" | "yes" | "true");
-        Self { endpoint: set("HF_ENDPOINT"), cache, token, offline: set("HF_HUB_OFFLINE").is_some_and(yes) }
+        let offline = set("HF_HUB_OFFLINE").is_some_and(yes);
+        Self { endpoint: set("HF_ENDPOINT"), cache, token, offline, silence: SILENCE }
     }
 
     /// The file in the hub's cache, if it is there.
@@ -108,11 +114,20 @@ impl Hub {
                 let wanted = format!("hub {repo}@{revision}: {file}");
                 WeightsError::Fetch { wanted, source: Box::new(source) }
             };
-            match (answer.authorize, &self.token) {
-                (true, Some(token)) => self.download_with(token, &answer, dest, observe, &refused),
-                _ => tl_fetch::http(&answer.url, dest, answer.sha256.as_deref(), observe)
-                    .map(|_| ())
-                    .map_err(failed),
+            let got = match (answer.authorize, &self.token) {
+                (true, Some(token)) => self.download_with(token, &answer, dest, observe, &refused)?,
+                _ => {
+                    let fetched = tl_fetch::http(&answer.url, dest, answer.sha256.as_deref(), observe);
+                    fetched.map_err(failed)?.bytes
+                }
+            };
+            // Of small files the hub tells no sha256, so their length is all that there is to check.
+            match answer.size {
+                Some(size) if size != got => {
+                    let _ = fs::remove_file(dest);
+                    Err(refused(&format!("it announced {size} bytes, and sent {got}"), "try again later"))
+                }
+                _ => Ok(()),
             }
         };
 
@@ -156,7 +171,7 @@ impl Hub {
         refused: &dyn Fn(String, String) -> WeightsError,
     ) -> Result<Answer, WeightsError> {
         let mut url = url.to_owned();
-        let (mut commit, mut etag, mut sha256) = (None, None, None);
+        let (mut commit, mut etag, mut sha256, mut size) = (None, None, None, None);
         for _ in 0..MAX_REDIRECTS {
             let response = self.head(&url).map_err(|error| {
                 let hint = "is this machine online? `HF_ENDPOINT` names a mirror, `HTTPS_PROXY` a proxy; \
@@ -168,13 +183,16 @@ impl Hub {
             let linked = header(headers, "x-linked-etag").and_then(|tag| plain_etag(&tag));
             sha256 = linked.clone().filter(|tag| tag.len() == 64).or(sha256);
             etag = linked.or(etag);
+            let length = |name| header(headers, name).and_then(|n| n.parse().ok()).filter(|&n| n > 0);
+            size = length("x-linked-size").or(size);
             let status = response.status();
             if status.is_success() {
+                size = size.or_else(|| length("content-length"));
                 etag = etag.or_else(|| header(headers, "etag").and_then(|tag| plain_etag(&tag)));
             }
             // 405, 501: a mirror that does not know the method. The download will show what is there.
             if status.is_success() || matches!(status.as_u16(), 405 | 501) {
-                return Ok(Answer { url, authorize: self.token.is_some(), commit, etag, sha256 });
+                return Ok(Answer { url, authorize: self.token.is_some(), commit, etag, sha256, size });
             }
             if !status.is_redirection() {
                 let (what, hint) = self.explain(status.as_u16(), headers);
@@ -185,7 +203,7 @@ impl Hub {
                 Some(_) => url = format!("{}{location}", origin(&url)),
                 // On this very host, too: it is still ours to ask.
                 None if origin(&location) == origin(&url) => url = location,
-                None => return Ok(Answer { url: location, authorize: false, commit, etag, sha256 }),
+                None => return Ok(Answer { url: location, authorize: false, commit, etag, sha256, size }),
             }
         }
         Err(refused("it sends from one address to the next".into(), "check `HF_ENDPOINT`".into()))
@@ -220,7 +238,7 @@ impl Hub {
 
     fn head(&self, url: &str) -> Result<Response<Body>, ureq::Error> {
         let mut failures = 0;
-        let mut agent = agent(url, RootCerts::PlatformVerifier);
+        let mut agent = agent(url, RootCerts::PlatformVerifier, self.silence);
         loop {
             let mut request = agent.head(url);
             if let Some(token) = &self.token {
@@ -233,7 +251,7 @@ impl Hub {
                     if failures < ATTEMPTS => {}
                 // A system without any certificates: use those that are built in.
                 Err(ureq::Error::Rustls(_)) if failures < ATTEMPTS => {
-                    agent = self::agent(url, RootCerts::WebPki)
+                    agent = self::agent(url, RootCerts::WebPki, self.silence)
                 }
                 done => return done,
             }
@@ -242,6 +260,7 @@ impl Hub {
     }
 
     /// A download that needs the token: small files of closed repositories, so without taking up where it broke off.
+    /// Returns the length.
     fn download_with(
         &self,
         token: &str,
@@ -249,9 +268,9 @@ impl Hub {
         dest: &Path,
         observe: Observer<'_>,
         refused: &dyn Fn(&str, &str) -> WeightsError,
-    ) -> Result<(), WeightsError> {
+    ) -> Result<u64, WeightsError> {
         let failed = |what: String| refused(&what, "try again");
-        let request = agent(&answer.url, RootCerts::PlatformVerifier).get(&answer.url);
+        let request = agent(&answer.url, RootCerts::PlatformVerifier, self.silence).get(&answer.url);
         let response = request.header("authorization", format!("Bearer {token}")).call();
         let response = response.map_err(|error| failed(error.to_string()))?;
         if !response.status().is_success() {
@@ -261,30 +280,35 @@ impl Hub {
         let total = header(response.headers(), "content-length").and_then(|n| n.parse().ok());
         let folder = dest.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(io_error("make", folder))?;
-        let mut out = tempfile::NamedTempFile::new_in(folder).map_err(io_error("write", dest))?;
+        let mut out = Whole::begin(dest)?;
         let what = dest.file_name().unwrap_or_default().to_string_lossy();
         observe(Progress::Start { what: &what, total, at: 0 });
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
-        let (mut buffer, mut at) = (vec![0; 1 << 17], 0u64);
+        let mut buffer = vec![0; 1 << 17];
         loop {
             match body.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => {
-                    out.write_all(&buffer[..n]).map_err(io_error("write", dest))?;
-                    at += n as u64;
-                    observe(Progress::Advance { at });
+                    out.write(&buffer[..n])?;
+                    observe(Progress::Advance { at: out.bytes() });
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(format!("the download broke off at byte {at} ({error})"))),
+                Err(error) => {
+                    return Err(failed(format!("the download broke off at byte {} ({error})", out.bytes())));
+                }
             }
         }
-        if total.is_some_and(|total| total != at) {
-            return Err(failed(format!("the download broke off at byte {at}")));
+        if total.is_some_and(|total| total != out.bytes()) {
+            return Err(failed(format!("the download broke off at byte {}", out.bytes())));
         }
-        out.as_file().sync_all().map_err(io_error("write", dest))?;
-        out.persist(dest).map_err(|error| io_error("write", dest)(error.error))?;
+        if let Some(expected) = &answer.sha256
+            && !expected.eq_ignore_ascii_case(&out.sha256())
+        {
+            return Err(failed(format!("what came has sha256 `{}`, not `{expected}`", out.sha256())));
+        }
+        let written = out.settle(Existing::Replace)?;
         observe(Progress::Finish);
-        Ok(())
+        Ok(written.bytes)
     }
 }
 
@@ -314,7 +338,7 @@ fn point(pointer: &Path, blob: &Path, up: usize) -> Result<(), WeightsError> {
     fs::rename(&link, pointer).map_err(failed())
 }
 
-fn agent(url: &str, roots: RootCerts) -> Agent {
+fn agent(url: &str, roots: RootCerts, silence: Duration) -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -322,7 +346,7 @@ fn agent(url: &str, roots: RootCerts) -> Agent {
         .user_agent(concat!("transfer-learning/", env!("CARGO_PKG_VERSION")))
         .accept_encoding("identity")
         .timeout_connect(Some(CONNECT))
-        .timeout_per_read(Some(SILENCE))
+        .timeout_per_read(Some(silence))
         .tls_config(TlsConfig::builder().root_certs(roots).build())
         .proxy(if is_here(url) { None } else { ureq::Proxy::try_from_env() })
         .build()

@@ -1,6 +1,10 @@
 //! How the names in a file fit the names in a net. The decision: matching returns a report and changes nothing, and
 //! whatever is not exactly right is in it (missing, left over, of another shape, claimed twice), because a silently
 //! skipped tensor is a net that is worse for no visible reason.
+//!
+//! The one freedom is shapes that hold the same elements in the same order: dimensions of size 1 do not count (a 1×1
+//! convolution `[1280, 960, 1, 1]` is the linear layer `[1280, 960]`, a layer scale `[96, 1, 1]` is the `[96]` of another
+//! publisher), and a kernel as large as its map `[4096, 512, 7, 7]` is the linear layer `[4096, 25088]`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -67,7 +71,8 @@ pub struct Collision {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Matched {
-    /// Name in the net and name in the file, in the order of the net.
+    /// Name in the net and name in the file, in the order of the net. The shape in the file may be another one that
+    /// holds the same elements in the same order.
     pub applied: Vec<(String, String)>,
     /// Not in the file.
     pub missing: Vec<Missing>,
@@ -80,6 +85,9 @@ pub struct Matched {
 }
 
 /// Matches the names of `file`, renamed by `rename`, with what a net expects.
+///
+/// Shapes are compared without their dimensions of size 1, and a matrix may be a kernel over a whole map. Row-major
+/// elements do not change with these, so the caller gives what it reads the shape that the net expects.
 pub fn match_names(expected: &[Expected<'_>], file: &WeightFile, rename: &dyn Fn(&str) -> Rename) -> Matched {
     let mut by_name: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut order = Vec::new();
@@ -98,7 +106,7 @@ pub fn match_names(expected: &[Expected<'_>], file: &WeightFile, rename: &dyn Fn
             }
             Some(&[only]) => {
                 let got = file.info(only).map_or(&[][..], |info| &info.shape);
-                if got == shape {
+                if same_shape(got, shape) {
                     matched.applied.push((name.into(), only.into()));
                 } else {
                     matched.misshapen.push(Misshapen {
@@ -118,7 +126,9 @@ pub fn match_names(expected: &[Expected<'_>], file: &WeightFile, rename: &dyn Fn
     let wanted: BTreeSet<&str> = expected.iter().map(|expected| expected.name).collect();
     order.retain(|(renamed, _)| !wanted.contains(renamed.as_str()));
     for missing in matched.missing.iter_mut().take(SHOWN) {
-        let shaped = |file_name: &str| file.info(file_name).is_some_and(|info| info.shape == missing.shape);
+        let shaped = |file_name: &str| {
+            file.info(file_name).is_some_and(|info| same_shape(&info.shape, &missing.shape))
+        };
         let scored = order.iter().filter(|(_, file_name)| shaped(file_name)).map(|(renamed, file_name)| {
             (strsim::normalized_damerau_levenshtein(&missing.name, renamed), *file_name)
         });
@@ -129,6 +139,18 @@ pub fn match_names(expected: &[Expected<'_>], file: &WeightFile, rename: &dyn Fn
     matched
 }
 
+/// Whether two shapes are equal but for dimensions of size 1, or one is a matrix with the rows of the other.
+fn same_shape(a: &[usize], b: &[usize]) -> bool {
+    let long = |&&n: &&usize| n != 1;
+    let matrix_of = |matrix: &[usize], kernel: &[usize]| {
+        matrix.len() == 2
+            && kernel.len() == 4
+            && matrix[0] == kernel[0]
+            && kernel[1..].iter().try_fold(1, |n: usize, &side| n.checked_mul(side)) == Some(matrix[1])
+    };
+    a.iter().filter(long).eq(b.iter().filter(long)) || matrix_of(a, b) || matrix_of(b, a)
+}
+
 impl Matched {
     /// Whether every tensor of the net is in the file, in the right shape, and nothing is left over.
     pub fn is_full(&self) -> bool {
@@ -136,6 +158,14 @@ impl Matched {
             && self.unused.is_empty()
             && self.misshapen.is_empty()
             && self.collisions.is_empty()
+    }
+
+    /// Whether something fits and nothing is ambiguous, whatever is missing, left over or of another shape.
+    ///
+    /// For callers that were asked to go on with a part. What is not in [`Matched::applied`] keeps its initial values,
+    /// so the report should be shown.
+    pub fn fits_partly(&self) -> bool {
+        !self.applied.is_empty() && self.collisions.is_empty()
     }
 
     /// The report for people; the same as `to_string`.

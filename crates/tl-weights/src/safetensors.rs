@@ -4,16 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
-use sha2::{Digest, Sha256};
 
 use crate::dtype::DType;
 use crate::error::{WeightsError, io_error};
 use crate::file::{Entry, Format, Table, TensorInfo};
+use crate::whole::{Existing, Whole, Written};
 
 /// Longest header, as in the reference implementation.
 const MAX_HEADER: u64 = 100_000_000;
@@ -91,13 +91,21 @@ fn to_crate(dtype: DType) -> Dtype {
     }
 }
 
-/// A file that has been written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// Its length.
-    pub bytes: u64,
-    /// Its sha256, in lower-case hex.
-    pub sha256: String,
+/// One tensor to be written, without its bytes.
+pub(crate) struct Row<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) dtype: DType,
+    pub(crate) shape: &'a [usize],
+    /// How many bytes there are.
+    pub(crate) bytes: usize,
+}
+
+impl Row<'_> {
+    /// The order in a file: the widest element types come first (which keeps them aligned), then names decide.
+    pub(crate) fn rank(&self) -> (usize, &str) {
+        let width = DType::ALL.iter().position(|&dtype| dtype == self.dtype);
+        (width.unwrap_or(DType::ALL.len()), self.name)
+    }
 }
 
 /// Writes `tensors`, each `(name, element type, shape, row-major little-endian elements)`, to `path`.
@@ -117,93 +125,55 @@ where
     N: Into<String>,
     B: AsRef<[u8]>,
 {
-    let path = path.as_ref();
-    let mut tensors: Vec<_> = tensors.into_iter().map(|(name, d, s, b)| (name.into(), d, s, b)).collect();
-    let rank = |dtype: DType| DType::ALL.iter().position(|&other| other == dtype);
-    tensors.sort_by(|a, b| rank(a.1).cmp(&rank(b.1)).then_with(|| a.0.cmp(&b.0)));
-    let header = header(&tensors, metadata)?;
-
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = temporary_file(folder).map_err(io_error("write", path))?;
-    let written = write_all(temporary.as_file(), &header, &tensors).map_err(io_error("write", path))?;
-    temporary.persist(path).map_err(|error| io_error("write", path)(error.error))?;
-    Ok(written)
-}
-
-type Row<B> = (String, DType, Vec<usize>, B);
-
-fn write_all<B: AsRef<[u8]>>(file: &File, header: &[u8], tensors: &[Row<B>]) -> std::io::Result<Written> {
-    let mut out = Hashing { inner: BufWriter::with_capacity(1 << 20, file), hash: Sha256::new(), n: 0 };
-    out.write_all(&(header.len() as u64).to_le_bytes())?;
-    out.write_all(header)?;
-    for (_, _, _, bytes) in tensors {
-        out.write_all(bytes.as_ref())?;
+    let tensors: Vec<_> = tensors.into_iter().map(|(name, d, s, b)| (name.into(), d, s, b)).collect();
+    let mut rows: Vec<_> = tensors
+        .iter()
+        .map(|(name, dtype, shape, bytes)| {
+            let bytes = bytes.as_ref();
+            (Row { name, dtype: *dtype, shape, bytes: bytes.len() }, bytes)
+        })
+        .collect();
+    rows.sort_by(|a, b| a.0.rank().cmp(&b.0.rank()));
+    let mut out = Whole::begin(path.as_ref())?;
+    out.write(&header(rows.iter().map(|(row, _)| row), metadata)?)?;
+    for (_, bytes) in rows {
+        out.write(bytes)?;
     }
-    out.flush()?;
-    file.sync_all()?;
-    let hash = out.hash.finalize();
-    Ok(Written { bytes: out.n, sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect() })
+    out.settle(Existing::Replace)
 }
 
-fn header<B: AsRef<[u8]>>(
-    tensors: &[Row<B>],
+/// The length of the header and the header of a file with these rows, which are in order.
+pub(crate) fn header<'a>(
+    tensors: impl IntoIterator<Item = &'a Row<'a>>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, WeightsError> {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let mut rows = Vec::with_capacity(tensors.len() + 1);
+    let mut rows = Vec::new();
     if !metadata.is_empty() {
         let pairs: Vec<_> = metadata.iter().map(|(k, v)| format!("{}:{}", quoted(k), quoted(v))).collect();
         rows.push(format!("\"__metadata__\":{{{}}}", pairs.join(",")));
     }
-    let (mut seen, mut at) = (BTreeSet::from(["__metadata__"]), 0);
-    for (name, dtype, shape, bytes) in tensors {
-        let bytes = bytes.as_ref().len();
-        let unwritable = |what: String| Err(WeightsError::Unwritable { name: name.clone(), what });
+    let (mut seen, mut at) = (BTreeSet::from(["__metadata__"]), 0usize);
+    for &Row { name, dtype, shape, bytes } in tensors {
+        let unwritable = |what: String| WeightsError::Unwritable { name: name.to_owned(), what };
         if !seen.insert(name) {
-            return unwritable("its name is taken".into());
+            return Err(unwritable("its name is taken".into()));
         }
-        let expected = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d));
-        if expected != Some(bytes) {
-            return unwritable(format!("{bytes} bytes do not make {dtype} {shape:?}"));
+        if shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d)) != Some(bytes) {
+            return Err(unwritable(format!("{bytes} bytes do not make {dtype} {shape:?}")));
         }
+        let end = at.checked_add(bytes).ok_or_else(|| unwritable("the file would be too long".into()))?;
         let dims: Vec<_> = shape.iter().map(usize::to_string).collect();
-        let (name, dims, end) = (quoted(name), dims.join(","), at + bytes);
+        let (name, dims) = (quoted(name), dims.join(","));
         rows.push(format!(
             "{name}:{{\"dtype\":\"{dtype}\",\"shape\":[{dims}],\"data_offsets\":[{at},{end}]}}"
         ));
         at = end;
     }
-    let mut header = format!("{{{}}}", rows.join(",")).into_bytes();
-    header.resize(header.len().next_multiple_of(8), b' ');
+    let json = format!("{{{}}}", rows.join(","));
+    let length = json.len().next_multiple_of(8);
+    let mut header = (length as u64).to_le_bytes().to_vec();
+    header.extend_from_slice(json.as_bytes());
+    header.resize(8 + length, b' ');
     Ok(header)
-}
-
-/// A temporary file that will have the usual permissions, not those of a secret.
-fn temporary_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.prefix(".weights-").tempfile_in(folder)
-}
-
-struct Hashing<W> {
-    inner: W,
-    hash: Sha256,
-    n: u64,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        let n = self.inner.write(buffer)?;
-        self.hash.update(&buffer[..n]);
-        self.n += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
 }

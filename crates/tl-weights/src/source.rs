@@ -25,6 +25,11 @@ pub enum Source {
         /// The path inside of the repository.
         file: Cow<'static, str>,
     },
+    /// A file at an address of its own.
+    Url {
+        /// `https://…`, without secrets: it is shown, and written into manifests.
+        url: Cow<'static, str>,
+    },
     /// A file on this machine.
     File(PathBuf),
 }
@@ -39,6 +44,11 @@ impl Source {
     pub const fn hub(repo: &'static str, revision: &'static str, file: &'static str) -> Self {
         Self::Hub { repo: Cow::Borrowed(repo), revision: Cow::Borrowed(revision), file: Cow::Borrowed(file) }
     }
+
+    /// [`Source::Url`], for a `static` table.
+    pub const fn url(url: &'static str) -> Self {
+        Self::Url { url: Cow::Borrowed(url) }
+    }
 }
 
 /// As it is shown to people and written into a run's manifest.
@@ -47,6 +57,7 @@ impl fmt::Display for Source {
         match self {
             Source::Package { requirement, member } => write!(f, "package {requirement}: {member}"),
             Source::Hub { repo, revision, file } => write!(f, "hub {repo}@{revision}: {file}"),
+            Source::Url { url } => write!(f, "url {url}"),
             Source::File(path) => write!(f, "{}", path.display()),
         }
     }

@@ -40,6 +40,57 @@ fn a_full_match_gives_pairs_in_the_order_of_the_net() {
 }
 
 #[test]
+fn dimensions_of_size_1_do_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.safetensors");
+    let rows: Vec<(&str, &[usize])> = vec![
+        ("conv", &[4, 3, 1, 1]),
+        ("scale", &[6]),
+        ("scalar", &[]),
+        ("one", &[1, 1]),
+        ("turned", &[3, 4]),
+        ("flat", &[12]),
+        ("empty", &[0]),
+        ("left.ovr", &[5, 1]),
+    ];
+    let tensor = |&(name, shape): &(&'static str, &[usize])| {
+        (name, DType::U8, shape.to_vec(), vec![0; shape.iter().product()])
+    };
+    write_safetensors(&path, rows.iter().map(tensor), &BTreeMap::new()).unwrap();
+    let expected: Vec<(&str, &[usize])> = vec![
+        ("conv", &[4, 3]),
+        ("scale", &[6, 1, 1]),
+        ("scalar", &[1]),
+        ("one", &[]),
+        ("turned", &[4, 3]),
+        ("flat", &[4, 3]),
+        ("empty", &[]),
+        ("left.over", &[1, 5]),
+    ];
+    let expected: Vec<_> = expected.iter().map(|&(name, shape)| Expected { name, shape }).collect();
+    let file = WeightFile::open(path).unwrap();
+    let matched = match_names(&expected, &file, &|name| Rename::To(name.to_owned()));
+    let fit: Vec<_> = matched.applied.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(fit, ["conv", "scale", "scalar", "one"]);
+    // Neither another order nor another number of dimensions is the same shape, though there are as many elements.
+    let odd: Vec<_> = matched.misshapen.iter().map(|odd| odd.name.as_str()).collect();
+    assert_eq!(odd, ["turned", "flat", "empty"]);
+    assert_eq!(matched.missing[0].did_you_mean.as_deref(), Some("left.ovr"));
+}
+
+#[test]
+fn a_part_is_enough_for_those_who_ask() {
+    let some = matched(&[("a", 1), ("b", 2), ("left", 9)], &[("a", 1), ("b", 3), ("zzz", 1)]);
+    assert!(some.fits_partly() && !some.is_full());
+    let all = matched(&[("a", 1)], &[("a", 1)]);
+    assert!(all.fits_partly() && all.is_full());
+    assert!(!matched(&[("x", 1)], &[("a", 1)]).fits_partly());
+    assert!(
+        !matched(&[("a", 1), ("b.gamma", 1), ("b.weight", 1)], &[("a", 1), ("b.weight", 1)]).fits_partly()
+    );
+}
+
+#[test]
 fn everything_that_is_not_right_is_reported() {
     let odd = matched(
         &[("layer4.bn2.gama", 2), ("fc.bias", 3), ("c.gamma", 1), ("c.weight", 1), ("extra", 7)],

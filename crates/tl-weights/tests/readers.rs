@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -59,6 +59,69 @@ fn check(name: &str, format: Format, which: &str) {
         let bytes = file.bytes(&row.name).unwrap();
         assert_eq!(bytes.len(), values.len() * row.dtype.size(), "{name}: {}", row.name);
     }
+}
+
+/// All elements of `name`, read `chunk` at a time.
+fn in_chunks(file: &WeightFile, name: &str, chunk: usize) -> Vec<f32> {
+    let (mut all, mut full) = (Vec::new(), true);
+    file.read_f32_chunks(name, chunk, &mut |first, values| {
+        assert_eq!(first, all.len(), "{name} by {chunk}");
+        // Only the last may be shorter.
+        assert!(full && !values.is_empty() && values.len() <= chunk.max(1), "{name} by {chunk}");
+        full = values.len() == chunk.max(1);
+        all.extend_from_slice(values);
+    })
+    .unwrap();
+    all
+}
+
+#[test]
+fn chunks_make_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let written = rewritten(dir.path(), "a.safetensors", false);
+    let fixtures = ["plain.zip.pth", "plain.legacy.pth", "nested.zip.pth"];
+    let mut dtypes = BTreeSet::new();
+    for path in fixtures.map(data).into_iter().chain([written]) {
+        let file = WeightFile::open(path).unwrap();
+        for name in file.names() {
+            dtypes.insert(file.info(name).unwrap().dtype);
+            let whole = file.read_f32(name).unwrap();
+            for chunk in [0, 1, 2, 3, 5, 7, 64, whole.len().max(1), whole.len() + 1, usize::MAX] {
+                assert_eq!(in_chunks(&file, name, chunk), whole, "{name} by {chunk}");
+            }
+        }
+    }
+    assert_eq!(dtypes.len(), 10);
+}
+
+#[test]
+fn chunks_of_a_longer_tensor() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.safetensors");
+    let values: Vec<f32> = (0..200_001u32).map(|i| i as f32 / 7.0).collect();
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let halves: Vec<u8> = (0..200_001u32).flat_map(|i| ((i % 60_000) as i16).to_le_bytes()).collect();
+    let rows = [("f", DType::F32, vec![200_001], bytes), ("i", DType::I16, vec![3, 66_667], halves)];
+    write_safetensors(&path, rows, &BTreeMap::new()).unwrap();
+    let file = WeightFile::open(&path).unwrap();
+    let shorts: Vec<f32> = (0..200_001u32).map(|i| f32::from((i % 60_000) as i16)).collect();
+    for (name, expected) in [("f", &values), ("i", &shorts)] {
+        assert_eq!(&file.read_f32(name).unwrap(), expected);
+        for chunk in [1 << 16, 66_667, 99_991] {
+            assert_eq!(&in_chunks(&file, name, chunk), expected);
+        }
+    }
+    // Reading meanwhile does not block.
+    let mut first = Vec::new();
+    file.read_f32_chunks("i", 100_000, &mut |at, _| first.push(file.read_f32("f").unwrap()[at])).unwrap();
+    assert_eq!(first, [values[0], values[100_000], values[200_000]]);
+    // A file that shrinks while it is read.
+    let error = file.read_f32_chunks("i", 100_000, &mut |_, _| {
+        fs::File::options().write(true).open(&path).unwrap().set_len(1_000_000).unwrap();
+    });
+    assert!(matches!(error.unwrap_err(), WeightsError::Truncated { .. }));
+    let error = file.read_f32_chunks("no", 1, &mut |_, _| ()).unwrap_err();
+    assert!(matches!(error, WeightsError::NoTensor { .. }), "{error}");
 }
 
 #[test]

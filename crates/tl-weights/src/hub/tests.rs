@@ -1,69 +1,23 @@
 //! The hub against a hand-written server on the loopback interface.
 
-use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-
 use tl_fetch::quiet;
 
 use super::*;
+use crate::loopback::{Server, chain, content, nobody, send, send_file, serve, sha256};
 use crate::{Cache, Source};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// Answers a request, whose head is given in lower case; the second argument is its number.
-type Answer = Box<dyn Fn(&str, usize, &mut TcpStream) + Send>;
-
-struct Server {
-    url: String,
-    heads: Arc<Mutex<Vec<String>>>,
-}
-
-fn serve(answer: Answer) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let heads = Arc::new(Mutex::new(Vec::new()));
-    let seen = heads.clone();
-    std::thread::spawn(move || {
-        for (n, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.unwrap();
-            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
-            let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
-            let head = head.join("\n").to_ascii_lowercase();
-            seen.lock().unwrap().push(head.clone());
-            answer(&head, n, &mut stream);
-        }
-    });
-    Server { url, heads }
-}
-
 impl Server {
-    fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap().clone()
-    }
-
     fn hub(&self, home: &Path) -> Hub {
         Hub {
             endpoint: Some(format!("{}/", self.url)),
             cache: Some(hf_hub::Cache::new(home.join("hub"))),
             token: None,
             offline: false,
+            silence: SILENCE,
         }
     }
-}
-
-fn send(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) {
-    let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n");
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-}
-
-fn content() -> Vec<u8> {
-    (0..100_000u32).flat_map(u32::to_le_bytes).collect()
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn headers(content: &[u8]) -> String {
@@ -210,6 +164,7 @@ fn refusals_say_what_to_do() {
             "does not exist, or is private",
             "check the name; for",
         ),
+        ("401 Unauthorized", "", "access is denied (HTTP 401)", "log in where it is"),
         ("403 Forbidden", "", "access is denied (HTTP 403)", "log in where it is"),
         ("418 Teapot", "", "it answers HTTP 418", "try again later"),
         ("302 Found", "Location: /round\r\n", "from one address to the next", "check `HF_ENDPOINT`"),
@@ -231,17 +186,11 @@ fn refusals_say_what_to_do() {
 fn a_dropped_connection_is_taken_up_again() {
     let server = serve(Box::new(|head, _, stream| {
         let content = content();
-        let range = head.lines().find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-'));
-        match range.and_then(|from| from.parse::<usize>().ok()) {
-            _ if head.starts_with("head ") => send(stream, "200 OK", &headers(&content), b""),
-            None => send(stream, "200 OK", &headers(&content), &content[..150_000]),
-            Some(from) => {
-                let (rest, all) = (&content[from..], content.len());
-                let range = format!("Content-Range: bytes {from}-{}/{all}\r\n", all - 1);
-                let etag = sha256(&content);
-                let headers = format!("{range}Content-Length: {}\r\nETag: \"{etag}\"\r\n", rest.len());
-                send(stream, "206 Partial Content", &headers, rest);
-            }
+        if head.starts_with("head ") || head.contains("range:") {
+            let about = format!("X-Repo-Commit: {COMMIT}\r\nETag: \"{}\"\r\n", sha256(&content));
+            send_file(head, stream, &about, &content);
+        } else {
+            send(stream, "200 OK", &headers(&content), &content[..150_000]);
         }
     }));
     let home = tempfile::tempdir().unwrap();
@@ -270,9 +219,7 @@ fn a_mirror_that_says_little_is_enough() {
 #[test]
 fn without_a_network() {
     let home = tempfile::tempdir().unwrap();
-    // A port on which nobody listens.
-    let url = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    let server = Server { url, heads: Arc::default() };
+    let server = nobody();
     let fetch = |offline| {
         let hub = Hub { offline, ..server.hub(home.path()) };
         Cache::with_hub(home.path().join("weights"), hub).fetch(&SOURCE, None, &quiet)
@@ -347,4 +294,156 @@ fn origins() {
     assert_eq!(origin("https://host"), "https://host");
     assert_eq!(plain_etag("W/\"abcdef12-3\"").as_deref(), Some("abcdef12-3"));
     assert_eq!(plain_etag("\"../../x12345\""), None);
+}
+
+/// A small file as the hub has it: no sha256 in its etag.
+const CONFIG: &[u8] = b"{\"architecture\": \"net\"}";
+const GIT_ETAG: &str = "89abcdef0123456789abcdef0123456789abcdef";
+
+#[test]
+fn a_small_repository() {
+    let store = serve(Box::new(|head, _, stream| send_file(head, stream, "ETag: \"x\"\r\n", &content())));
+    let location = format!("{}/signed?key=1", store.url);
+    let server = serve(Box::new(move |head, _, stream| {
+        if head.contains("/config.json ") {
+            let headers = format!("X-Repo-Commit: {COMMIT}\r\nETag: \"{GIT_ETAG}\"\r\n");
+            send_file(head, stream, &headers, CONFIG);
+        } else if head.contains("/net.safetensors ") {
+            let sha256 = sha256(&content());
+            let headers = format!(
+                "Location: {location}\r\nX-Repo-Commit: {COMMIT}\r\nX-Linked-ETag: \"{sha256}\"\r\n\
+                 X-Linked-Size: 400000\r\nContent-Length: 0\r\n"
+            );
+            send(stream, "302 Found", &headers, b"");
+        } else {
+            let headers = "X-Error-Code: EntryNotFound\r\nContent-Length: 0\r\n";
+            send(stream, "404 Not Found", headers, b"");
+        }
+    }));
+    let home = tempfile::tempdir().unwrap();
+    let cache = Cache::with_hub(home.path().join("weights"), server.hub(home.path()));
+    let source = |file| Source::hub("owner/net", "v1.0", file);
+    let config = cache.fetch(&source("config.json"), None, &quiet).unwrap();
+    let weights = cache.fetch(&source("net.safetensors"), Some(&sha256(&content())[..8]), &quiet).unwrap();
+    assert_eq!((fs::read(&config.path).unwrap(), config.bytes), (CONFIG.to_vec(), CONFIG.len() as u64));
+    assert_eq!(fs::read(&weights.path).unwrap(), content());
+    // Recorded is the sha256 of what came, whatever the etag is.
+    assert_eq!((&config.sha256, &weights.sha256), (&sha256(CONFIG), &sha256(&content())));
+    let base = home.path().join("hub/models--owner--net");
+    assert_eq!(config.path, base.join(format!("snapshots/{COMMIT}/config.json")));
+    assert_eq!(weights.path, base.join(format!("snapshots/{COMMIT}/net.safetensors")));
+    assert!(base.join("blobs").join(GIT_ETAG).is_file());
+    assert_eq!(fs::read_dir(base.join("blobs")).unwrap().count(), 2);
+    assert_eq!(fs::read_to_string(base.join("refs/v1.0")).unwrap(), COMMIT);
+    let error = cache.fetch(&source("none.json"), None, &quiet).unwrap_err().to_string();
+    assert!(error.contains("the repository has no such file"), "{error}");
+
+    // Another program, offline: the hub's cache is enough.
+    let hub = Hub { offline: true, ..server.hub(home.path()) };
+    let other = Cache::with_hub(home.path().join("other"), hub);
+    let requests = server.heads().len();
+    assert_eq!(other.fetch(&source("config.json"), None, &quiet).unwrap(), config);
+    assert_eq!(other.fetch(&source("net.safetensors"), None, &quiet).unwrap(), weights);
+    assert_eq!(server.heads().len(), requests);
+}
+
+/// Tries to fetch, and checks that nothing is left that could be taken for the file.
+fn fails(server: &Server, token: Option<&str>) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let silence = Duration::from_millis(150);
+    let hub = Hub { token: token.map(Into::into), silence, ..server.hub(home.path()) };
+    let cache = Cache::with_hub(home.path().join("weights"), hub);
+    let error = cache.fetch(&SOURCE, None, &quiet).unwrap_err();
+    assert_eq!(cache.cached(&SOURCE), None);
+    let base = home.path().join("hub/models--owner--net");
+    assert!(!base.join("snapshots").exists());
+    let blobs = fs::read_dir(base.join("blobs")).into_iter().flatten();
+    let names = blobs.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = names.filter(|name| !name.contains(".part")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    chain(&error)
+}
+
+#[test]
+fn a_length_that_is_announced_too_long() {
+    let server = serve(Box::new(|head, _, stream| {
+        let headers =
+            format!("X-Repo-Commit: {COMMIT}\r\nETag: \"{GIT_ETAG}\"\r\nContent-Length: 401000\r\n");
+        let body = if head.starts_with("head ") { Vec::new() } else { content() };
+        send(stream, "200 OK", &headers, &body);
+    }));
+    let error = fails(&server, None);
+    assert!(error.contains("sent 400000 bytes, but announced 401000"), "{error}");
+    let error = fails(&server, Some("token"));
+    assert!(error.contains("the download broke off at byte 400000"), "{error}");
+}
+
+#[test]
+fn a_length_that_is_announced_too_short() {
+    for (etag, what) in [
+        (GIT_ETAG.to_owned(), "it announced 400000 bytes, and sent 1000"),
+        (sha256(&content()), "has sha256 `"),
+    ] {
+        let server = serve(Box::new(move |head, _, stream| {
+            let about =
+                format!("X-Repo-Commit: {COMMIT}\r\nETag: \"{etag}\"\r\nX-Linked-ETag: \"{etag}\"\r\n");
+            match head.starts_with("head ") {
+                true => send(stream, "200 OK", &format!("{about}Content-Length: 400000\r\n"), b""),
+                false => send(stream, "200 OK", &format!("{about}Content-Length: 1000\r\n"), &content()),
+            }
+        }));
+        for token in [None, Some("token")] {
+            let error = fails(&server, token);
+            assert!(error.contains(what), "{error}");
+        }
+    }
+}
+
+#[test]
+fn other_bytes_than_the_hub_promised() {
+    let promised = "5".repeat(64);
+    let server = serve(Box::new(move |head, _, stream| {
+        let headers =
+            format!("X-Repo-Commit: {COMMIT}\r\nX-Linked-ETag: \"{promised}\"\r\nX-Linked-Size: 400000\r\n");
+        send_file(head, stream, &headers, &content());
+    }));
+    for token in [None, Some("token")] {
+        let error = fails(&server, token);
+        assert!(error.contains(&format!("has sha256 `{}`", sha256(&content()))), "{error}");
+        assert!(error.contains(&"5".repeat(64)), "{error}");
+    }
+}
+
+#[test]
+fn silence_is_not_waited_for() {
+    // Before the answer.
+    let mute = serve(Box::new(|_, _, stream| {
+        // On a thread of its own, so that the next request is silence, too, and not a queue.
+        let stream = stream.try_clone().unwrap();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(5));
+            drop(stream);
+        });
+    }));
+    let start = std::time::Instant::now();
+    let error = fails(&mute, None);
+    assert!(error.contains("cannot reach the hub (timeout"), "{error}");
+    assert!(error.contains("hint: is this machine online?"), "{error}");
+    assert_eq!(mute.heads().len(), ATTEMPTS as usize);
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+
+    // In the middle of a file that needs the token.
+    let stuck = serve(Box::new(|head, _, stream| {
+        send(
+            stream,
+            "200 OK",
+            &headers(&content()),
+            if head.starts_with("head ") { &[] } else { &[1; 1000] },
+        );
+        if !head.starts_with("head ") {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }));
+    let error = fails(&stuck, Some("token"));
+    assert!(error.contains("the download broke off at byte 1000 (timeout"), "{error}");
 }

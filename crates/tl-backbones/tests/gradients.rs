@@ -1,0 +1,50 @@
+//! One training step with batch statistics against the published implementations: loss, gradients and running
+//! statistics, made by `tests/golden/make_backbones.py` at the top of the project.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Summary, fill, image, worst};
+use serde::Deserialize;
+use tch::{Device, Kind};
+use tl_backbones::{Backbone, Mode, NormMode, find};
+use tl_torch::{Fill, Role};
+
+#[derive(Deserialize)]
+struct Case {
+    input: Vec<i64>,
+    loss: f64,
+    grads: BTreeMap<String, Summary>,
+    buffers: BTreeMap<String, Summary>,
+}
+
+#[test]
+fn a_step_with_batch_statistics_equals_torch() {
+    let cases: BTreeMap<String, Case> = serde_json::from_str(include_str!("data/gradients.json")).unwrap();
+    for (name, case) in cases {
+        let card = find(&name).unwrap();
+        let (net, classifier) = Backbone::with_classifier(card, 1000, Device::Cpu, Fill::Later).unwrap();
+        fill(&net.store);
+        for param in net.store.iter() {
+            let _ = param.tensor.set_requires_grad(param.role != Role::Buffer);
+        }
+        let mode = Mode { train: true, norm: NormMode::Batch, ..Mode::EVAL };
+        let features = net.forward(&image(&case.input), 0..net.stages.len(), |_| mode);
+        let loss = classifier.forward(&net, &features).square().mean(Kind::Float);
+        loss.backward();
+        let loss = loss.double_value(&[]);
+        assert!((loss / case.loss - 1.0).abs() < 1e-4, "{name}: {loss} and {}", case.loss);
+        for (param, golden) in &case.grads {
+            let difference = worst(&net.store.get(param).unwrap().tensor.grad(), golden);
+            println!("{name} {param} {difference:.1e}");
+            assert!(difference < 1e-3, "{name} {param}: {difference:e}");
+        }
+        for (buffer, golden) in &case.buffers {
+            let difference = worst(&net.store.get(buffer).unwrap().tensor, golden);
+            assert!(difference < 1e-4, "{name} {buffer}: {difference:e}");
+        }
+    }
+}
