@@ -5,7 +5,7 @@ use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 use tl_torch::{Fill, ParamStore, Scope};
 
-use crate::card::{Card, Net, Top, TopPool};
+use crate::card::{Card, Net, Top, TopPool, Weights};
 use crate::error::BackboneError;
 use crate::layers::{Act, LayerNorm, Linear, LinearSpec};
 use crate::stage::{Block, Mode, Stage};
@@ -30,6 +30,15 @@ pub struct Classifier {
     layers: Vec<Linear>,
 }
 
+/// A net as one image met it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// In forward order, the input first.
+    pub layers: Vec<Layer>,
+    /// Of the image and of every stage's output, without the batch dimension: `[C, H, W]` or `[T, C]`.
+    pub shapes: Vec<Vec<i64>>,
+}
+
 /// Stands for the neck in the last stage: its parameters belong there, but it acts after pooling.
 #[derive(Debug)]
 struct Deferred;
@@ -47,6 +56,19 @@ impl Backbone {
     /// A fault in the net's definition.
     pub fn new(card: &'static Card, device: Device, fill: Fill) -> Result<Self, BackboneError> {
         Self::of(card, card.stages, device, fill)
+    }
+
+    /// The same, as the details of these weights have it.
+    ///
+    /// # Errors
+    /// As [`Backbone::new`].
+    pub fn for_weights(
+        card: &'static Card,
+        weights: &Weights,
+        device: Device,
+        fill: Fill,
+    ) -> Result<Self, BackboneError> {
+        Self::of(card, weights.net.unwrap_or(card.stages), device, fill)
     }
 
     /// The same with `net` for the card's own.
@@ -138,30 +160,22 @@ impl Backbone {
         self.stages.iter().position(|stage| stage.name == name)
     }
 
-    /// Shapes of the image and of every stage's output, without the batch dimension, for images of `size` × `size`
-    /// pixels: `[C, H, W]` or `[T, C]`. One image of zeros goes through the net.
+    /// What images of `size` × `size` pixels meet on their way: all layers in forward order, the input first, and the
+    /// shapes at the stages' borders. One image of zeros goes through the net.
     #[must_use]
-    pub fn shapes(&self, size: u32) -> Vec<Vec<i64>> {
+    pub fn observe(&self, size: u32) -> Observed {
+        let trace = Trace::default();
+        let mode = Mode { trace: Some(&trace), ..Mode::EVAL };
         let mut xs = self.blank(size);
         let mut shapes = vec![xs.size()[1..].to_vec()];
-        for i in 0..self.stages.len() {
-            xs = tch::no_grad(|| self.forward(&xs, i..i + 1, |_| Mode::EVAL));
-            shapes.push(xs.size()[1..].to_vec());
-        }
-        shapes
-    }
-
-    /// All layers in forward order, the input first, as an image of `size` × `size` pixels meets them.
-    #[must_use]
-    pub fn layers(&self, size: u32) -> Vec<Layer> {
-        let trace = Trace::default();
-        let xs = self.blank(size);
-        let mode = Mode { trace: Some(&trace), ..Mode::EVAL };
         tch::no_grad(|| {
-            let ys = self.forward(&xs, 0..self.stages.len(), |_| mode);
+            for i in 0..self.stages.len() {
+                xs = self.forward(&xs, i..i + 1, |_| mode);
+                shapes.push(xs.size()[1..].to_vec());
+            }
             if let Some(last) = self.stages.last().filter(|_| self.neck.is_some()) {
                 trace.enter_block(last.blocks.len() - 1);
-                let _ = self.neck_in(&average(&ys), mode);
+                let _ = self.neck_in(&average(&xs), mode);
             }
         });
         let input = Layer {
@@ -169,11 +183,11 @@ impl Backbone {
             kind: "Input",
             stage: 0,
             block: 0,
-            output: xs.size()[1..].to_vec(),
+            output: shapes[0].clone(),
             params: 0..0,
             macs: 0,
         };
-        std::iter::once(input).chain(trace.into_layers()).collect()
+        Observed { layers: std::iter::once(input).chain(trace.into_layers()).collect(), shapes }
     }
 
     fn blank(&self, size: u32) -> Tensor {
@@ -227,5 +241,5 @@ impl Classifier {
 }
 
 fn average(features: &Tensor) -> Tensor {
-    features.mean_dim(&[2i64, 3][..], false, Kind::Float)
+    features.mean_dim(&[2i64, 3][..], false, None::<Kind>)
 }

@@ -25,7 +25,7 @@ mod trace;
 mod vgg;
 mod vit;
 
-pub use backbone::{Backbone, Classifier};
+pub use backbone::{Backbone, Classifier, Observed};
 pub use card::{Card, Input, Interpolation, Neck, Net, Tokens, Top, TopPool, Weights};
 pub use cards::{CARDS, find};
 pub use error::BackboneError;

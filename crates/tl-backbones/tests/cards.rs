@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use tch::{Device, Kind, Tensor};
-use tl_backbones::{Backbone, CARDS, Card, Mode, NormMode, find};
+use tl_backbones::{Backbone, CARDS, Card, Mode, NormMode, Observed, find};
 use tl_torch::{Fill, Role, channels_last};
 
 fn build(card: &'static Card) -> Backbone {
@@ -35,7 +35,7 @@ fn declared_sizes_are_true() {
     for card in CARDS {
         let net = build(card);
         let size = card.input().size;
-        let shapes = net.shapes(size);
+        let Observed { layers, shapes } = net.observe(size);
         for (stage, pair) in net.stages.iter().zip(shapes.windows(2)) {
             let place = format!("{} {} {pair:?}", card.name, stage.name);
             match (&pair[0][..], &pair[1][..]) {
@@ -52,7 +52,7 @@ fn declared_sizes_are_true() {
             }
         }
         assert_eq!(net.stages.last().unwrap().out_channels, card.features, "{}", card.name);
-        let macs: u64 = net.layers(size).iter().map(|layer| layer.macs).sum();
+        let macs: u64 = layers.iter().map(|layer| layer.macs).sum();
         if (net.store.count(), macs) != (card.params, card.macs) {
             wrong.push(format!("{}: {} parameters, {macs} MACs", card.name, net.store.count()));
         }
@@ -64,7 +64,7 @@ fn declared_sizes_are_true() {
 fn layers_have_unique_names_and_all_parameters() {
     for card in CARDS {
         let net = build(card);
-        let layers = net.layers(small(card) as u32);
+        let layers = net.observe(small(card) as u32).layers;
         let names: BTreeSet<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
         assert_eq!(names.len(), layers.len(), "{}", card.name);
         let mut owners = vec![0; net.store.iter().len()];
@@ -109,42 +109,67 @@ fn weights(xs: &Tensor) -> Tensor {
     Tensor::arange(xs.numel() as i64, (Kind::Float, Device::Cpu)).sin().view(&xs.size()[..])
 }
 
-/// One step of plain gradient descent with batch statistics, from every boundary.
+/// One step of plain gradient descent with batch statistics, in the layers whose tensors `trains` says.
+fn step(net: &Backbone, trains: &[bool]) {
+    for (param, trains) in net.store.iter().zip(trains) {
+        let _ = param.tensor.set_requires_grad(*trains && param.role != Role::Buffer);
+    }
+    let mode = |i: usize| match trains[net.stages[i].params()].contains(&true) {
+        true => Mode { train: true, norm: NormMode::Batch, layers: Some(trains), trace: None },
+        false => Mode::EVAL,
+    };
+    let features = net.forward(&image(small(net.card)), 0..net.stages.len(), mode);
+    // The neck comes after pooling, and only there.
+    let pooled = match features.dim() {
+        4 => features.mean_dim(&[2i64, 3][..], false, Kind::Float),
+        _ => features,
+    };
+    (net.neck(&pooled) * weights(&pooled)).sum(Kind::Float).backward();
+    for param in net.store.iter().filter(|param| param.tensor.requires_grad()) {
+        let mut tensor = param.tensor.shallow_clone();
+        let _ = tch::no_grad(|| tensor.g_sub_(&(tensor.grad() * 0.1)));
+        tensor.zero_grad();
+    }
+}
+
+/// Takes a step and checks that exactly what was to stay has stayed, bit for bit, running statistics included.
+fn check_frozen(net: &Backbone, trains: &[bool], place: &str) {
+    let before = net.store.snapshot();
+    step(net, trains);
+    let mut moved = false;
+    for (param, trains) in net.store.iter().zip(trains) {
+        let same = param.tensor.equal(&before[&param.name]);
+        assert!(*trains || same, "{} {place}: {} changed", net.card.name, param.name);
+        // Not each of them: what lies behind a ReLU that is shut has no gradient.
+        moved |= !same && param.role != Role::Buffer;
+    }
+    assert!(moved, "{} {place}: nothing trained", net.card.name);
+    before.iter().for_each(|(name, value)| net.store.set(name, value).unwrap());
+}
+
 #[test]
 fn what_lies_below_the_frontier_stays_bit_identical() {
     for card in CARDS {
         let net = build(card);
-        for frontier in 0..net.stages.len() {
-            let before = net.store.snapshot();
-            let trains = net.stages[frontier].params().start..net.store.iter().len();
-            for (i, param) in net.store.iter().enumerate() {
-                let _ = param.tensor.set_requires_grad(trains.contains(&i) && param.role != Role::Buffer);
-            }
-            let mode = |i: usize| match i >= frontier {
-                true => Mode { train: true, norm: NormMode::Batch, ..Mode::EVAL },
-                false => Mode::EVAL,
-            };
-            let features = net.forward(&image(small(card)), 0..net.stages.len(), mode);
-            // The neck comes after pooling, and only there.
-            let pooled = if features.dim() == 4 {
-                features.mean_dim(&[2i64, 3][..], false, Kind::Float)
-            } else {
-                features
-            };
-            (net.neck(&pooled) * weights(&pooled)).sum(Kind::Float).backward();
-            for param in net.store.iter().filter(|param| param.tensor.requires_grad()) {
-                let mut tensor = param.tensor.shallow_clone();
-                let _ = tch::no_grad(|| tensor.g_sub_(&(tensor.grad() * 0.1)));
-                tensor.zero_grad();
-            }
-            for (i, param) in net.store.iter().enumerate() {
-                let same = param.tensor.equal(&before[&param.name]);
-                let place = format!("{} from {}: {}", card.name, net.stages[frontier].name, param.name);
-                assert!(trains.contains(&i) || same, "{place} changed");
-                // A bias before a norm has no gradient but by rounding.
-                assert!(!trains.contains(&i) || !same || param.role != Role::Weight, "{place} did not train");
-            }
+        for stage in &net.stages {
+            let trains: Vec<bool> = (0..net.store.iter().len()).map(|i| i >= stage.params().start).collect();
+            check_frozen(&net, &trains, &format!("from {}", stage.name));
         }
+    }
+}
+
+/// A block in the middle: what comes before it in its stage and what comes after it is frozen.
+#[test]
+fn a_block_trains_alone() {
+    for card in CARDS {
+        let net = build(card);
+        let stage = &net.stages[net.stages.len() / 2];
+        let block = stage.block_params(stage.blocks().count() / 2);
+        if block.is_empty() {
+            continue;
+        }
+        let trains: Vec<bool> = (0..net.store.iter().len()).map(|i| block.contains(&i)).collect();
+        check_frozen(&net, &trains, &format!("a block of {}", stage.name));
     }
 }
 

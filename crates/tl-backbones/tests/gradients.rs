@@ -29,22 +29,24 @@ fn a_step_with_batch_statistics_equals_torch() {
         let (net, classifier) = Backbone::with_classifier(card, 1000, Device::Cpu, Fill::Later).unwrap();
         fill(&net.store);
         for param in net.store.iter() {
+            // In float64: in float32 PyTorch's own gradients are off by up to 4 % here.
+            param.tensor.shallow_clone().set_data(&param.tensor.to_kind(Kind::Double));
             let _ = param.tensor.set_requires_grad(param.role != Role::Buffer);
         }
         let mode = Mode { train: true, norm: NormMode::Batch, ..Mode::EVAL };
-        let features = net.forward(&image(&case.input), 0..net.stages.len(), |_| mode);
-        let loss = classifier.forward(&net, &features).square().mean(Kind::Float);
+        let features = net.forward(&image(&case.input).to_kind(Kind::Double), 0..net.stages.len(), |_| mode);
+        let loss = classifier.forward(&net, &features).square().mean(Kind::Double);
         loss.backward();
         let loss = loss.double_value(&[]);
-        assert!((loss / case.loss - 1.0).abs() < 1e-4, "{name}: {loss} and {}", case.loss);
+        assert!((loss / case.loss - 1.0).abs() < 1e-7, "{name}: {loss} and {}", case.loss);
         for (param, golden) in &case.grads {
             let difference = worst(&net.store.get(param).unwrap().tensor.grad(), golden);
             println!("{name} {param} {difference:.1e}");
-            assert!(difference < 1e-3, "{name} {param}: {difference:e}");
+            assert!(difference < 1e-6, "{name} {param}: {difference:e}");
         }
         for (buffer, golden) in &case.buffers {
             let difference = worst(&net.store.get(buffer).unwrap().tensor, golden);
-            assert!(difference < 1e-4, "{name} {buffer}: {difference:e}");
+            assert!(difference < 1e-6, "{name} {buffer}: {difference:e}");
         }
     }
 }

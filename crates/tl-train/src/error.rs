@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tl_backbones::BackboneError;
 use tl_data::DataError;
 use tl_fetch::FetchError;
+use tl_heads::HeadError;
 use tl_torch::TorchError;
 use tl_weights::WeightsError;
 
@@ -21,6 +22,9 @@ pub enum TrainError {
     /// The net could not be built or loaded.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
+    /// The head does not fit the net.
+    #[error(transparent)]
+    Head(#[from] HeadError),
     /// A tensor file could not be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),

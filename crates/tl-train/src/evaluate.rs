@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tch::{Kind, Reduction, Tensor};
+use tch::{Kind, Tensor};
 use tl_data::{Batch, DataPool, Loader, LoaderOptions, Sample, View};
+use tl_heads::Task;
 use tl_torch::image_batch;
 
 use crate::error::TrainError;
@@ -58,7 +59,7 @@ pub fn evaluate(
             break;
         }
         let batch = batch?;
-        tally.add(&model.logits(&input(model, &batch), 0), &batch.labels);
+        tally.add(model.task, &model.logits(&input(model, &batch), 0), &batch.labels);
         progress(tally.probabilities.len());
     }
     Ok(tally.finish(model.classes.len()))
@@ -89,19 +90,18 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// # Shapes
-    /// `logits` is `[N, classes]`, `labels` has N entries.
-    pub(crate) fn add(&mut self, logits: &Tensor, labels: &[u32]) {
-        let classes = logits.size()[1] as usize;
+    /// `logits` is `[N, outputs]`, `labels` has N entries.
+    pub(crate) fn add(&mut self, task: Task, logits: &Tensor, labels: &[u32]) {
+        let names = task.names() as usize;
         let logits = logits.to_device(tch::Device::Cpu).to_kind(Kind::Double);
         let wanted: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
-        let wanted = Tensor::from_slice(&wanted);
-        let loss = logits.cross_entropy_loss::<Tensor>(&wanted, None, Reduction::Sum, -100, 0.0);
-        self.loss_sum += loss.double_value(&[]);
-        let rows = logits.softmax(1, Kind::Double).to_kind(Kind::Float).contiguous().view([-1]);
-        let mut flat = vec![0f32; labels.len() * classes];
+        let losses = task.losses(&logits, &Tensor::from_slice(&wanted), 0.0, None);
+        self.loss_sum += losses.sum(Kind::Double).double_value(&[]);
+        let rows = task.probabilities(&logits).to_kind(Kind::Float).contiguous().view([-1]);
+        let mut flat = vec![0f32; labels.len() * names];
         let n = flat.len();
         rows.copy_data(&mut flat, n);
-        self.probabilities.extend(flat.chunks(classes).map(<[f32]>::to_vec));
+        self.probabilities.extend(flat.chunks(names).map(<[f32]>::to_vec));
         self.labels.extend(labels);
     }
 

@@ -35,7 +35,7 @@ pub(crate) struct Cache {
 pub(crate) struct Kept {
     /// One row an image, `[N, …]` with channels innermost, so that rows can be picked without losing that layout.
     rows: Tensor,
-    /// Channels, height and width; or the length of the pooled vector.
+    /// Channels, height and width; or tokens and channels; or the length of the pooled vector.
     shape: Vec<i64>,
 }
 
@@ -43,13 +43,14 @@ impl Kept {
     /// The activations of these images.
     ///
     /// # Shapes
-    /// `[indices, C, H, W]`, or `[indices, D]` at the last level.
+    /// `[indices, C, H, W]`, `[indices, T, C]`, or `[indices, D]` at the last level.
     pub(crate) fn pick(&self, indices: &[u32]) -> Tensor {
         let indices: Vec<i64> = indices.iter().map(|&i| i64::from(i)).collect();
         let n = indices.len() as i64;
         let rows = self.rows.index_select(0, &Tensor::from_slice(&indices).to_device(self.rows.device()));
         match self.shape[..] {
             [c, h, w] => rows.view([n, h, w, c]).permute([0, 3, 1, 2]),
+            [t, c] => rows.view([n, t, c]),
             _ => rows,
         }
     }
@@ -131,7 +132,7 @@ impl Cache {
         let batch = xs.size()[0];
         let rows = match xs.dim() {
             4 => xs.permute([0, 2, 3, 1]).contiguous().view([batch, -1]),
-            _ => xs.shallow_clone(),
+            _ => xs.contiguous().view([batch, -1]),
         };
         let kept = self.kept.entry(key).or_insert_with(|| Kept {
             rows: Tensor::empty([n as i64, rows.size()[1]], (Kind::Float, xs.device())),
@@ -169,35 +170,31 @@ pub fn cache_bytes(model: &Model, plan: &Plan, train: usize, val: usize) -> u64 
 
 /// Bytes of one image's activations at a level.
 fn bytes_per_image(model: &Model, level: usize) -> u64 {
-    let side = i64::from(model.preprocess.input);
-    if level == model.stages() {
-        let pooled = model.head.store.iter().next().map_or(0, |param| param.tensor.size()[1]);
-        return (pooled as usize * size_of::<f32>()) as u64;
-    }
-    let (mut channels, mut side) = (3, side);
-    for stage in &model.backbone.stages[..level] {
-        channels = stage.out_channels;
-        side = (side + stage.stride - 1) / stage.stride;
-    }
-    (channels * side * side) as u64 * size_of::<f32>() as u64
+    let values = match level == model.stages() {
+        true => model.head.pooled_width(),
+        false => model.observed.shapes[level].iter().product(),
+    };
+    values.unsigned_abs() * size_of::<f32>() as u64
 }
 
 #[cfg(test)]
 mod tests {
-    use tl_finetune::{Preset, Schedule, StageInfo};
+    use tl_finetune::{LayerInfo, NetInfo, Preset, Schedule, StageInfo};
 
     use super::*;
 
     fn plan(order: &[&str]) -> Plan {
-        let stages: Vec<StageInfo> =
-            (0..4).map(|i| StageInfo { name: format!("stage{i}"), params: 10, norm_params: 0 }).collect();
-        let Schedule { phases } = Preset::Gradual.schedule(&stages);
+        let stage = |i| StageInfo { name: format!("stage{i}"), blocks: vec![format!("block{i}")] };
+        let layer =
+            |i| LayerInfo { name: format!("conv{i}"), stage: i, block: 0, params: 10, norm_params: 0 };
+        let net = NetInfo { stages: (0..4).map(stage).collect(), layers: (0..4).map(layer).collect() };
+        let Schedule { phases } = Preset::Gradual.schedule(&net);
         let pick = |name: &&str| phases.iter().find(|phase| phase.name == **name).unwrap().clone();
         let mut phases: Vec<_> = order.iter().map(pick).collect();
         for (i, phase) in phases.iter_mut().enumerate() {
             phase.name = format!("{i}");
         }
-        Schedule { phases }.plan(&stages, 5).unwrap()
+        Schedule { phases }.plan(&net, 5).unwrap()
     }
 
     #[test]

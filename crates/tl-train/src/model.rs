@@ -1,10 +1,10 @@
-//! A model: backbone, head, classes and the preprocessing they were trained with.
+//! A model: backbone, head, task, classes and the preprocessing they were trained with.
 
 use tch::{Device, Tensor};
-use tl_backbones::{Backbone, Mode};
+use tl_backbones::{Backbone, Mode, Observed};
 use tl_data::Preprocess;
-use tl_finetune::StageInfo;
-use tl_heads::{Head, HeadSpec};
+use tl_finetune::{LayerInfo, NetInfo, StageInfo};
+use tl_heads::{Features, Head, HeadSpec, Pool, Task};
 use tl_torch::{Fill, Param, Role};
 
 use crate::error::TrainError;
@@ -16,19 +16,27 @@ pub struct Model {
     pub backbone: Backbone,
     /// The new part.
     pub head: Head,
+    /// What its outputs mean.
+    pub task: Task,
     /// Class names in label order.
     pub classes: Vec<String>,
     /// How an image becomes the net's input.
     pub preprocess: Preprocess,
     /// Where its tensors are.
     pub device: Device,
+    /// The backbone as one image meets it.
+    pub observed: Observed,
+    /// By place in the backbone's store, the index of the layer that the tensor belongs to.
+    layer_of: Vec<usize>,
 }
 
 /// What a head is built from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewHead {
-    /// Pooling and widths.
+    /// Pooling and layers.
     pub spec: HeadSpec,
+    /// What its outputs mean.
+    pub task: Task,
     /// Dropout before the last layer, `0..1`.
     pub dropout: f64,
     /// Initial values.
@@ -39,7 +47,7 @@ impl Model {
     /// Puts a new head on a backbone.
     ///
     /// # Errors
-    /// A fault in the head's definition.
+    /// The head does not fit the net.
     pub fn new(
         backbone: Backbone,
         head: NewHead,
@@ -47,31 +55,26 @@ impl Model {
         preprocess: Preprocess,
         device: Device,
     ) -> Result<Self, TrainError> {
-        let side = backbone
-            .stages
-            .iter()
-            .fold(i64::from(preprocess.input), |side, stage| (side + stage.stride - 1) / stage.stride);
-        let features = backbone.card.features;
-        let NewHead { spec, dropout, fill } = head;
-        let head = Head::new(spec, (features, side), classes.len() as i64, dropout, (device, fill))?;
-        Ok(Self { backbone, head, classes, preprocess, device })
+        let observed = backbone.observe(preprocess.input);
+        let NewHead { spec, task, dropout, fill } = head;
+        let features = features(&backbone, &observed);
+        let head = Head::new(spec, features, task.outputs(), dropout, (device, fill))?;
+        let mut layer_of = vec![0; backbone.store.iter().len()];
+        for (i, layer) in observed.layers.iter().enumerate() {
+            layer_of[layer.params.clone()].fill(i);
+        }
+        Ok(Self { backbone, head, task, classes, preprocess, device, observed, layer_of })
     }
 
-    /// The stages as a plan needs to know them.
+    /// The backbone as a plan needs to know it.
     #[must_use]
-    pub fn stage_infos(&self) -> Vec<StageInfo> {
-        let count = |params: &[Param], roles: &[Role]| {
-            params.iter().filter(|p| roles.contains(&p.role)).map(|p| p.tensor.numel()).sum()
-        };
-        let info = |stage: &tl_backbones::Stage| {
-            let params = self.backbone.store.slice(stage.params());
-            StageInfo {
-                name: stage.name.to_owned(),
-                params: count(params, &[Role::Weight, Role::Bias, Role::Norm]),
-                norm_params: count(params, &[Role::Norm]),
-            }
-        };
-        self.backbone.stages.iter().map(info).collect()
+    pub fn net_info(&self) -> NetInfo {
+        net_info(&self.backbone, &self.observed)
+    }
+
+    /// The backbone's tensors, each with the index of the layer that it belongs to.
+    pub fn params_by_layer(&self) -> impl Iterator<Item = (&Param, usize)> {
+        self.backbone.store.iter().zip(self.layer_of.iter().copied())
     }
 
     /// Number of stages; as a level it stands for pooled features.
@@ -84,16 +87,34 @@ impl Model {
     /// image, level [`Model::stages`] the pooled features.
     ///
     /// # Shapes
-    /// `[N, C, H, W]` (normalised images at level 0) to `[N, C', H', W']`, or `[N, D]` at the last level.
-    pub fn forward(&self, xs: &Tensor, from: usize, to: usize, mode: impl Fn(usize) -> Mode) -> Tensor {
+    /// `[N, C, H, W]` (normalised images at level 0) or `[N, T, C]` to the same, or `[N, D]` at the last level.
+    pub fn forward<'m>(
+        &self,
+        xs: &Tensor,
+        from: usize,
+        to: usize,
+        mode: impl Fn(usize) -> Mode<'m>,
+    ) -> Tensor {
         let ys = self.backbone.forward(xs, from..to, mode);
-        if to == self.stages() && from < to { self.head.pool(&ys) } else { ys }
+        if to == self.stages() && from < to { self.pool(&ys) } else { ys }
     }
 
-    /// Scores of the classes from the activations at level `from`, in inference mode, without gradients.
+    /// Pooling, and what the net has between pooling and head. That comes after pooling where pooling leaves one value a
+    /// channel, else before it.
+    fn pool(&self, features: &Tensor) -> Tensor {
+        match self.head.spec.pool {
+            _ if !self.backbone.has_neck() => self.head.pool(features),
+            Pool::Average | Pool::Max | Pool::Gem | Pool::Class => {
+                self.backbone.neck(&self.head.pool(features))
+            }
+            Pool::Concat | Pool::Flatten => self.head.pool(&self.backbone.neck(features)),
+        }
+    }
+
+    /// Outputs for the activations at level `from`, in inference mode, without gradients.
     ///
     /// # Shapes
-    /// `[N, C, H, W]`, or `[N, D]` at the last level, to `[N, classes]`.
+    /// `[N, C, H, W]`, `[N, T, C]`, or `[N, D]` at the last level, to `[N, outputs]`.
     pub fn logits(&self, xs: &Tensor, from: usize) -> Tensor {
         tch::no_grad(|| {
             let pooled = self.forward(xs, from, self.stages(), |_| Mode::EVAL);
@@ -104,5 +125,41 @@ impl Model {
     /// All tensors, the backbone's first.
     pub fn tensors(&self) -> impl Iterator<Item = &Param> {
         self.backbone.store.iter().chain(self.head.store.iter())
+    }
+}
+
+/// A backbone as a plan needs to know it.
+#[must_use]
+pub fn net_info(backbone: &Backbone, observed: &Observed) -> NetInfo {
+    let count = |params: &[Param], counts: fn(Role) -> bool| {
+        params.iter().filter(|param| counts(param.role)).map(|param| param.tensor.numel()).sum()
+    };
+    let layer = |layer: &tl_backbones::Layer| {
+        let params = backbone.store.slice(layer.params.clone());
+        LayerInfo {
+            name: layer.name.clone(),
+            stage: layer.stage,
+            block: layer.block,
+            params: count(params, |role| role != Role::Buffer),
+            norm_params: count(params, |role| role == Role::Norm),
+        }
+    };
+    let stage = |stage: &tl_backbones::Stage| StageInfo {
+        name: stage.name.to_owned(),
+        blocks: stage.blocks().map(str::to_owned).collect(),
+    };
+    NetInfo {
+        stages: backbone.stages.iter().map(stage).collect(),
+        layers: observed.layers.iter().map(layer).collect(),
+    }
+}
+
+/// What a head finds at the end of a backbone.
+#[must_use]
+pub fn features(backbone: &Backbone, observed: &Observed) -> Features {
+    match (observed.shapes.last().map(Vec::as_slice), backbone.card.tokens) {
+        (Some(&[tokens, channels]), Some(info)) => Features::Tokens { tokens, channels, prefix: info.prefix },
+        (Some(&[channels, height, width]), _) => Features::Map { channels, height, width },
+        _ => Features::Map { channels: 0, height: 0, width: 0 },
     }
 }

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use tl_backbones::Backbone;
+use tl_backbones::{Backbone, BackboneError, Weights};
 use tl_data::Preprocess;
-use tl_heads::HeadSpec;
+use tl_heads::{HeadSpec, Task};
 use tl_torch::{Fill, ParamStore};
 use tl_weights::{DType, Expected, Rename, WeightFile};
 
@@ -21,7 +21,7 @@ use crate::model::{Model, NewHead};
 pub(crate) const TENSORS: &str = "model.safetensors";
 /// Name of the description.
 pub(crate) const DESCRIPTION: &str = "model.json";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// `model.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,8 +32,14 @@ pub struct SavedModel {
     pub task: String,
     /// Name of the net's card.
     pub backbone: String,
+    /// Name of the card's row of weights whose details (an epsilon) the net has; the first where none is given.
+    #[serde(default)]
+    pub weights: String,
     /// Pooling and widths.
     pub head: HeadSpec,
+    /// What the head's outputs mean; one probability a class where it is not given.
+    #[serde(default)]
+    pub outputs: Option<Task>,
     /// Dropout it was trained with.
     pub dropout: f64,
     /// Class names in label order.
@@ -69,6 +75,7 @@ impl SavedModel {
     /// The disk refuses.
     pub fn write(
         model: &Model,
+        weights: &Weights,
         pretrained: Pretrained,
         version: &str,
         dir: &Path,
@@ -83,7 +90,9 @@ impl SavedModel {
             format: FORMAT,
             task: "image-classification".to_owned(),
             backbone: model.backbone.card.name.to_owned(),
+            weights: weights.name.to_owned(),
             head: model.head.spec.clone(),
+            outputs: Some(model.task),
             dropout: model.head.dropout,
             classes: model.classes.clone(),
             preprocess: model.preprocess,
@@ -107,8 +116,20 @@ impl SavedModel {
             return Err(refused(reason, "it is damaged or from another run; copy both files again"));
         }
         let card = tl_backbones::find(&saved.backbone)?;
-        let backbone = Backbone::new(card, device, Fill::Later)?;
-        let head = NewHead { spec: saved.head.clone(), dropout: saved.dropout, fill: Fill::Later };
+        let weights = card.find_weights(&saved.weights).ok_or_else(|| BackboneError::UnknownWeights {
+            backbone: card.name,
+            name: saved.weights.clone(),
+            known: card.weights.iter().map(|weights| weights.name).collect(),
+        })?;
+        let backbone = Backbone::for_weights(card, weights, device, Fill::Later)?;
+        let task = saved.outputs.unwrap_or(Task::Softmax { classes: saved.classes.len() as i64 });
+        if task.names() != saved.classes.len() as i64 {
+            let reason =
+                format!("it names {} classes, its outputs are {}", saved.classes.len(), task.names());
+            return Err(refused(reason, "copy it again from its run"));
+        }
+        let fill_later = Fill::Later;
+        let head = NewHead { spec: saved.head.clone(), task, dropout: saved.dropout, fill: fill_later };
         let model = Model::new(backbone, head, saved.classes.clone(), saved.preprocess, device)?;
         fill(&model, &path)?;
         Ok((saved, model))

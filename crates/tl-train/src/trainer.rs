@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tch::{Reduction, Tensor};
+use tch::Tensor;
 use tl_backbones::{Mode, NormMode};
 use tl_data::{Augment, DataPool, Loader, LoaderOptions, Sample, View, shuffle};
 use tl_finetune::{BatchNorm, OptimizerState, Plan, PlannedPhase};
@@ -264,18 +264,17 @@ impl<'a> Run<'a> {
     /// Exactly what the phase trains requires gradients.
     fn set_trainable(&self, phase: &PlannedPhase) {
         let norms = phase.batch_norm == BatchNorm::Train;
-        for (stage, rate) in self.model.backbone.stages.iter().zip(&phase.stage_rates) {
-            for param in self.model.backbone.store.slice(stage.params()) {
-                let trains = match param.role {
-                    Role::Weight | Role::Bias => true,
-                    Role::Norm => norms,
-                    Role::Buffer => false,
-                };
-                let _ = param.tensor.set_requires_grad(trains && rate.is_some());
-            }
+        for (param, layer) in self.model.params_by_layer() {
+            let trains = match param.role {
+                Role::Weight | Role::Bias | Role::Undecayed => true,
+                Role::Norm => norms,
+                Role::Buffer => false,
+            };
+            let _ = param.tensor.set_requires_grad(trains && phase.layer_rates[layer].is_some());
         }
         for param in self.model.head.store.iter() {
-            let _ = param.tensor.set_requires_grad(phase.head_rate.is_some());
+            let trains = phase.head_rate.is_some() && param.role != Role::Buffer;
+            let _ = param.tensor.set_requires_grad(trains);
         }
     }
 
@@ -317,7 +316,7 @@ impl<'a> Run<'a> {
             train: tally.finish(self.model.classes.len()).scores,
             val,
             rate_head: phase.head_rate.map(|rate| rate * factor),
-            rate_last_stage: phase.stage_rates.iter().rev().find_map(|rate| *rate).map(|rate| rate * factor),
+            rate_last_stage: phase.layer_rates.iter().rev().find_map(|rate| *rate).map(|rate| rate * factor),
             seconds: start.elapsed().as_secs_f64(),
             train_seconds,
             best: false,
@@ -367,7 +366,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// One update. Returns `false`, having changed nothing, if the loss is not finite.
+    /// One update. Returns `false`, having changed no more than running statistics, if the loss is not finite.
     fn step(
         &self,
         phase: &PlannedPhase,
@@ -381,19 +380,16 @@ impl<'a> Run<'a> {
             BatchNorm::Frozen => NormMode::Frozen,
             BatchNorm::Statistics | BatchNorm::Train => NormMode::Batch,
         };
-        let mode = |i: usize| match phase.stage_rates[i] {
-            Some(_) => Mode { train: true, norm },
-            None => Mode::EVAL,
+        let layers: Vec<bool> =
+            model.params_by_layer().map(|(_, layer)| phase.layer_rates[layer].is_some()).collect();
+        let mode = |i: usize| match layers[model.backbone.stages[i].params()].contains(&true) {
+            true => Mode { train: true, norm, layers: Some(&layers), trace: None },
+            false => Mode::EVAL,
         };
         let pooled = model.forward(&batch.xs, phase.frontier, model.stages(), mode);
         let logits = model.head.forward(&pooled, phase.head_rate.map(|_| seed));
-        let loss = logits.cross_entropy_loss::<Tensor>(
-            &targets(model, &batch.labels),
-            None,
-            Reduction::Mean,
-            -100,
-            self.options.label_smoothing,
-        );
+        let targets = targets(model, &batch.labels);
+        let loss = model.task.loss(&logits, &targets, self.options.label_smoothing, None);
         if !loss.double_value(&[]).is_finite() {
             return false;
         }
@@ -402,7 +398,7 @@ impl<'a> Run<'a> {
         for param in model.tensors().filter(|param| param.tensor.requires_grad()) {
             param.tensor.shallow_clone().zero_grad();
         }
-        tally.add(&logits.detach(), &batch.labels);
+        tally.add(model.task, &logits.detach(), &batch.labels);
         true
     }
 
@@ -418,7 +414,7 @@ impl<'a> Run<'a> {
         let indices: Vec<u32> = (0..samples.len() as u32).collect();
         for indices in indices.chunks(EVAL_BATCH) {
             let labels: Vec<u32> = indices.iter().map(|&i| samples[i as usize].label).collect();
-            tally.add(&model.logits(&kept.pick(indices), frontier), &labels);
+            tally.add(model.task, &model.logits(&kept.pick(indices), frontier), &labels);
         }
         Ok(Some(tally.finish(model.classes.len()).scores))
     }
@@ -487,18 +483,15 @@ fn scaled_targets<'a>(
             weight_decay: if decays { phase.weight_decay } else { 0.0 },
         }
     };
-    let trains = |param: &&Param| param.tensor.requires_grad();
-    let stages =
-        model.backbone.stages.iter().zip(&phase.stage_rates).filter_map(|(s, rate)| Some((s, (*rate)?)));
-    let of_stage = move |(stage, rate): (&'a tl_backbones::Stage, f64)| {
-        let params = model.backbone.store.slice(stage.params()).iter().filter(trains);
-        params.map(move |param| target(param, rate))
-    };
-    let head = phase
-        .head_rate
-        .into_iter()
-        .flat_map(move |rate| model.head.store.iter().filter(trains).map(move |param| target(param, rate)));
-    stages.flat_map(of_stage).chain(head)
+    let trains = |param: &Param| param.tensor.requires_grad();
+    let backbone = model
+        .params_by_layer()
+        .filter(move |(param, _)| trains(param))
+        .filter_map(move |(param, layer)| Some(target(param, phase.layer_rates[layer]?)));
+    let head = phase.head_rate.into_iter().flat_map(move |rate| {
+        model.head.store.iter().filter(move |param| trains(param)).map(move |param| target(param, rate))
+    });
+    backbone.chain(head)
 }
 
 /// A seed for one step (SplitMix64 over the three numbers).

@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 use tch::Device;
 use tl_backbones::{Backbone, find};
 use tl_data::{Augment, DataPool, ImageFolder, OpenOptions, Preprocess};
-use tl_finetune::{BatchNorm, Phase, Plan, Preset, Schedule, StageRate};
+use tl_finetune::{BatchNorm, PartRate, Phase, Plan, Preset, Schedule};
+use tl_heads::Task;
 use tl_torch::{Fill, Role};
 use tl_train::{Ended, EpochResult, Images, Model, NewHead, Observer, Options, Outcome, Tick, train};
 
@@ -36,7 +37,12 @@ impl Observer for Epochs {
 fn model() -> Model {
     let card = find("efficientnet-lite0").unwrap();
     let backbone = Backbone::new(card, Device::Cpu, Fill::Seed(3)).unwrap();
-    let head = NewHead { spec: "gap".parse().unwrap(), dropout: 0.1, fill: Fill::Seed(3) };
+    let head = NewHead {
+        spec: "gap".parse().unwrap(),
+        task: Task::Softmax { classes: 2 },
+        dropout: 0.1,
+        fill: Fill::Seed(3),
+    };
     let classes = vec!["dark".to_owned(), "light".to_owned()];
     Model::new(backbone, head, classes, Preprocess::imagenet(64), Device::Cpu).unwrap()
 }
@@ -60,7 +66,7 @@ fn run_with(model: &Model, schedule: &Schedule, cache_budget: u64, epochs: &mut 
         }
     }
     let folder = ImageFolder::open(dir.path(), &OpenOptions { val_fraction: 0.25, seed: 1 }).unwrap();
-    let plan: Plan = schedule.plan(&model.stage_infos(), model.head.store.count()).unwrap();
+    let plan: Plan = schedule.plan(&model.net_info(), model.head.store.count()).unwrap();
     let (train_set, val): (Arc<[_]>, Arc<[_]>) = (folder.train.into(), folder.val.into());
     let (pool, stop) = (DataPool::new(2).unwrap(), AtomicBool::new(false));
     let images = Images { train: &train_set, val: &val, pool: &pool, augment: Augment::basic(), stop: &stop };
@@ -69,7 +75,7 @@ fn run_with(model: &Model, schedule: &Schedule, cache_budget: u64, epochs: &mut 
 }
 
 fn short(preset: Preset, model: &Model) -> Schedule {
-    let mut schedule = preset.schedule(&model.stage_infos());
+    let mut schedule = preset.schedule(&model.net_info());
     schedule.phases.iter_mut().for_each(|phase| phase.epochs = 2);
     schedule
 }
@@ -78,7 +84,7 @@ fn short(preset: Preset, model: &Model) -> Schedule {
 fn only(stages: &[&str], batch_norm: BatchNorm, model: &Model) -> Schedule {
     let mut phase: Phase = short(Preset::FeatureExtraction, model).phases.remove(0);
     phase.batch_norm = batch_norm;
-    let rates = stages.iter().chain(&["head"]).map(|s| StageRate { stage: (*s).to_owned(), rate: 1e-2 });
+    let rates = stages.iter().chain(&["head"]).map(|s| PartRate { part: (*s).to_owned(), rate: 1e-2 });
     phase.train = rates.collect();
     Schedule { phases: vec![phase] }
 }
