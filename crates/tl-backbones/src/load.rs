@@ -100,7 +100,7 @@ fn copy(store: &ParamStore, name: &str, file: &WeightFile, file_name: &str) -> R
 
 /// The row of the card whose names fit the file best; the first of equals.
 fn best_row(card: &'static Card, file: &WeightFile) -> Result<&'static Weights, BackboneError> {
-    let blank = Backbone::new(card, Device::Cpu, Fill::Later)?;
+    let blank = Backbone::new(card, Device::Cpu, Fill::Shapes)?;
     let mut best = &card.weights[0];
     let mut most = 0;
     for weights in card.weights {

@@ -26,6 +26,12 @@ pub(crate) enum Command {
     /// Say what images show.
     #[command(after_help = PREDICT_EXAMPLES)]
     Predict(PredictArgs),
+    /// Write the features of images to a file, for use elsewhere.
+    #[command(after_help = FEATURES_EXAMPLES)]
+    Features(FeaturesArgs),
+    /// List a net's layers: shapes, parameters, what trains; totals and memory.
+    #[command(after_help = SUMMARY_EXAMPLES)]
+    Summary(SummaryArgs),
     /// List the pretrained nets.
     Backbones(BackbonesArgs),
 }
@@ -33,12 +39,29 @@ pub(crate) enum Command {
 const FINETUNE_EXAMPLES: &str = "Examples:
   tl finetune --data photos                         all defaults
   tl finetune --data photos --preset feature-extraction --head gap-1024
+  tl finetune --data photos --backbone vgg16 --head flatten-256 --classes binary --unfreeze last-4-layers
   tl finetune --data photos --epochs 30,8,4 --seed 7 --run runs/second
   tl finetune --config runs/first/spec.json         repeat a run";
 
 const PREDICT_EXAMPLES: &str = "Examples:
   tl predict runs/ants photo.jpg more-photos/
+  tl predict --backbone resnet50 --weights mine.pth --raw photo.jpg
   tl predict --backbone efficientnet-lite0 photo.jpg    the pretrained net's own 1,000 classes";
+
+const FEATURES_EXAMPLES: &str = "Examples:
+  tl features --backbone resnet50 photos --out features.npy               pooled, one row an image
+  tl features --backbone resnet50 --stage stage3 --pool gap photos --out stage3.safetensors
+  tl features runs/ants photos --raw --out maps.npy                       feature maps, not pooled
+
+The names of the images go beside a .npy file (features.files.txt) or into the metadata of a .safetensors file.";
+
+const SUMMARY_EXAMPLES: &str = "Examples:
+  tl summary --backbone vgg16                                             the net without a head
+  tl summary --backbone vgg16 --head flatten-256 --classes binary --unfreeze last-4-layers
+
+A layer is what Keras counts as one: a convolution, a linear layer, a norm, pooling, padding, an addition, a
+concatenation, or an activation that does not directly follow a convolution or linear layer. For VGG and ResNet the list
+is that of Keras's model.layers, the input first, so layers[-4:] and layers[100:] mean the same here as there.";
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct FinetuneArgs {
@@ -51,16 +74,28 @@ pub(crate) struct FinetuneArgs {
     /// Its weights: a name from `tl backbones`, or a .safetensors or .pth file [default: the first published]
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) weights: Option<String>,
+    /// Go on where the weights fit the net only in part; what does not fit is listed, and starts anew
+    #[arg(long)]
+    pub(crate) partial_weights: bool,
     /// What trains when: feature-extraction, gradual or full [default: gradual]
     #[arg(long, value_name = "NAME")]
     pub(crate) preset: Option<String>,
+    /// In place of a preset: train the head, then this part of the net with it: a stage, block or layer, last-4-layers,
+    /// last-1-stages, stage3.., layers[100:], … (`tl summary` lists them)
+    #[arg(long, value_name = "PART")]
+    pub(crate) unfreeze: Option<String>,
     /// Epochs of each phase of the preset, as `30,5,2`
     #[arg(long, value_name = "N,…")]
     pub(crate) epochs: Option<String>,
-    /// What is put on the net: gap, gap-1024, flatten-256, … [default: gap]
-    #[arg(long, value_name = "POOL[-WIDTH…]")]
+    /// What is put on the net: gap, gap-1024, flatten-256, concat-bn-drop0.25-512-bn-drop0.5, … [default: gap, or cls for
+    /// transformers]. POOL is gap, max, concat, gem, flatten or cls; a PART is a width, an activation behind it (relu, gelu,
+    /// silu, tanh, elu, leaky, none), bn or dropP
+    #[arg(long, value_name = "POOL[-PART…]")]
     pub(crate) head: Option<String>,
-    /// Dropout before the last layer, 0 to below 1 [default: 0.2]
+    /// What its outputs mean: softmax (one probability a class) or binary (one sigmoid for two classes) [default: softmax]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) classes: Option<String>,
+    /// Dropout before the last layer, 0 to below 1 [default: 0.2, or 0 where the head drops out itself]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub(crate) dropout: Option<f64>,
     /// Height and width of the net's input in pixels [default: the net's own, smaller if the images are tiny]
@@ -139,9 +174,76 @@ pub(crate) struct PredictArgs {
     /// Classes listed for each image
     #[arg(long, value_name = "K", default_value_t = 5)]
     pub(crate) top: usize,
+    /// The outputs as they come from the net (logits), of all classes, in their order
+    #[arg(long)]
+    pub(crate) raw: bool,
     #[command(flatten)]
     pub(crate) threads: ThreadArgs,
     /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeaturesArgs {
+    /// Run directory (left out with --backbone), then images and folders of images
+    #[arg(value_name = "RUN IMAGE", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// File to write, .npy or .safetensors, which must not exist
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// A pretrained net in place of a run
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backbone: Option<String>,
+    /// Its weights: a name from `tl backbones`, or a file
+    #[arg(long, value_name = "NAME|FILE", requires = "backbone")]
+    pub(crate) weights: Option<String>,
+    /// Go on where the weights fit the net only in part
+    #[arg(long, requires = "backbone")]
+    pub(crate) partial_weights: bool,
+    /// Features after this stage [default: the last]
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) stage: Option<String>,
+    /// How they become one vector: gap, max, concat, gem, flatten or cls [default: gap, or cls for transformers]
+    #[arg(long, value_name = "POOL", conflicts_with = "raw")]
+    pub(crate) pool: Option<String>,
+    /// Feature maps or tokens as they come out of the stage
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Height and width of the net's input in pixels [default: the weights' own]
+    #[arg(long, value_name = "PX")]
+    pub(crate) image_size: Option<u32>,
+    /// Go on without the images that cannot be decoded
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+    #[command(flatten)]
+    pub(crate) threads: ThreadArgs,
+    /// Print what was written as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SummaryArgs {
+    /// Pretrained net (`tl backbones` lists them)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backbone: String,
+    /// With this on the net: gap, gap-1024, flatten-256, …
+    #[arg(long, value_name = "POOL[-PART…]")]
+    pub(crate) head: Option<String>,
+    /// Outputs of the head: a number of classes, or binary for one sigmoid
+    #[arg(long, value_name = "N|binary", default_value = "2", requires = "head")]
+    pub(crate) classes: String,
+    /// The part of the net that trains, with the head; head for the head alone [default: all]
+    #[arg(long, value_name = "PART")]
+    pub(crate) unfreeze: Option<String>,
+    /// Height and width of the input in pixels [default: the default weights' own]
+    #[arg(long, value_name = "PX")]
+    pub(crate) image_size: Option<u32>,
+    /// Images in a step, for the memory
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) batch: u64,
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -5,8 +5,10 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use tl_backbones::Weights;
 use tl_data::{DataPool, Sample};
 use tl_finetune::Plan;
+use tl_heads::Task;
 use tl_run::{
     Best, EpochRow, Evaluation, Machine, Manifest, PhaseTime, Prediction, ReportData, RunDir, Status,
     Summary, WeightsFacts,
@@ -36,13 +38,17 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     let images = prepare::verify(folder, resolved.spec.skip_bad, &pool, &ui)?;
     let median = tl_data::probe(&all)?.median_short_side;
     let chosen = prepare::weights(resolved.card, &resolved.spec.weights, &ui)?;
-    let size = resolved.spec.image_size.unwrap_or_else(|| prepare::input_size(resolved.card, median));
-    let model = prepare::model(&resolved, chosen.backbone(resolved.card, tch::Device::Cpu)?, &images, size)?;
+    let partial = resolved.spec.partial_weights.then_some(resolved.spec.seed);
+    let loaded = chosen.load(resolved.card, false, partial, &ui)?;
+    let weights = loaded.weights;
+    let usual = weights.input.size;
+    let size = resolved.spec.image_size.unwrap_or_else(|| prepare::input_size(resolved.card, usual, median));
+    let model = prepare::model(&resolved, loaded, &images, size)?;
     let (schedule, plan) = prepare::plan(&resolved, &model)?;
     resolved.spec.image_size = Some(size);
     resolved.spec.schedule = Some(schedule);
 
-    let job = Job { resolved, images, chosen, model, plan, pool, machine, median, start };
+    let job = Job { resolved, images, chosen, weights, model, plan, pool, machine, median, start };
     job.announce(&ui);
     let mut run = job.create_run(interrupt)?;
     interrupt.be_graceful();
@@ -55,6 +61,8 @@ struct Job {
     resolved: Resolved,
     images: Images,
     chosen: Chosen,
+    /// The row of the card that the weights are named as.
+    weights: &'static Weights,
     model: Model,
     plan: Plan,
     pool: DataPool,
@@ -86,16 +94,17 @@ impl Job {
         // The package or repository is enough here; the manifest has the file in it too.
         let source = self.chosen.located.source.split(": ").next().unwrap_or_default();
         ui.line(&format!("backbone   {}, weights from {}", self.model.backbone.card.name, source));
-        let (size, usual) = (self.model.preprocess.input, self.resolved.card.input.size);
+        let (size, usual) = (self.model.preprocess.input, self.weights.input.size);
         let why = match size < usual {
             true => format!(" ({usual} is usual; the images' shorter side is {} px)", self.median),
             false => String::new(),
         };
         ui.line(&format!("input      {size} × {size} px{why}"));
         ui.line(&format!(
-            "head       {} over {} classes, dropout {}",
+            "head       {} over {} classes{}, dropout {}",
             self.model.head.spec,
             classes.len(),
+            if self.model.task == Task::Binary { " (one sigmoid)" } else { "" },
             self.model.head.dropout
         ));
         let cache = tl_train::cache_bytes(&self.model, &self.plan, train.len(), val.len());
@@ -193,8 +202,13 @@ impl Job {
     }
 
     fn finish(self, run: Run, outcome: Outcome, json: bool, ui: &RefCell<Ui>) -> anyhow::Result<()> {
-        let saved =
-            SavedModel::write(&self.model, self.chosen.pretrained(), &machine::version(), run.dir.path())?;
+        let saved = SavedModel::write(
+            &self.model,
+            self.weights,
+            self.chosen.pretrained(),
+            &machine::version(),
+            run.dir.path(),
+        )?;
         run.dir.write_json("model.json", &saved)?;
         let evaluations = self.measure(&run, ui)?;
         let Some(best) = &outcome.best else { return Err(Exit(1).into()) };

@@ -4,12 +4,14 @@ mod args;
 mod backbones;
 mod errors;
 mod evaluate;
+mod features;
 mod finetune;
 mod interrupt;
 mod machine;
 mod predict;
 mod prepare;
 mod spec;
+mod summary;
 mod ui;
 
 use std::any::Any;
@@ -56,6 +58,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Finetune(args) => finetune::run(args, &interrupt),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Features(args) => features::run(args),
+        Command::Summary(args) => summary::run(args),
         Command::Backbones(args) => backbones::run(args),
     }
 }

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
-use tl_backbones::Backbone;
-use tl_data::{DataPool, Loader, LoaderOptions, Sample, View};
+use tl_backbones::Loaded;
+use tl_data::{DataPool, Loader, LoaderOptions, Preprocess, Sample, View};
 use tl_train::SavedModel;
 
 use crate::args::PredictArgs;
@@ -39,6 +40,11 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let good = |sample: &Sample| !bad.iter().any(|bad| bad.path == sample.path);
     let samples: Arc<[Sample]> = samples.into_iter().filter(good).collect();
     let (classes, rows) = match (saved, &args.backbone) {
+        (Some((saved, model)), _) if args.raw => {
+            let rows = outputs(&samples, model.preprocess, &pool, |xs| model.logits(xs, 0))?;
+            let one = model.task.outputs() == 1;
+            (if one { vec![saved.classes[1].clone()] } else { saved.classes }, rows)
+        }
         (Some((saved, model)), _) => {
             let scored = crate::evaluate::score(&model, &samples, &pool, &ui)?;
             (saved.classes, scored.probabilities)
@@ -53,7 +59,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     if bad.is_empty() { Ok(()) } else { Err(Exit(1).into()) }
 }
 
-fn unlabelled(path: PathBuf) -> Sample {
+pub(crate) fn unlabelled(path: PathBuf) -> Sample {
     let rel = path.display().to_string();
     Sample { path, label: 0, id: 0, rel }
 }
@@ -67,29 +73,44 @@ fn published(
     ui: &RefCell<Ui>,
 ) -> anyhow::Result<Answers> {
     let card = tl_backbones::find(name)?;
+    if card.top.is_none() {
+        return Err(tl_backbones::BackboneError::NoClassifier { backbone: card.name }.into());
+    }
     let chosen = prepare::weights(card, args.weights.as_deref().unwrap_or(""), ui)?;
-    let path = &chosen.located.path;
-    let (backbone, classifier) = Backbone::load_with_classifier(card, chosen.weights, path, Device::Cpu)?;
-    let classes = match tl_backbones::class_names(chosen.weights.classes) {
+    let Loaded { backbone, classifier, classes, weights, .. } = chosen.load(card, true, None, ui)?;
+    let classifier = classifier.context("the net has no classifier")?;
+    let names = match tl_backbones::class_names(classes) {
         Some(names) => names.into_iter().map(str::to_owned).collect(),
-        None => (0..chosen.weights.classes).map(|i| i.to_string()).collect(),
+        None => (0..classes).map(|i| i.to_string()).collect(),
     };
+    let rows = outputs(samples, prepare::preprocess(weights.input, weights.input.size), pool, |xs| {
+        let logits = tch::no_grad(|| classifier.forward(&backbone, &backbone.features(xs)));
+        if args.raw { logits } else { logits.softmax(1, Kind::Float) }
+    })?;
+    Ok((names, rows))
+}
+
+/// What `net` says to each image.
+fn outputs(
+    samples: &Arc<[Sample]>,
+    preprocess: Preprocess,
+    pool: &DataPool,
+    net: impl Fn(&Tensor) -> Tensor,
+) -> anyhow::Result<Vec<Vec<f32>>> {
     let options = LoaderOptions::in_order(samples.len(), 16);
-    let view = View::Eval(prepare::preprocess(card, card.input.size));
     let mut rows = Vec::new();
-    for batch in Loader::new(samples.clone(), view, options, pool)? {
+    for batch in Loader::new(samples.clone(), View::Eval(preprocess), options, pool)? {
         let batch = batch?;
         let (n, c, h, w) = batch.images.dim();
         let shape = [n as i64, c as i64, h as i64, w as i64];
         let data = batch.images.as_slice().unwrap_or_default();
-        let xs = tl_torch::image_batch(data, shape, Device::Cpu);
-        let probabilities = classifier.forward(&backbone.features(&xs)).softmax(1, Kind::Float);
-        rows.extend((0..n as i64).map(|i| floats(&probabilities.get(i))));
+        let ys = net(&tl_torch::image_batch(data, shape, Device::Cpu));
+        rows.extend((0..n as i64).map(|i| floats(&ys.get(i))));
     }
-    Ok((classes, rows))
+    Ok(rows)
 }
 
-fn floats(xs: &Tensor) -> Vec<f32> {
+pub(crate) fn floats(xs: &Tensor) -> Vec<f32> {
     let mut values = vec![0f32; xs.numel()];
     let n = values.len();
     xs.contiguous().copy_data(&mut values, n);
@@ -99,6 +120,10 @@ fn floats(xs: &Tensor) -> Vec<f32> {
 fn show(args: &PredictArgs, classes: &[String], samples: &[Sample], rows: &[Vec<f32>]) -> anyhow::Result<()> {
     let mut text = String::new();
     for (sample, row) in samples.iter().zip(rows) {
+        if args.raw {
+            text.push_str(&raw_line(args.json, sample, row));
+            continue;
+        }
         let mut order: Vec<usize> = (0..row.len()).collect();
         order.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
         order.truncate(args.top);
@@ -113,4 +138,13 @@ fn show(args: &PredictArgs, classes: &[String], samples: &[Sample], rows: &[Vec<
         }
     }
     ui::print(&text)
+}
+
+/// All outputs of one image, in the order of the classes.
+fn raw_line(json: bool, sample: &Sample, row: &[f32]) -> String {
+    if json {
+        return json!({ "file": sample.rel, "outputs": row }).to_string() + "\n";
+    }
+    let row: Vec<String> = row.iter().map(f32::to_string).collect();
+    format!("{}\t{}\n", sample.rel, row.join("\t"))
 }

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tch::Device;
-use tl_backbones::{Backbone, Card, Weights};
+use tl_backbones::{Card, Input, Load, Loaded, Weights};
 use tl_data::{BadImage, DataPool, ImageFolder, OpenOptions, Preprocess, Sample, SplitOrigin};
 use tl_finetune::{Plan, Schedule};
+use tl_heads::{HeadSpec, Pool, Task};
 use tl_run::{DataFacts, Skipped};
-use tl_torch::Fill;
+use tl_torch::{Fill, Param, Role};
 use tl_train::{Model, NewHead, Pretrained};
 use tl_weights::{Cache, Located, Source};
 
 use crate::errors::Problems;
-use crate::spec::Resolved;
+use crate::spec::{Outputs, Resolved};
 use crate::ui::{Ui, show_fetch};
 
 /// Images that can be decoded, in three sets.
@@ -123,57 +124,56 @@ pub(crate) fn skipped(bad: &BadImage, root: &Path) -> Skipped {
 /// Weights that were asked for: published ones by name, or a file.
 #[derive(Debug)]
 pub(crate) struct Chosen {
-    pub(crate) weights: &'static Weights,
+    /// The row that was named; none for a file, whose names decide.
+    named: Option<&'static Weights>,
     pub(crate) located: Located,
-    from_file: bool,
 }
 
 /// Fetches the weights: a name of the card (empty for its first), or a file.
 pub(crate) fn weights(card: &'static Card, choice: &str, ui: &RefCell<Ui>) -> anyhow::Result<Chosen> {
-    let named = card.weights.iter().find(|weights| weights.name == choice);
-    let first = card.weights.first().filter(|_| choice.is_empty());
     let cache = Cache::default_location()?;
     let fetch = |source: &Source, sha256| cache.fetch(source, sha256, &show_fetch(ui));
-    if let Some(weights) = named.or(first) {
+    if let Some(weights) = card.find_weights(choice) {
         let located = fetch(&weights.source, weights.sha256);
         ui.borrow_mut().stop();
         let located =
             located.with_context(|| format!("no weights `{}` for `{}`", weights.name, card.name))?;
-        return Ok(Chosen { weights, located, from_file: false });
+        return Ok(Chosen { named: Some(weights), located });
     }
     let path = Path::new(choice);
-    let known = || card.weights.iter().map(|weights| weights.name).collect::<Vec<_>>();
-    let Some(weights) = card.weights.first().filter(|_| path.exists()) else {
+    if !path.exists() {
         let error = tl_backbones::BackboneError::UnknownWeights {
             backbone: card.name,
             name: choice.to_owned(),
-            known: known(),
+            known: card.weights.iter().map(|weights| weights.name).collect(),
         };
         return Err(error.into());
-    };
+    }
     let located = fetch(&Source::File(path.to_owned()), None)?;
-    Ok(Chosen { weights, located, from_file: true })
+    Ok(Chosen { named: None, located })
 }
 
 impl Chosen {
-    /// The net with these weights. A file may use any of the card's namings.
-    pub(crate) fn backbone(&self, card: &'static Card, device: Device) -> anyhow::Result<Backbone> {
-        let path = &self.located.path;
-        let first = match Backbone::load(card, self.weights, path, device) {
-            Ok(backbone) => return Ok(backbone),
-            Err(error) => error,
-        };
-        let others = card.weights.iter().filter(|_| self.from_file);
-        let mut loaded = others.filter_map(|weights| Backbone::load(card, weights, path, device).ok());
-        Ok(loaded.next().ok_or(first)?)
+    /// The net with these weights. With `partial`, a file that fits only in part will do, and what does not fit is said.
+    pub(crate) fn load(
+        &self,
+        card: &'static Card,
+        classifier: bool,
+        partial: Option<u64>,
+        ui: &RefCell<Ui>,
+    ) -> anyhow::Result<Loaded> {
+        let options = Load { device: Device::Cpu, classifier, partial };
+        let loaded = tl_backbones::load(card, self.named, &self.located.path, options)?;
+        if !loaded.matched.is_full() {
+            let path = self.located.path.display();
+            ui.borrow().line(&format!("warning: weights `{path}` fit only in part: {}", loaded.matched));
+        }
+        Ok(loaded)
     }
 
     /// For the manifest and the model's description.
     pub(crate) fn pretrained(&self) -> Pretrained {
-        let (name, licence) = match self.from_file {
-            true => ("file", "unknown"),
-            false => (self.weights.name, self.weights.licence),
-        };
+        let (name, licence) = self.named.map_or(("file", "unknown"), |row| (row.name, row.licence));
         Pretrained {
             name: name.to_owned(),
             source: self.located.source.clone(),
@@ -183,9 +183,8 @@ impl Chosen {
     }
 }
 
-/// The preprocessing of the card for inputs of `size` pixels.
-pub(crate) fn preprocess(card: &Card, size: u32) -> Preprocess {
-    let input = card.input;
+/// The preprocessing of the weights for inputs of `size` pixels.
+pub(crate) fn preprocess(input: Input, size: u32) -> Preprocess {
     let published = Preprocess {
         input: input.size,
         resize: input.resize,
@@ -199,34 +198,54 @@ pub(crate) fn preprocess(card: &Card, size: u32) -> Preprocess {
     if size == input.size { published } else { published.scaled_to(size) }
 }
 
-/// The input size for images this small: the card's, unless most of its pixels would be made up by enlarging.
-pub(crate) fn input_size(card: &Card, median_short_side: u32) -> u32 {
+/// What is put on the net where nobody says: the class token of a transformer, else the mean over positions.
+pub(crate) fn default_head(card: &Card) -> HeadSpec {
+    HeadSpec::from(if card.tokens.is_some() { Pool::Class } else { Pool::Average })
+}
+
+/// The input size for images this small: the weights' own, unless most of its pixels would be made up by enlarging.
+pub(crate) fn input_size(card: &Card, usual: u32, median_short_side: u32) -> u32 {
     const LEAST: u32 = 96;
-    if median_short_side * 2 > card.input.size {
-        return card.input.size;
+    if median_short_side * 2 > usual {
+        return usual;
     }
-    (median_short_side * 2).next_multiple_of(32).clamp(LEAST.min(card.input.size), card.input.size)
+    let step = if card.multiple() == 1 { 32 } else { card.multiple() };
+    let least = LEAST.max(card.min_size).next_multiple_of(step).min(usual);
+    (median_short_side * 2).next_multiple_of(step).clamp(least, usual)
 }
 
 /// The model with its new head.
 pub(crate) fn model(
     resolved: &Resolved,
-    backbone: Backbone,
+    loaded: Loaded,
     images: &Images,
     size: u32,
 ) -> anyhow::Result<Model> {
     let spec = &resolved.spec;
-    let head = NewHead { spec: spec.head.clone(), dropout: spec.dropout, fill: Fill::Seed(spec.seed) };
-    let preprocess = preprocess(resolved.card, size);
-    Ok(Model::new(backbone, head, images.classes.clone(), preprocess, Device::Cpu)?)
+    let task = task(spec.outputs, images.classes.len())?;
+    let head = NewHead { spec: spec.head.clone(), task, dropout: spec.dropout, fill: Fill::Seed(spec.seed) };
+    let preprocess = preprocess(loaded.weights.input, size);
+    Ok(Model::new(loaded.backbone, head, images.classes.clone(), preprocess, Device::Cpu)?)
+}
+
+/// What the outputs mean for that many classes.
+fn task(outputs: Outputs, classes: usize) -> anyhow::Result<Task> {
+    match outputs {
+        Outputs::Softmax => Ok(Task::Softmax { classes: classes as i64 }),
+        Outputs::Binary if classes == 2 => Ok(Task::Binary),
+        Outputs::Binary => anyhow::bail!(
+            "--classes binary is for two classes, the folder has {classes}\n\nhint: leave --classes out"
+        ),
+    }
 }
 
 /// The schedule of the spec or the preset, and the plan it makes for the model.
 pub(crate) fn plan(resolved: &Resolved, model: &Model) -> anyhow::Result<(Schedule, Plan)> {
-    let stages = model.stage_infos();
-    let mut schedule = match &resolved.spec.schedule {
-        Some(schedule) => schedule.clone(),
-        None => resolved.preset.schedule(&stages),
+    let net = model.net_info();
+    let mut schedule = match (&resolved.spec.schedule, &resolved.unfreeze) {
+        (Some(schedule), _) => schedule.clone(),
+        (None, Some(part)) => tl_finetune::two_step(&net, part),
+        (None, None) => resolved.preset.schedule(&net),
     };
     if let Some(epochs) = &resolved.epochs {
         let names: Vec<&str> = schedule.phases.iter().map(|phase| phase.name.as_str()).collect();
@@ -239,8 +258,13 @@ pub(crate) fn plan(resolved: &Resolved, model: &Model) -> anyhow::Result<(Schedu
         );
         schedule.phases.iter_mut().zip(epochs).for_each(|(phase, epochs)| phase.epochs = *epochs);
     }
-    let plan = schedule.plan(&stages, model.head.store.count())?;
+    let plan = schedule.plan(&net, trainable(model.head.store.iter()))?;
     Ok((schedule, plan))
+}
+
+/// Number of values that can train.
+pub(crate) fn trainable<'a>(params: impl Iterator<Item = &'a Param>) -> usize {
+    params.filter(|param| param.role != Role::Buffer).map(|param| param.tensor.numel()).sum()
 }
 
 #[cfg(test)]
@@ -251,7 +275,10 @@ mod tests {
     fn tiny_images_get_a_small_input() {
         let card = tl_backbones::find("efficientnet-lite0").unwrap();
         for (median, size) in [(28, 96), (50, 128), (100, 224), (113, 224), (500, 224), (1, 96)] {
-            assert_eq!(input_size(card, median), size, "{median}");
+            assert_eq!(input_size(card, 224, median), size, "{median}");
         }
+        // Patches of 14 pixels.
+        let card = tl_backbones::find("dinov2-small").unwrap();
+        assert_eq!((input_size(card, 518, 50), input_size(card, 518, 400)), (112, 518));
     }
 }

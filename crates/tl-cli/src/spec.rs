@@ -3,12 +3,13 @@
 //! All that is wrong is collected and reported together, before anything is fetched or written.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use tl_backbones::Card;
 use tl_data::Augment;
 use tl_finetune::{Preset, Schedule};
-use tl_heads::HeadSpec;
+use tl_heads::{HeadSpec, Part};
 
 use crate::args::FinetuneArgs;
 use crate::errors::Problems;
@@ -25,6 +26,9 @@ pub(crate) struct Spec {
     /// A name of the card, or a file.
     pub(crate) weights: String,
     pub(crate) head: HeadSpec,
+    /// What its outputs mean.
+    #[serde(default)]
+    pub(crate) outputs: Outputs,
     pub(crate) dropout: f64,
     /// Height and width of the net's input; chosen from the images where it is not given.
     pub(crate) image_size: Option<u32>,
@@ -37,6 +41,36 @@ pub(crate) struct Spec {
     pub(crate) seed: u64,
     pub(crate) cache_budget_mib: u64,
     pub(crate) skip_bad: bool,
+    /// Go on where the weights fit only in part.
+    #[serde(default)]
+    pub(crate) partial_weights: bool,
+}
+
+/// What the head's outputs mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Outputs {
+    /// One probability a class.
+    #[default]
+    Softmax,
+    /// One sigmoid for two classes.
+    Binary,
+}
+
+impl FromStr for Outputs {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        match text {
+            "softmax" => Ok(Self::Softmax),
+            "binary" => Ok(Self::Binary),
+            "multi-label" | "regression" => anyhow::bail!(
+                "--classes {text} needs a table of labels, and labels are read from folders only\n\n\
+                 hint: `softmax` or `binary`"
+            ),
+            _ => anyhow::bail!("--classes is `{text}`, expected `softmax` or `binary`"),
+        }
+    }
 }
 
 /// A spec whose words have been looked up.
@@ -46,6 +80,8 @@ pub(crate) struct Resolved {
     pub(crate) card: &'static Card,
     /// Makes the schedule when the spec has none yet.
     pub(crate) preset: Preset,
+    /// What to unfreeze after the head has trained, in place of a preset.
+    pub(crate) unfreeze: Option<String>,
     /// Epochs by phase, where the preset's are not wanted.
     pub(crate) epochs: Option<Vec<u32>>,
     pub(crate) run: Option<PathBuf>,
@@ -69,7 +105,26 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         Some(name) => problems.take(name.parse::<Preset>().map_err(anyhow::Error::from)),
         None => Some(Preset::Gradual),
     };
+    let outputs = match &args.classes {
+        Some(text) => problems.take(text.parse()),
+        None => Some(base.outputs),
+    };
+    if args.preset.is_some() && args.unfreeze.is_some() {
+        let hint = "hint: a preset says what trains when; leave one of them out";
+        problems.add(anyhow::anyhow!("--preset and --unfreeze are both given\n\n{hint}"));
+    }
+    let card = problems
+        .take(tl_backbones::find(&given(&args.backbone, &base.backbone)).map_err(anyhow::Error::from));
+    if let (Some(card), Some(size)) = (card, args.image_size) {
+        problems.take(card.check_size(size).map_err(anyhow::Error::from));
+    }
+    // A head of another net stays; where nobody chose one, the net does.
+    let head = match (&args.head, &args.config, card) {
+        (None, None, Some(card)) => Some(crate::prepare::default_head(card)),
+        _ => head,
+    };
     let epochs = args.epochs.as_deref().map(|text| problems.take(parse_epochs(text)));
+    let dropout = args.dropout.unwrap_or_else(|| default_dropout(args, &base));
     let spec = Spec {
         format: FORMAT,
         data: data_folder(args, &base, problems).unwrap_or_default(),
@@ -81,23 +136,35 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
             (None, None) => base.weights.clone(),
         },
         head: head.clone().unwrap_or(base.head),
-        dropout: args.dropout.unwrap_or(base.dropout),
+        outputs: outputs.unwrap_or_default(),
+        dropout,
         image_size: args.image_size.or(base.image_size),
         augment: base.augment,
-        schedule: if args.preset.is_some() || args.backbone.is_some() { None } else { base.schedule },
+        schedule: match args.preset.is_some() || args.backbone.is_some() || args.unfreeze.is_some() {
+            true => None,
+            false => base.schedule,
+        },
         batch: args.batch.unwrap_or(base.batch),
         label_smoothing: args.label_smoothing.unwrap_or(base.label_smoothing),
         seed: args.seed.unwrap_or(base.seed),
         cache_budget_mib: args.cache_budget.unwrap_or(base.cache_budget_mib),
         skip_bad: args.skip_bad || base.skip_bad,
+        partial_weights: args.partial_weights || base.partial_weights,
     };
     check_ranges(&spec, problems);
-    let card = problems.take(tl_backbones::find(&spec.backbone).map_err(anyhow::Error::from));
     if let Some(run) = args.run.as_deref().filter(|run| run.symlink_metadata().is_ok()) {
         problems.add(anyhow::Error::from(tl_run::RunError::Exists { path: run.to_owned() }));
     }
-    let (card, preset, _) = (card?, preset?, head?);
-    Some(Resolved { spec, card, preset, epochs: epochs.flatten(), run: args.run.clone() })
+    let (card, preset, _, _) = (card?, preset?, head?, outputs?);
+    let (unfreeze, run) = (args.unfreeze.clone(), args.run.clone());
+    Some(Resolved { spec, card, preset, unfreeze, epochs: epochs.flatten(), run })
+}
+
+/// A head that says where it drops out is not given more.
+fn default_dropout(args: &FinetuneArgs, base: &Spec) -> f64 {
+    let head = args.head.as_deref().and_then(|text| text.parse::<HeadSpec>().ok());
+    let drops = |part: &Part| matches!(part, Part::Dropout(_));
+    if head.is_some_and(|head| head.parts().iter().any(drops)) { 0.0 } else { base.dropout }
 }
 
 fn defaults() -> Spec {
@@ -107,7 +174,8 @@ fn defaults() -> Spec {
         val_fraction: 0.2,
         backbone: DEFAULT_BACKBONE.to_owned(),
         weights: String::new(),
-        head: HeadSpec { pool: tl_heads::Pool::Average, hidden: Vec::new() },
+        head: HeadSpec::from(tl_heads::Pool::Average),
+        outputs: Outputs::Softmax,
         dropout: 0.2,
         image_size: None,
         augment: Augment::basic(),
@@ -117,6 +185,7 @@ fn defaults() -> Spec {
         seed: 42,
         cache_budget_mib: 4096,
         skip_bad: false,
+        partial_weights: false,
     }
 }
 

@@ -58,6 +58,8 @@ pub enum Fill {
     Seed(u64),
     /// Zeros (ones for norms): weights are about to be loaded over them.
     Later,
+    /// Shapes alone: zeros that share one value in memory. For looking at a net; its tensors cannot be written to.
+    Shapes,
 }
 
 /// A named tensor of a net.
@@ -207,6 +209,9 @@ impl Scope<'_> {
 }
 
 fn fill(name: &str, shape: &[i64], init: Init, fill: Fill, device: Device) -> Tensor {
+    if fill == Fill::Shapes {
+        return Tensor::zeros([1], (Kind::Float, device)).expand(shape, false);
+    }
     let bound = match init {
         Init::Ones => return Tensor::ones(shape, (Kind::Float, device)),
         Init::Zeros => return Tensor::zeros(shape, (Kind::Float, device)),
@@ -218,7 +223,7 @@ fn fill(name: &str, shape: &[i64], init: Init, fill: Fill, device: Device) -> Te
             let n = shape.iter().product::<i64>() as usize;
             Tensor::from_slice(&uniform(seed, name, n, bound)).view(shape).to_device(device)
         }
-        Fill::Later => Tensor::zeros(shape, (Kind::Float, device)),
+        Fill::Later | Fill::Shapes => Tensor::zeros(shape, (Kind::Float, device)),
     };
     channels_last(&values)
 }

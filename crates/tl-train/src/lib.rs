@@ -18,7 +18,7 @@ pub use error::TrainError;
 pub use evaluate::{Scored, evaluate};
 pub use frontier::cache_bytes;
 pub use metrics::{Scores, wilson};
-pub use model::{Model, NewHead, features, net_info};
+pub use model::{Model, NewHead, features, net_info, pool};
 pub use optimizer::{AdamW, Target};
 pub use saved::{Pretrained, SavedModel};
 pub use trainer::{Ended, EpochResult, Images, Observer, Options, Outcome, Tick, train};

@@ -57,7 +57,7 @@ impl Model {
     ) -> Result<Self, TrainError> {
         let observed = backbone.observe(preprocess.input);
         let NewHead { spec, task, dropout, fill } = head;
-        let features = features(&backbone, &observed);
+        let features = features(&backbone, &observed, backbone.stages.len());
         let head = Head::new(spec, features, task.outputs(), dropout, (device, fill))?;
         let mut layer_of = vec![0; backbone.store.iter().len()];
         for (i, layer) in observed.layers.iter().enumerate() {
@@ -96,19 +96,7 @@ impl Model {
         mode: impl Fn(usize) -> Mode<'m>,
     ) -> Tensor {
         let ys = self.backbone.forward(xs, from..to, mode);
-        if to == self.stages() && from < to { self.pool(&ys) } else { ys }
-    }
-
-    /// Pooling, and what the net has between pooling and head. That comes after pooling where pooling leaves one value a
-    /// channel, else before it.
-    fn pool(&self, features: &Tensor) -> Tensor {
-        match self.head.spec.pool {
-            _ if !self.backbone.has_neck() => self.head.pool(features),
-            Pool::Average | Pool::Max | Pool::Gem | Pool::Class => {
-                self.backbone.neck(&self.head.pool(features))
-            }
-            Pool::Concat | Pool::Flatten => self.head.pool(&self.backbone.neck(features)),
-        }
+        if to == self.stages() && from < to { pool(&self.backbone, &self.head, &ys) } else { ys }
     }
 
     /// Outputs for the activations at level `from`, in inference mode, without gradients.
@@ -154,12 +142,25 @@ pub fn net_info(backbone: &Backbone, observed: &Observed) -> NetInfo {
     }
 }
 
-/// What a head finds at the end of a backbone.
+/// What a head finds behind stage `level - 1` of a backbone.
 #[must_use]
-pub fn features(backbone: &Backbone, observed: &Observed) -> Features {
-    match (observed.shapes.last().map(Vec::as_slice), backbone.card.tokens) {
+pub fn features(backbone: &Backbone, observed: &Observed, level: usize) -> Features {
+    match (observed.shapes.get(level).map(Vec::as_slice), backbone.card.tokens) {
         (Some(&[tokens, channels]), Some(info)) => Features::Tokens { tokens, channels, prefix: info.prefix },
         (Some(&[channels, height, width]), _) => Features::Map { channels, height, width },
         _ => Features::Map { channels: 0, height: 0, width: 0 },
+    }
+}
+
+/// Pooling of the last stage's output, and what the net has between pooling and head. That comes after pooling where
+/// pooling leaves one value a channel, else before it.
+///
+/// # Shapes
+/// `[N, C, H, W]` or `[N, T, C]` to `[N, D]`.
+pub fn pool(backbone: &Backbone, head: &Head, features: &Tensor) -> Tensor {
+    match head.spec.pool {
+        _ if !backbone.has_neck() => head.pool(features),
+        Pool::Average | Pool::Max | Pool::Gem | Pool::Class => backbone.neck(&head.pool(features)),
+        Pool::Concat | Pool::Flatten => head.pool(&backbone.neck(features)),
     }
 }

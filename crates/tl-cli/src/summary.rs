@@ -1,0 +1,277 @@
+//! `tl summary`: a net's layers as one image meets them, what trains, totals and memory. Like Keras's
+//! `model.summary()`, with the part that is to be unfrozen in view.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use tch::Device;
+use tl_backbones::{Backbone, Layer, Observed};
+use tl_heads::{Head, HeadSpec, Task};
+use tl_torch::{Fill, Param, ParamStore, Role};
+
+use crate::args::SummaryArgs;
+use crate::ui;
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+struct Row {
+    /// As `layers[I]` counts; none in the head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    layer: String,
+    kind: &'static str,
+    /// Stage and block; none in the head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<String>,
+    /// Of the output for one image.
+    output: Vec<i64>,
+    /// Values that gradients can change.
+    parameters: usize,
+    /// Running statistics.
+    buffers: usize,
+    /// Of the parameters, those that train.
+    trainable: usize,
+    macs: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Totals {
+    parameters: usize,
+    trainable: usize,
+    frozen: usize,
+    /// Running statistics.
+    buffers: usize,
+    macs: u64,
+    batch: u64,
+    weights_bytes: u64,
+    inference_bytes: u64,
+    training_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    backbone: &'a str,
+    paper: &'a str,
+    input: u32,
+    head: Option<String>,
+    unfreeze: Option<&'a str>,
+    layers: Vec<Row>,
+    totals: Totals,
+    /// Scales and shifts of batch-norms in layers that train; they stay as they are.
+    frozen_norms: usize,
+}
+
+pub(crate) fn run(args: &SummaryArgs) -> anyhow::Result<()> {
+    let card = tl_backbones::find(&args.backbone)?;
+    let size = args.image_size.unwrap_or(card.input().size);
+    card.check_size(size)?;
+    anyhow::ensure!(args.batch > 0, "--batch is 0, expected 1 or more");
+    let backbone = Backbone::new(card, Device::Cpu, Fill::Shapes)?;
+    let observed = backbone.observe(size);
+    let head =
+        args.head.as_deref().map(|spec| head(&backbone, &observed, spec, &args.classes)).transpose()?;
+    let trains = trains(&backbone, &observed, args.unfreeze.as_deref())?;
+    let (mut layers, frozen_norms) = backbone_rows(&backbone, &observed, &trains, args.unfreeze.is_some());
+    let frontier = observed.layers.iter().zip(&trains).position(|(_, trains)| *trains);
+    if let Some(head) = &head {
+        layers.extend(head_rows(head));
+    }
+    let totals = totals(&layers, frontier, args.batch);
+    let summary = Summary {
+        backbone: card.name,
+        paper: card.paper,
+        input: size,
+        head: head.as_ref().map(|head| head.spec.to_string()),
+        unfreeze: args.unfreeze.as_deref(),
+        layers,
+        totals,
+        frozen_norms,
+    };
+    match args.json {
+        true => ui::print(&(serde_json::to_string_pretty(&summary)? + "\n")),
+        false => ui::print(&text(&summary)),
+    }
+}
+
+fn head(backbone: &Backbone, observed: &Observed, spec: &str, classes: &str) -> anyhow::Result<Head> {
+    let task = match (classes, classes.parse::<i64>()) {
+        ("binary", _) => Task::Binary,
+        (_, Ok(classes @ 1..=1_000_000)) => Task::Softmax { classes },
+        _ => anyhow::bail!("--classes is `{classes}`, expected a number from 1 to 1000000, or `binary`"),
+    };
+    let features = tl_train::features(backbone, observed, backbone.stages.len());
+    let spec: HeadSpec = spec.parse()?;
+    Ok(Head::new(spec, features, task.outputs(), 0.0, (Device::Cpu, Fill::Shapes))?)
+}
+
+/// By layer, whether it trains: all, or the part that is named.
+fn trains(backbone: &Backbone, observed: &Observed, part: Option<&str>) -> anyhow::Result<Vec<bool>> {
+    let Some(part) = part else { return Ok(vec![true; observed.layers.len()]) };
+    Ok(tl_finetune::select(&tl_train::net_info(backbone, observed), part)?)
+}
+
+/// With a part named, batch-norm is as frozen as it is in training, and counted.
+fn backbone_rows(
+    backbone: &Backbone,
+    observed: &Observed,
+    trains: &[bool],
+    norms_frozen: bool,
+) -> (Vec<Row>, usize) {
+    let mut frozen_norms = 0;
+    let row = |(index, (layer, trains)): (usize, (&Layer, &bool))| {
+        let params = backbone.store.slice(layer.params.clone());
+        let count = |counts: fn(Role) -> bool| count(params.iter(), counts);
+        let parameters = count(|role| role != Role::Buffer);
+        let norms = if norms_frozen && *trains { count(|role| role == Role::Norm) } else { 0 };
+        frozen_norms += norms;
+        let stage = &backbone.stages[layer.stage];
+        Row {
+            index: Some(index),
+            layer: layer.name.clone(),
+            kind: layer.kind,
+            stage: Some(stage.name),
+            block: stage.blocks().nth(layer.block).map(str::to_owned),
+            output: layer.output.clone(),
+            parameters,
+            buffers: count(|role| role == Role::Buffer),
+            trainable: if *trains { parameters - norms } else { 0 },
+            macs: layer.macs,
+        }
+    };
+    let rows = observed.layers.iter().zip(trains).enumerate().map(row).collect();
+    (rows, frozen_norms)
+}
+
+fn head_rows(head: &Head) -> impl Iterator<Item = Row> {
+    let store: &ParamStore = &head.store;
+    head.layers().into_iter().map(move |layer| {
+        // Of a dense layer; nothing else in a head multiplies.
+        let weight = store.get(&format!("{}.weight", layer.name)).filter(|param| param.role == Role::Weight);
+        Row {
+            index: None,
+            macs: weight.map_or(0, |param| param.tensor.numel() as u64),
+            layer: layer.name,
+            kind: layer.kind,
+            stage: None,
+            block: None,
+            output: layer.output,
+            parameters: layer.params,
+            buffers: layer.buffers,
+            trainable: layer.params,
+        }
+    })
+}
+
+fn count<'a>(params: impl Iterator<Item = &'a Param>, counts: fn(Role) -> bool) -> usize {
+    params.filter(|param| counts(param.role)).map(|param| param.tensor.numel()).sum()
+}
+
+/// Memory is what has to be held: for inference the weights and the largest input and output of a layer; for training
+/// also gradients and two moments of what trains, and every output from the first layer that trains on.
+fn totals(rows: &[Row], frontier: Option<usize>, batch: u64) -> Totals {
+    const FLOAT: u64 = size_of::<f32>() as u64;
+    let sum = |of: fn(&Row) -> usize| rows.iter().map(of).sum::<usize>();
+    let (parameters, trainable, buffers) =
+        (sum(|row| row.parameters), sum(|row| row.trainable), sum(|row| row.buffers));
+    let outputs: Vec<u64> =
+        rows.iter().map(|row| row.output.iter().product::<i64>().unsigned_abs() * FLOAT * batch).collect();
+    let weights_bytes = (parameters + buffers) as u64 * FLOAT;
+    let widest = outputs.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(0);
+    // The head comes behind the backbone's layers and always trains.
+    let head = rows.iter().position(|row| row.index.is_none()).unwrap_or(rows.len());
+    let kept: u64 = outputs[frontier.unwrap_or(head)..].iter().sum();
+    Totals {
+        parameters,
+        trainable,
+        frozen: parameters - trainable,
+        buffers,
+        macs: rows.iter().map(|row| row.macs).sum(),
+        batch,
+        weights_bytes,
+        inference_bytes: weights_bytes + widest,
+        training_bytes: weights_bytes + 3 * trainable as u64 * FLOAT + kept.max(widest),
+    }
+}
+
+fn text(summary: &Summary<'_>) -> String {
+    let mut text = String::new();
+    let shape = |shape: &[i64]| shape.iter().map(i64::to_string).collect::<Vec<_>>().join(" × ");
+    let name = summary.layers.iter().map(|row| row.layer.len()).max().unwrap_or(0).max(5);
+    let kind = summary.layers.iter().map(|row| row.kind.chars().count()).max().unwrap_or(0);
+    let _ = writeln!(
+        text,
+        "{:>5}  {:name$}  {:kind$}  {:16}  {:>12}  trains",
+        "", "layer", "kind", "output", "parameters"
+    );
+    let mut stage = None;
+    for row in &summary.layers {
+        if row.stage != stage || row.index == Some(0) {
+            stage = row.stage;
+            let _ = writeln!(text, "{}", stage.unwrap_or("head"));
+        }
+        let index = row.index.map_or(String::new(), |index| index.to_string());
+        let trains = match (row.parameters, row.trainable) {
+            (0, _) => "",
+            (_, 0) => "no",
+            (all, some) if some < all => "in part",
+            _ => "yes",
+        };
+        let line = format!(
+            "{index:>5}  {:name$}  {:kind$}  {:16}  {:>12}  {trains}",
+            row.layer,
+            row.kind,
+            shape(&row.output),
+            grouped(row.parameters as u64),
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let Totals { parameters, trainable, frozen, buffers, macs, batch, .. } = summary.totals;
+    text.push('\n');
+    let mut line = |what: &str, n: u64| {
+        let _ = writeln!(text, "{what:28}{:>18}", grouped(n));
+    };
+    line("parameters", parameters as u64);
+    line("trainable", trainable as u64);
+    line("frozen", frozen as u64);
+    line("running statistics", buffers as u64);
+    line("multiply-accumulates", macs);
+    let mut line = |what: &str, n: u64| {
+        let _ = writeln!(text, "{what:28}{:>18}", ui::bytes(n));
+    };
+    line("weights", summary.totals.weights_bytes);
+    line(&format!("inference, batch {batch}"), summary.totals.inference_bytes);
+    line(&format!("training, batch {batch}"), summary.totals.training_bytes);
+    if summary.frozen_norms > 0 {
+        let n = grouped(summary.frozen_norms as u64);
+        let _ = writeln!(
+            text,
+            "\n{n} scales and shifts of batch-norms in this part stay frozen, as by default in training"
+        );
+    }
+    text
+}
+
+/// `14,714,688`.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_come_in_threes() {
+        assert_eq!([0, 999, 1000, 14_714_688].map(grouped), ["0", "999", "1,000", "14,714,688"]);
+    }
+}
