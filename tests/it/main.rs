@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod bad_input;
+mod nets;
 mod run;
 mod support;

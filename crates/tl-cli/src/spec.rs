@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tl_backbones::Card;
+use tch::Device;
+use tl_backbones::{Backbone, Card};
 use tl_data::Augment;
 use tl_finetune::{Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
+use tl_torch::Fill;
 
 use crate::args::FinetuneArgs;
 use crate::errors::Problems;
@@ -123,6 +125,9 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         (None, None, Some(card)) => Some(crate::prepare::default_head(card)),
         _ => head,
     };
+    if let Some(card) = card {
+        check_fit(card, head.as_ref(), args.unfreeze.as_deref(), problems);
+    }
     let epochs = args.epochs.as_deref().map(|text| problems.take(parse_epochs(text)));
     let dropout = args.dropout.unwrap_or_else(|| default_dropout(args, &base));
     let spec = Spec {
@@ -158,6 +163,21 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
     let (card, preset, _, _) = (card?, preset?, head?, outputs?);
     let (unfreeze, run) = (args.unfreeze.clone(), args.run.clone());
     Some(Resolved { spec, card, preset, unfreeze, epochs: epochs.flatten(), run })
+}
+
+/// Whether head and part to unfreeze fit the net, seen on its shapes alone: long before images and weights are read.
+fn check_fit(card: &'static Card, head: Option<&HeadSpec>, part: Option<&str>, problems: &mut Problems) {
+    let net = Backbone::new(card, Device::Cpu, Fill::Shapes).map_err(anyhow::Error::from);
+    let Some(net) = problems.take(net) else { return };
+    let observed = net.observe(card.min_size);
+    if let Some(head) = head {
+        let features = tl_train::features(&net, &observed, net.stages.len());
+        problems.take(head.pool.width(features).map_err(anyhow::Error::from));
+    }
+    if let Some(part) = part {
+        let selected = tl_finetune::select(&tl_train::net_info(&net, &observed), part);
+        problems.take(selected.map_err(|error| anyhow::anyhow!("--unfreeze: {error}")));
+    }
 }
 
 /// A head that says where it drops out is not given more.
