@@ -115,6 +115,12 @@ def mobile(blocks, last):
 
 MAPS = [(2, 3, 64, 64), (1, 3, 65, 97)]
 FAMILIES = {
+    "alexnet": {
+        "alexnet": (
+            *tv("alexnet", {"stage1": "features.2", "stage2": "features.5", "stage3": "features.12"}),
+            [(2, 3, 64, 64), (1, 3, 97, 131)],
+        ),
+    },
     "vgg": {
         f"vgg{n}{'-bn' if norm else ''}": (*tv(f"vgg{n}{'_bn' if norm else ''}", vgg(depths, norm)), MAPS)
         for n, depths in {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}.items()
@@ -250,6 +256,7 @@ def published():
 
 # What the libraries save, by card and by the rows of its weights.
 NAMES = {
+    ("alexnet", "alexnet"): {"torchvision": "alexnet"},
     **{("vgg", c): {"torchvision": c.replace("-", "_"), "timm": c.replace("-", "_")} for c in FAMILIES["vgg"]},
     **{("resnet", c): {"torchvision": c.replace("-", "_"), "timm": c.replace("-", "_")} for c in FAMILIES["resnet"]},
     **{("densenet", c): {"torchvision": c, "timm": c} for c in FAMILIES["densenet"]},

@@ -2,7 +2,9 @@
 
 use crate::card::Card;
 use crate::error::BackboneError;
-use crate::{convnext, densenet, efficientnet, googlenet, inception_v3, mobilenet, resnet, vgg, vit};
+use crate::{
+    alexnet, convnext, densenet, efficientnet, googlenet, inception_v3, mobilenet, resnet, vgg, vit,
+};
 
 /// All nets, in the order in which they are listed to people.
 pub static CARDS: &[&Card] = &[
@@ -33,6 +35,7 @@ pub static CARDS: &[&Card] = &[
     &densenet::DENSENET169,
     &googlenet::GOOGLENET,
     &inception_v3::INCEPTION_V3,
+    &alexnet::ALEXNET,
     &vgg::VGG11,
     &vgg::VGG13,
     &vgg::VGG16,

@@ -5,6 +5,7 @@
 //! per net. What is published about a net (paper, weights, preprocessing, size) is a [`Card`]: a row of a `static`
 //! table, checked by table-driven tests.
 
+mod alexnet;
 mod backbone;
 mod card;
 mod cards;

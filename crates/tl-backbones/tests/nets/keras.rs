@@ -1,8 +1,6 @@
 //! Layers are counted as Keras counts them, for the nets that tutorials freeze by number: `layers[-4:]`, `layers[:100]`.
 //! The lists are made by `tests/golden/make_keras.py` at the top of the project.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
 use tch::Device;
 use tl_backbones::{Backbone, find};
 use tl_torch::Fill;
@@ -10,7 +8,7 @@ use tl_torch::Fill;
 #[test]
 fn vgg_and_resnet_have_the_layers_of_keras() {
     let mut nets = 0;
-    for line in include_str!("data/keras_layers.txt").lines() {
+    for line in include_str!("../data/keras_layers.txt").lines() {
         let (name, keras) = line.split_once(' ').unwrap();
         let net = Backbone::new(find(name).unwrap(), Device::Cpu, Fill::Shapes).unwrap();
         let layers = net.observe(64).layers;

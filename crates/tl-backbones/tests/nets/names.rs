@@ -1,8 +1,6 @@
 //! The names that torchvision and timm save, for every net that they have: each file's tensors fit exactly one net's,
 //! with nothing missing and nothing left over. The list is made by `tests/golden/make_backbones.py`.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -14,7 +12,7 @@ use tl_weights::{Rename, Source};
 /// Card and library, then names with shapes.
 fn published() -> Vec<(String, String, Vec<(String, Vec<i64>)>)> {
     let mut text = String::new();
-    let zipped = include_bytes!("data/names.txt.gz");
+    let zipped = include_bytes!("../data/names.txt.gz");
     flate2::read::GzDecoder::new(&zipped[..]).read_to_string(&mut text).unwrap();
     let mut files = Vec::new();
     for line in text.lines() {

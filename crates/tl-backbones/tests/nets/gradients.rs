@@ -1,17 +1,14 @@
 //! One training step with batch statistics against the published implementations: loss, gradients and running
 //! statistics, made by `tests/golden/make_backbones.py` at the top of the project.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{Summary, fill, image, worst};
 use serde::Deserialize;
 use tch::{Device, Kind};
 use tl_backbones::{Backbone, Mode, NormMode, find};
 use tl_torch::{Fill, Role};
+
+use crate::formula::{Summary, fill, image, worst};
 
 #[derive(Deserialize)]
 struct Case {
@@ -23,7 +20,7 @@ struct Case {
 
 #[test]
 fn a_step_with_batch_statistics_equals_torch() {
-    let cases: BTreeMap<String, Case> = serde_json::from_str(include_str!("data/gradients.json")).unwrap();
+    let cases: BTreeMap<String, Case> = serde_json::from_str(include_str!("../data/gradients.json")).unwrap();
     for (name, case) in cases {
         let card = find(&name).unwrap();
         let (net, classifier) = Backbone::with_classifier(card, 1000, Device::Cpu, Fill::Later).unwrap();
