@@ -155,8 +155,11 @@ FAMILIES = {
     "mobilenet": {
         "mobilenet-v1": (*tm("mobilenetv1_100", mobile(5, "blocks.4")), MAPS),
         "mobilenet-v2": (*tm("mobilenetv2_100", mobile(7, "bn2")), MAPS),
+        # torchvision's epsilon, and timm's own: NET@WEIGHTS.
         "mobilenet-v3-large": (*tm("mobilenetv3_large_100", mobile(6, "blocks.6"), bn_eps=1e-3), MAPS),
         "mobilenet-v3-small": (*tm("mobilenetv3_small_100", mobile(5, "blocks.5"), bn_eps=1e-3), MAPS),
+        "mobilenet-v3-large@ra-in1k": (*tm("mobilenetv3_large_100", mobile(6, "blocks.6")), MAPS),
+        "mobilenet-v3-small@lamb-in1k": (*tm("mobilenetv3_small_100", mobile(5, "blocks.5")), MAPS),
     },
     "efficientnet": {
         **{f"efficientnet-lite{i}": (*tm(f"tf_efficientnet_lite{i}", mobile(7, "bn2")), MAPS) for i in range(5)},

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{json, names, run, small_set};
+use crate::support::{interrupt, json, names, run, small_set};
 
 const CLASSES: [&str; 2] = ["bag", "sneaker"];
 
@@ -107,6 +107,19 @@ fn features_go_to_files_that_others_read() {
 }
 
 #[test]
+fn an_interrupted_command_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    small_set(dir, &["bag", "coat", "dress", "sandal", "sneaker", "trouser"], 90, 1);
+    let args = ["features", "--backbone", "efficientnet-lite0", "--out", "a.npy", "data/train"];
+    let before = names(dir);
+    let output = interrupt(dir, &args, |line| line.starts_with("features   540 images"));
+    assert_eq!(output.code, Some(130), "{}", output.stderr);
+    assert!(!output.stderr.contains("internal error"), "{}", output.stderr);
+    assert_eq!(names(dir), before);
+}
+
+#[test]
 fn raw_outputs_are_what_probabilities_are_made_of() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -143,7 +156,11 @@ fn weights_that_fit_only_in_part_are_an_error_unless_asked_for() {
         "left over in the file:\n  `extra`",
     ]);
     let output = run(dir, &[&args[..], &["--partial-weights"]].concat()).expect_success();
-    assert!(output.stderr.contains("fit only in part: 1 tensors fit"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("fit only in part, what is missing starts anew: 1 tensors fit"),
+        "{}",
+        output.stderr
+    );
 }
 
 #[test]
@@ -162,6 +179,21 @@ fn the_last_layers_train_under_a_sigmoid() {
     assert!(summary["val_accuracy"].as_f64().unwrap() >= 0.8, "{summary}");
     let again = report(dir, &["evaluate", "run", "data", "--json"]);
     assert_eq!(again, summary["evaluations"][0]);
+    let raw = run(dir, &["predict", "run", "data/val/bag", "--raw", "--json"]).expect_success().stdout;
+    let raw: Value = serde_json::from_str(raw.lines().next().unwrap()).unwrap();
+    assert_eq!(raw["classes"], serde_json::json!(["sneaker"]));
+    assert_eq!(raw["outputs"].as_array().unwrap().len(), 1);
+
+    // Repeated from its spec; and with another net, which takes neither weights nor schedule nor size from it.
+    run(dir, &["finetune", "--config", "run/spec.json", "--run", "again"]).expect_success();
+    assert_eq!(json(&dir.join("again/summary.json"))["model_sha256"], summary["model_sha256"]);
+    let other =
+        ["finetune", "--config", "run/spec.json", "--backbone", "inception-v3", "--weights", "none.pth"];
+    run(dir, &other).expect_error(&["inception-v3", "no file of that name"]);
+    let spec = json(&dir.join("run/spec.json"));
+    fs::write(dir.join("newer.json"), spec.to_string().replace("\"format\":2", "\"format\":3")).unwrap();
+    run(dir, &["finetune", "--config", "newer.json"]).expect_error(&["format 3", "use a newer `tl`"]);
+
     let rows = run(dir, &["predict", "run", "data/val", "--json"]).expect_success().stdout;
     let row: Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
     assert_eq!(row["top"].as_array().unwrap().len(), 2);
@@ -178,14 +210,24 @@ fn parts_and_outputs_that_cannot_be_are_reported_together() {
         ["--unfreeze", "stage77", "--classes", "multi-label", "--backbone", "resnet18", "--image-size", "8"];
     run(dir, &[&args[..], &more].concat()).expect_error(&[
         "--preset and --unfreeze are both given",
-        "--unfreeze: ",
-        "stage77",
+        "part `stage77`: no stage, block or layer has this name, did you mean `stage",
         "takes the class token",
         "needs a table of labels",
         "cannot take images of 8 × 8 pixels",
     ]);
     run(dir, &["finetune", "--data", "data", "--classes", "binary"])
         .expect_error(&["--classes binary is for two classes, the folder has 3"]);
+    run(dir, &["finetune", "--data", "data", "--classes", "4", "--epochs", "1,1"]).expect_error(&[
+        "--classes is 4, the folder has 3 classes",
+        "--epochs has 2 numbers, the schedule has 3 phases",
+    ]);
+    run(dir, &["finetune", "--data", "data", "--unfreeze", "last-2-layers", "--partial-weights"])
+        .expect_error(&["part `last-2-layers` holds only batch-norms", "--partial-weights without a file"]);
+    run(dir, &["finetune", "--data", "data", "--weights", "mine.pht"])
+        .expect_error(&["no published weights `mine.pht`, and there is no file of that name"]);
+    for size in ["8", "3000000000"] {
+        run(dir, &["summary", "--backbone", "vgg16", "--image-size", size]).expect_error(&["32 to 4096"]);
+    }
     run(dir, &["summary", "--backbone", "dinov2-small", "--image-size", "224"]).expect_success();
     run(dir, &["summary", "--backbone", "dinov2-small", "--image-size", "225"])
         .expect_error(&["a multiple of 14"]);

@@ -1,4 +1,5 @@
-//! A built net: its stages and their parameters, and what flows through them.
+//! A built net: its stages and their parameters, and what flows through them. The decision: what a net is (its stages)
+//! and what acts behind them (neck, published classifier) are kept apart, so that any head can come behind any stage.
 
 use std::ops::Range;
 
@@ -89,19 +90,11 @@ impl Backbone {
     /// A fault in the net's definition; the card describes no classifier.
     pub fn with_classifier(
         card: &'static Card,
+        weights: &Weights,
         classes: i64,
-        device: Device,
-        fill: Fill,
+        (device, fill): (Device, Fill),
     ) -> Result<(Self, Classifier), BackboneError> {
-        Self::with_classifier_of((card, card.stages), classes, device, fill)
-    }
-
-    pub(crate) fn with_classifier_of(
-        (card, net): (&'static Card, Net),
-        classes: i64,
-        device: Device,
-        fill: Fill,
-    ) -> Result<(Self, Classifier), BackboneError> {
+        let net = weights.net.unwrap_or(card.stages);
         let top = card.top.as_ref().ok_or(BackboneError::NoClassifier { backbone: card.name })?;
         let define = |scope: &Scope<'_>| {
             (define(card, net, scope), Classifier::define(top, card.features, classes, scope))

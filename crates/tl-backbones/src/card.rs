@@ -7,6 +7,9 @@ use crate::error::BackboneError;
 use crate::layers::Act;
 use crate::stage::Stage;
 
+/// Images of this side already take gigabytes at the first layers.
+pub(crate) const MAX_SIZE: u32 = 4096;
+
 /// Defines a net's stages, in forward order.
 pub type Net = fn(&Scope<'_>) -> Vec<Stage>;
 
@@ -229,10 +232,10 @@ impl Card {
     /// Refuses images of `size` × `size` pixels that the net cannot take.
     ///
     /// # Errors
-    /// Too small, or not a multiple of the patch.
+    /// Too small, above 4096 pixels, or not a multiple of the patch.
     pub fn check_size(&self, size: u32) -> Result<(), BackboneError> {
         let multiple = self.multiple();
-        if size >= self.min_size && size.is_multiple_of(multiple) {
+        if (self.min_size..=MAX_SIZE).contains(&size) && size.is_multiple_of(multiple) {
             return Ok(());
         }
         Err(BackboneError::Size { backbone: self.name, size, least: self.min_size, multiple })

@@ -1,4 +1,4 @@
-//! The table of nets. One row here, one `mod` in `lib.rs` and one file add a net; the tests below then check it.
+//! The table of nets. One row here, one `mod` in `lib.rs` and one file add a net; the tests of the table then check it.
 
 use crate::card::Card;
 use crate::error::BackboneError;

@@ -17,7 +17,7 @@ const BOTTLENECK: i64 = 4 * GROWTH;
 const STEM: i64 = 64;
 
 macro_rules! card {
-    ($card:ident, $name:literal, $net:ident, $depths:expr, $features:literal, $params:literal, $macs:literal, $top1:literal, $sha:literal) => {
+    ($card:ident, $name:literal, $net:ident, $depths:expr, $features:literal, $params:literal, $macs:literal, $bicubic:literal, $top1:literal, $sha:literal) => {
         fn $net(scope: &Scope<'_>) -> Vec<Stage> {
             stages(scope, $depths)
         }
@@ -39,7 +39,7 @@ macro_rules! card {
                     concat!("timm/", $name, ".tv_in1k"),
                     "Apache-2.0",
                     Input::BICUBIC,
-                    $top1,
+                    $bicubic,
                 ),
                 Weights::torchvision(
                     "torchvision-v1",
@@ -61,6 +61,7 @@ card!(
     1024,
     6_953_856,
     2_833_137_664,
+    74.764,
     74.434,
     "a639ec97"
 );
@@ -72,6 +73,7 @@ card!(
     1664,
     12_484_480,
     3_358_179_328,
+    75.900,
     75.600,
     "b2777c0a"
 );

@@ -288,7 +288,7 @@ plain!(
 );
 
 fn from_torchvision(scaling: Scaling, name: &str) -> Rename {
-    match layout(scaling, false).from_torchvision("block", true, name) {
+    match layout(scaling, false).torchvision_name("block", true, name) {
         Some(renamed) => rename(name, Some(renamed)),
         None => swap_prefix(name, &[("classifier.1.", "classifier.")]),
     }

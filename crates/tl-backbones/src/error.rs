@@ -20,7 +20,10 @@ pub enum BackboneError {
         known: Vec<&'static str>,
     },
     /// The card has no weights of this name.
-    #[error("backbone `{backbone}` has no published weights `{name}`\n\nhint: it has {}", .known.join(", "))]
+    #[error(
+        "backbone `{backbone}` has no published weights `{name}`, and there is no file of that name\n\n\
+         hint: it has {}", .known.join(", ")
+    )]
     UnknownWeights {
         /// The net.
         backbone: &'static str,
@@ -76,7 +79,7 @@ fn unknown_hint(did_you_mean: Option<&str>, known: &[&str]) -> String {
 
 fn expected_size(least: u32, multiple: u32) -> String {
     match multiple {
-        1 => format!("at least {least}"),
-        _ => format!("a multiple of {multiple}, at least {least}"),
+        1 => format!("{least} to {}", crate::card::MAX_SIZE),
+        _ => format!("a multiple of {multiple}, {least} to {}", crate::card::MAX_SIZE),
     }
 }

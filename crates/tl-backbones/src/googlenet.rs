@@ -7,8 +7,8 @@ use tl_torch::Scope;
 use tl_weights::{Rename, Source};
 
 use crate::card::{Card, Input, Top, Weights, as_published};
-use crate::layers::{Act, Branches, Concat, ConvNorm, ConvSpec, NormSpec, Pool, PoolSpec, Step};
-use crate::stage::{STAGES, Stage};
+use crate::layers::{Act, Branches, Concat, ConvNorm, ConvSpec, NormSpec, Pool, PoolSpec};
+use crate::stage::{Block, STAGES, Stage};
 
 pub(crate) static GOOGLENET: Card = Card {
     name: "googlenet",
@@ -85,7 +85,7 @@ fn conv(scope: &Scope<'_>, name: &str, spec: ConvSpec) -> ConvNorm {
 }
 
 fn inception(scope: &Scope<'_>, &(_, inputs, [one, reduce3, three, reduce5, five, pool]): &Row) -> Branches {
-    let step = |name: &str, spec| Step::Conv(conv(scope, name, spec));
+    let step = |name: &str, spec| -> Box<dyn Block> { Box::new(conv(scope, name, spec)) };
     Branches {
         branches: vec![
             vec![step("branch1", ConvSpec::new(inputs, one, 1))],
@@ -98,7 +98,7 @@ fn inception(scope: &Scope<'_>, &(_, inputs, [one, reduce3, three, reduce5, five
                 step("branch3.1", ConvSpec::new(reduce5, five, 3)),
             ],
             vec![
-                Step::Pool(Pool::new(scope, "branch4.0", PoolSpec::max(3, 1, 1).ceil())),
+                Box::new(Pool::new(scope, "branch4.0", PoolSpec::max(3, 1, 1).ceil())),
                 step("branch4.1", ConvSpec::new(inputs, pool, 1)),
             ],
         ],

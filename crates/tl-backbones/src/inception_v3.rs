@@ -7,8 +7,8 @@ use tl_torch::Scope;
 use tl_weights::{Rename, Source};
 
 use crate::card::{Card, Input, Top, Weights, as_published};
-use crate::layers::{Act, Branches, Concat, ConvNorm, ConvSpec, NormSpec, Pool, PoolSpec, Step};
-use crate::stage::{STAGES, Stage};
+use crate::layers::{Act, Branch, Branches, Concat, ConvNorm, ConvSpec, NormSpec, Pool, PoolSpec};
+use crate::stage::{Block, STAGES, Stage};
 
 /// Trained on inputs from -1 to 1; torchvision converts ImageNet's normalisation inside the net.
 const INPUT: Input = Input::TORCHVISION.sized(299, 342).halves();
@@ -33,7 +33,7 @@ pub(crate) static INCEPTION_V3: Card = Card {
         licence: "Apache-2.0",
         classes: 1000,
         input: INPUT,
-        top1: Some(77.434),
+        top1: Some(77.294),
     }],
 };
 
@@ -100,24 +100,26 @@ fn column(inputs: i64, outputs: i64, length: i64) -> ConvSpec {
 }
 
 /// Convolutions one after another: `NAME_1`, `NAME_2`, …, or `NAME` alone.
-fn chain(scope: &Scope<'_>, name: &str, specs: &[ConvSpec]) -> Vec<Step> {
-    let step = |(i, spec): (usize, &ConvSpec)| match specs.len() {
-        1 => Step::Conv(conv(scope, name, *spec)),
-        _ => Step::Conv(conv(scope, &format!("{name}_{}", i + 1), *spec)),
+fn chain(scope: &Scope<'_>, name: &str, specs: &[ConvSpec]) -> Branch {
+    let step = |(i, spec): (usize, &ConvSpec)| -> Box<dyn Block> {
+        match specs.len() {
+            1 => Box::new(conv(scope, name, *spec)),
+            _ => Box::new(conv(scope, &format!("{name}_{}", i + 1), *spec)),
+        }
     };
     specs.iter().enumerate().map(step).collect()
 }
 
-fn pooled(scope: &Scope<'_>, inputs: i64, outputs: i64) -> Vec<Step> {
+fn pooled(scope: &Scope<'_>, inputs: i64, outputs: i64) -> Branch {
     let pool = Pool::new(scope, "avg_pool", PoolSpec::average(3, 1, 1));
-    vec![Step::Pool(pool), Step::Conv(conv(scope, "branch_pool", one(inputs, outputs)))]
+    vec![Box::new(pool), Box::new(conv(scope, "branch_pool", one(inputs, outputs)))]
 }
 
-fn shrunk(scope: &Scope<'_>) -> Vec<Step> {
-    vec![Step::Pool(Pool::new(scope, "max_pool", PoolSpec::max(3, 2, 0)))]
+fn shrunk(scope: &Scope<'_>) -> Branch {
+    vec![Box::new(Pool::new(scope, "max_pool", PoolSpec::max(3, 2, 0)))]
 }
 
-fn join(scope: &Scope<'_>, branches: Vec<Vec<Step>>) -> Branches {
+fn join(scope: &Scope<'_>, branches: Vec<Branch>) -> Branches {
     Branches { branches, concat: Concat::new(scope) }
 }
 
@@ -168,12 +170,15 @@ fn module_d(scope: &Scope<'_>) -> Branches {
 }
 
 fn module_e(scope: &Scope<'_>, inputs: i64) -> Branches {
-    let fork = |name: &str, last: u8| {
-        let part = |letter: &str, spec| conv(scope, &format!("{name}_{last}{letter}"), spec);
-        let convs = vec![part("a", row(384, 384, 3)), part("b", column(384, 384, 3))];
-        Step::Fork(convs, Concat::new(&scope.sub(name)))
+    // Two convolutions of the same input, joined.
+    let fork = |name: &str, last: u8| -> Box<dyn Block> {
+        let part = |letter: &str, spec| -> Branch {
+            vec![Box::new(conv(scope, &format!("{name}_{last}{letter}"), spec))]
+        };
+        let branches = vec![part("a", row(384, 384, 3)), part("b", column(384, 384, 3))];
+        Box::new(join(&scope.sub(name), branches))
     };
-    let mut branch3 = vec![Step::Conv(conv(scope, "branch3x3_1", one(inputs, 384)))];
+    let mut branch3: Branch = vec![Box::new(conv(scope, "branch3x3_1", one(inputs, 384)))];
     branch3.push(fork("branch3x3", 2));
     let mut double = chain(scope, "branch3x3dbl", &[one(inputs, 448), square(448, 384)]);
     double.push(fork("branch3x3dbl", 3));

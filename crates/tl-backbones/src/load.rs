@@ -59,15 +59,14 @@ pub fn load(
         Some(weights) => weights,
         None => best_row(card, &file)?,
     };
-    let net = weights.net.unwrap_or(card.stages);
     let fill = options.partial.map_or(Fill::Later, Fill::Seed);
     let (backbone, classifier, classes) = if options.classifier {
         let classes = classes_in(card, weights, &file).unwrap_or(weights.classes.max(1));
         let (backbone, classifier) =
-            Backbone::with_classifier_of((card, net), classes, options.device, fill)?;
+            Backbone::with_classifier(card, weights, classes, (options.device, fill))?;
         (backbone, Some(classifier), classes)
     } else {
-        (Backbone::of(card, net, options.device, fill)?, None, 0)
+        (Backbone::for_weights(card, weights, options.device, fill)?, None, 0)
     };
     let matched = match_file(card, &backbone.store, weights, &file, options.classifier);
     let enough = matched.is_full() || (options.partial.is_some() && matched.fits_partly());

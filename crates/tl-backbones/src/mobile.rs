@@ -115,7 +115,7 @@ impl Layout {
 
     /// torchvision's names: `features.0` is the stem, then come the blocks, numbered through or by stage, then the last
     /// convolution; in a block, layers are numbered. `block` is what it calls their list: `conv` or `block`.
-    pub(crate) fn from_torchvision(&self, block: &str, by_stage: bool, name: &str) -> Option<String> {
+    pub(crate) fn torchvision_name(&self, block: &str, by_stage: bool, name: &str) -> Option<String> {
         let rest = name.strip_prefix("features.")?;
         let (number, rest) = number(rest)?;
         if number == 0 {
@@ -173,10 +173,7 @@ impl Layers {
     fn torchvision(&self, rest: &str) -> Option<String> {
         let (at, rest) = number(rest)?;
         let mut order = Vec::new();
-        let named: [(&str, &str); 3] = match self.expands {
-            true => [("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3")],
-            false => [("", ""), ("conv_dw", "bn1"), ("conv_pw", "bn2")],
-        };
+        let named = names(self.expands);
         if self.expands {
             order.push(named[0]);
         }
@@ -203,6 +200,14 @@ impl Layers {
             None if at == order.len() => order.last().map(|(_, norm)| format!("{norm}.{rest}")),
             None => None,
         }
+    }
+}
+
+/// What timm calls a block's convolutions and their norms: expansion (none without), depthwise, projection.
+fn names(expands: bool) -> [(&'static str, &'static str); 3] {
+    match expands {
+        true => [("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3")],
+        false => [("", ""), ("conv_dw", "bn1"), ("conv_pw", "bn2")],
     }
 }
 
@@ -244,10 +249,7 @@ impl Mobile {
     fn new(scope: &Scope<'_>, style: Style, inputs: i64, shape: &BlockShape) -> Self {
         let BlockShape { kernel, stride, width, outputs, squeeze, act } = *shape;
         let expands = width != inputs;
-        let names = match expands {
-            true => [("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3")],
-            false => [("", ""), ("conv_dw", "bn1"), ("conv_pw", "bn2")],
-        };
+        let names = names(expands);
         let conv = |names, spec, act| ConvNorm::new(scope, names, spec, style.norm, act);
         let last = if style.first_generation { act } else { Act::None };
         let adds = stride == 1 && inputs == outputs && !style.first_generation;

@@ -210,7 +210,7 @@ fn v2(scope: &Scope<'_>) -> Vec<Stage> {
 }
 
 fn v2_names(name: &str) -> Rename {
-    let renamed = v2_layout().from_torchvision("conv", false, name);
+    let renamed = v2_layout().torchvision_name("conv", false, name);
     rename(
         name,
         renamed.or_else(|| name.strip_prefix("classifier.1.").map(|rest| format!("classifier.{rest}"))),
@@ -280,7 +280,7 @@ fn v3_small_names(name: &str) -> Rename {
 }
 
 fn v3_names(layout: &Layout, name: &str) -> Rename {
-    match layout.from_torchvision("block", false, name) {
+    match layout.torchvision_name("block", false, name) {
         Some(renamed) => rename(name, Some(renamed)),
         None => swap_prefix(name, &[("classifier.0.", "conv_head."), ("classifier.3.", "classifier.")]),
     }

@@ -23,8 +23,6 @@ pub enum NormMode {
 /// How a stage is to behave in one forward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Mode<'a> {
-    /// Whether dropout and stochastic depth are active.
-    pub train: bool,
     /// What batch-norm does in the layers that train.
     pub norm: NormMode,
     /// By place in the net's store, whether a tensor belongs to a layer that trains. In the other layers batch-norm is
@@ -35,8 +33,8 @@ pub struct Mode<'a> {
 }
 
 impl Mode<'_> {
-    /// Inference, and every frozen stage: no dropout, running statistics.
-    pub const EVAL: Mode<'static> = Mode { train: false, norm: NormMode::Frozen, layers: None, trace: None };
+    /// Inference, and every frozen stage: running statistics, which stay as they are.
+    pub const EVAL: Mode<'static> = Mode { norm: NormMode::Frozen, layers: None, trace: None };
 
     pub(crate) fn norm_of(&self, tag: &Tag) -> NormMode {
         let trains = |layers: &[bool]| layers.get(tag.params.start).copied().unwrap_or(true);

@@ -1,9 +1,10 @@
 //! A list of a net's layers, made by watching one image go through it.
 //!
 //! The decision: what a layer puts out and costs is observed and not declared a second time beside its code. A layer is
-//! a convolution, a linear layer, a normalisation, pooling, attention, an addition, a concatenation or an activation
-//! behind one of these; an activation directly behind a convolution or linear layer belongs to it. For VGG and ResNet
-//! that makes exactly the list of Keras's `model.layers`, the input and the padding of ResNet's stem included.
+//! whatever has an output of its own: a convolution, a linear layer, a normalisation, pooling, attention, a position
+//! embedding, a scale, a product, an addition, a concatenation, or an activation; but an activation directly behind a
+//! convolution or linear layer belongs to it. For VGG and ResNet that makes exactly the list of Keras's `model.layers`,
+//! the input and the padding of ResNet's stem included.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;

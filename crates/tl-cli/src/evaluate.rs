@@ -28,8 +28,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     for warning in &folder.warnings {
         ui.borrow().line(&format!("warning: {warning}"));
     }
-    let good = |sample: &Sample| !bad.iter().any(|bad| bad.path == sample.path);
-    let samples: Arc<[Sample]> = folder.samples.into_iter().filter(good).collect();
+    let samples = prepare::good(folder.samples, &bad);
     anyhow::ensure!(!samples.is_empty(), "no image in `{}` can be decoded", folder.root.display());
     let scored = score(&model, &samples, &pool, &ui)?;
     let set = folder.part.unwrap_or_else(|| "data".to_owned());

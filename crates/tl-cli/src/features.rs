@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use serde_json::json;
@@ -19,12 +20,12 @@ use tl_train::SavedModel;
 use tl_weights::TensorWriter;
 
 use crate::args::FeaturesArgs;
+use crate::errors::Exit;
+use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::machine;
 use crate::predict::{floats, unlabelled};
 use crate::prepare;
 use crate::ui::{self, Ui};
-
-const BATCH: usize = 16;
 
 /// A kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ struct Tap {
     shape: Vec<i64>,
 }
 
-pub(crate) fn run(args: &FeaturesArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
     let machine = machine::set_up(&args.threads)?;
     let format = format(&args.out)?;
@@ -66,12 +67,11 @@ pub(crate) fn run(args: &FeaturesArgs) -> anyhow::Result<()> {
     let pool = DataPool::new(machine.data_threads)?;
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
     let bad = prepare::check_images(&samples, &pool, &ui);
-    prepare::refuse_bad(&bad, Path::new("the images given"), args.skip_bad)?;
+    prepare::refuse_bad(&bad, Path::new(""), args.skip_bad)?;
     for bad in &bad {
         ui.borrow().line(&format!("warning: left out {}: {}", bad.path.display(), bad.reason));
     }
-    let good = |sample: &Sample| !bad.iter().any(|bad| bad.path == sample.path);
-    let samples: Arc<[Sample]> = samples.into_iter().filter(good).collect();
+    let samples = prepare::good(samples, &bad);
     anyhow::ensure!(!samples.is_empty(), "none of the images can be decoded");
 
     let mut shape = vec![samples.len()];
@@ -86,16 +86,19 @@ pub(crate) fn run(args: &FeaturesArgs) -> anyhow::Result<()> {
             TensorWriter::safetensors(&args.out, "features", &shape, Vec::new(), &metadata)?
         }
     };
-    write_rows(&tap, &samples, &pool, &mut writer, &ui)?;
+    // From here on there is a temporary file that has to go.
+    interrupt.be_graceful();
+    let stage = tap.backbone.stages[tap.level - 1].name;
+    let (n, each) = (samples.len(), &shape[1..]);
+    ui.borrow()
+        .line(&format!("features   {n} images, {} after {stage}, {each:?} each", tap.backbone.card.name));
+    let rows = write_rows(&tap, &samples, &pool, &mut writer, interrupt, &ui);
+    ui.borrow_mut().stop();
+    rows?;
+    let written = writer.finish()?;
     if let Some(list) = &list {
-        write_names(list, &names)?;
+        tl_fetch::write_whole(list, (names.join("\n") + "\n").as_bytes())?;
     }
-    let written = writer.finish().inspect_err(|_| {
-        // The list was made a moment ago, for a file that is not there.
-        if let Some(list) = &list {
-            let _ = std::fs::remove_file(list);
-        }
-    })?;
     if args.json {
         let report = json!({ "file": args.out, "shape": shape, "bytes": written.bytes, "sha256": written.sha256,
             "backbone": tap.backbone.card.name, "files": list });
@@ -194,32 +197,20 @@ fn write_rows(
     samples: &Arc<[Sample]>,
     pool: &DataPool,
     writer: &mut TensorWriter,
+    interrupt: &Interrupt,
     ui: &RefCell<Ui>,
 ) -> anyhow::Result<()> {
     ui.borrow_mut().start("features", samples.len() as u64, false);
-    let options = LoaderOptions::in_order(samples.len(), BATCH);
+    let options = LoaderOptions::in_order(samples.len(), tl_train::EVAL_BATCH);
     let mut done = 0;
     for batch in Loader::new(samples.clone(), View::Eval(tap.preprocess), options, pool)? {
         let batch = batch?;
-        let (n, c, h, w) = batch.images.dim();
-        let data = batch.images.as_slice().unwrap_or_default();
-        let xs = tl_torch::image_batch(data, [n as i64, c as i64, h as i64, w as i64], Device::Cpu);
-        writer.write(&floats(&tap.rows(&xs)))?;
-        done += n as u64;
+        if interrupt.stop.load(Ordering::SeqCst) {
+            return Err(Exit(EXIT_CODE).into());
+        }
+        writer.write(&floats(&tap.rows(&tl_train::batch_tensor(&batch, Device::Cpu))))?;
+        done += batch.labels.len() as u64;
         ui.borrow().at(done);
     }
-    ui.borrow_mut().stop();
     Ok(())
-}
-
-/// One name a line; whole or not at all, and never over another file.
-fn write_names(path: &Path, names: &[&str]) -> anyhow::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .with_context(|| format!("failed to write `{}`", path.display()))?;
-    std::io::Write::write_all(&mut file, (names.join("\n") + "\n").as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("failed to write `{}`", path.display()))
 }

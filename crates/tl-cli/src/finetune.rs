@@ -17,8 +17,10 @@ use tl_train::{Ended, EpochResult, Model, Observer, Options, Outcome, SavedModel
 
 use crate::args::FinetuneArgs;
 use crate::errors::{Exit, Problems};
+use crate::fit;
 use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::machine;
+use crate::memory;
 use crate::prepare::{self, Chosen, Images};
 use crate::spec::{Resolved, Spec, resolve};
 use crate::ui::{self, Ui};
@@ -30,21 +32,25 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     let mut problems = Problems::default();
     let resolved = resolve(args, &mut problems);
     let folder = resolved.as_ref().and_then(|resolved| prepare::open_folder(resolved, &mut problems));
+    if let Some(resolved) = &resolved {
+        fit::check(resolved, folder.as_ref().map(|folder| folder.classes.len()), &mut problems);
+    }
     problems.check()?;
     let (Some(mut resolved), Some(folder)) = (resolved, folder) else { return Err(Exit(1).into()) };
 
     let pool = DataPool::new(machine.data_threads)?;
     let all: Vec<Sample> = folder.train.iter().chain(&folder.val).cloned().collect();
-    let images = prepare::verify(folder, resolved.spec.skip_bad, &pool, &ui)?;
+    let mut images = prepare::verify(folder, resolved.spec.skip_bad, &pool, &ui)?;
     let median = tl_data::probe(&all)?.median_short_side;
     let chosen = prepare::weights(resolved.card, &resolved.spec.weights, &ui)?;
     let partial = resolved.spec.partial_weights.then_some(resolved.spec.seed);
     let loaded = chosen.load(resolved.card, false, partial, &ui)?;
-    let weights = loaded.weights;
+    let (weights, matched) = (loaded.weights, loaded.matched.clone());
     let usual = weights.input.size;
     let size = resolved.spec.image_size.unwrap_or_else(|| prepare::input_size(resolved.card, usual, median));
     let model = prepare::model(&resolved, loaded, &images, size)?;
     let (schedule, plan) = prepare::plan(&resolved, &model)?;
+    images.warnings.extend(prepare::check_anew(&matched, &model, &plan)?);
     resolved.spec.image_size = Some(size);
     resolved.spec.schedule = Some(schedule);
 
@@ -104,11 +110,15 @@ impl Job {
             "head       {} over {} classes{}, dropout {}",
             self.model.head.spec,
             classes.len(),
-            if self.model.task == Task::Binary { " (one sigmoid)" } else { "" },
+            match self.model.task {
+                Task::Binary => format!(" (one sigmoid, the probability of {})", classes[1]),
+                _ => String::new(),
+            },
             self.model.head.dropout
         ));
         let cache = tl_train::cache_bytes(&self.model, &self.plan, train.len(), val.len());
         ui.line(&format!("cache      up to {} of activations of the frozen part", ui::bytes(cache)));
+        self.warn_of_memory(cache, &ui);
         ui.line("");
         ui.line(self.plan.to_string().trim_end());
         ui.line("");
@@ -117,6 +127,20 @@ impl Job {
         }
         for warning in warnings {
             ui.line(&format!("warning: {warning}"));
+        }
+    }
+
+    /// A run that ends for want of memory leaves no model.
+    fn warn_of_memory(&self, cache: u64, ui: &Ui) {
+        let most = memory::most(&self.model, &self.plan, self.resolved.spec.batch as u64);
+        if let (Some((phase, bytes)), Some(free)) = (most, machine::available_memory())
+            && bytes.saturating_add(cache) > free
+        {
+            let (needed, free) = (ui::bytes(bytes.saturating_add(cache)), ui::bytes(free));
+            ui.line(&format!(
+                "warning: phase {phase} may need about {needed} of memory, and {free} are free; a smaller --batch or \
+                 --image-size needs less"
+            ));
         }
     }
 

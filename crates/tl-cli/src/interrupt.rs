@@ -36,7 +36,7 @@ impl Interrupt {
             Ui::new().line("stopping after this step; press Ctrl-C again to stop at once");
         } else {
             Ui::new().line("stopped");
-            std::process::exit(i32::from(EXIT_CODE));
+            tl_torch::leave_at_once(EXIT_CODE);
         }
     }
 }

@@ -39,6 +39,13 @@ pub(crate) fn peak_memory() -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// Memory that a program can still take without others being moved out, in bytes.
+pub(crate) fn available_memory() -> Option<u64> {
+    let text = value_of("/proc/meminfo", "MemAvailable")?;
+    let kib: u64 = text.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
 /// The value of the first `key: value` line of a file that the system keeps.
 fn value_of(path: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;

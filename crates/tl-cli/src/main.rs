@@ -6,8 +6,10 @@ mod errors;
 mod evaluate;
 mod features;
 mod finetune;
+mod fit;
 mod interrupt;
 mod machine;
+mod memory;
 mod predict;
 mod prepare;
 mod spec;
@@ -58,7 +60,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Finetune(args) => finetune::run(args, &interrupt),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
-        Command::Features(args) => features::run(args),
+        Command::Features(args) => features::run(args, &interrupt),
         Command::Summary(args) => summary::run(args),
         Command::Backbones(args) => backbones::run(args),
     }

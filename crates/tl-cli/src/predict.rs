@@ -9,6 +9,7 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use tl_backbones::Loaded;
 use tl_data::{DataPool, Loader, LoaderOptions, Preprocess, Sample, View};
+use tl_heads::Task;
 use tl_train::SavedModel;
 
 use crate::args::PredictArgs;
@@ -37,13 +38,16 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let paths = tl_data::list_images(images)?;
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
     let bad = prepare::check_images(&samples, &pool, &ui);
-    let good = |sample: &Sample| !bad.iter().any(|bad| bad.path == sample.path);
-    let samples: Arc<[Sample]> = samples.into_iter().filter(good).collect();
+    let samples = prepare::good(samples, &bad);
     let (classes, rows) = match (saved, &args.backbone) {
         (Some((saved, model)), _) if args.raw => {
             let rows = outputs(&samples, model.preprocess, &pool, |xs| model.logits(xs, 0))?;
-            let one = model.task.outputs() == 1;
-            (if one { vec![saved.classes[1].clone()] } else { saved.classes }, rows)
+            let classes = match model.task {
+                // One output: how much more likely the second class is.
+                Task::Binary => saved.classes[1..].to_vec(),
+                _ => saved.classes,
+            };
+            (classes, rows)
         }
         (Some((saved, model)), _) => {
             let scored = crate::evaluate::score(&model, &samples, &pool, &ui)?;
@@ -97,15 +101,12 @@ fn outputs(
     pool: &DataPool,
     net: impl Fn(&Tensor) -> Tensor,
 ) -> anyhow::Result<Vec<Vec<f32>>> {
-    let options = LoaderOptions::in_order(samples.len(), 16);
+    let options = LoaderOptions::in_order(samples.len(), tl_train::EVAL_BATCH);
     let mut rows = Vec::new();
     for batch in Loader::new(samples.clone(), View::Eval(preprocess), options, pool)? {
         let batch = batch?;
-        let (n, c, h, w) = batch.images.dim();
-        let shape = [n as i64, c as i64, h as i64, w as i64];
-        let data = batch.images.as_slice().unwrap_or_default();
-        let ys = net(&tl_torch::image_batch(data, shape, Device::Cpu));
-        rows.extend((0..n as i64).map(|i| floats(&ys.get(i))));
+        let ys = net(&tl_train::batch_tensor(&batch, Device::Cpu));
+        rows.extend((0..ys.size()[0]).map(|i| floats(&ys.get(i))));
     }
     Ok(rows)
 }
@@ -121,7 +122,7 @@ fn show(args: &PredictArgs, classes: &[String], samples: &[Sample], rows: &[Vec<
     let mut text = String::new();
     for (sample, row) in samples.iter().zip(rows) {
         if args.raw {
-            text.push_str(&raw_line(args.json, sample, row));
+            text.push_str(&raw_line(args.json, sample, row, classes));
             continue;
         }
         let mut order: Vec<usize> = (0..row.len()).collect();
@@ -141,9 +142,9 @@ fn show(args: &PredictArgs, classes: &[String], samples: &[Sample], rows: &[Vec<
 }
 
 /// All outputs of one image, in the order of the classes.
-fn raw_line(json: bool, sample: &Sample, row: &[f32]) -> String {
+fn raw_line(json: bool, sample: &Sample, row: &[f32], classes: &[String]) -> String {
     if json {
-        return json!({ "file": sample.rel, "outputs": row }).to_string() + "\n";
+        return json!({ "file": sample.rel, "outputs": row, "classes": classes }).to_string() + "\n";
     }
     let row: Vec<String> = row.iter().map(f32::to_string).collect();
     format!("{}\t{}\n", sample.rel, row.join("\t"))

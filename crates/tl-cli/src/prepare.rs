@@ -1,22 +1,24 @@
 //! From a checked spec to something that can train: images verified, weights fetched, net built, plan made.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use tch::Device;
-use tl_backbones::{Card, Input, Load, Loaded, Weights};
+use tl_backbones::{BackboneError, Card, Input, Load, Loaded, Weights};
 use tl_data::{BadImage, DataPool, ImageFolder, OpenOptions, Preprocess, Sample, SplitOrigin};
-use tl_finetune::{Plan, Schedule};
-use tl_heads::{HeadSpec, Pool, Task};
+use tl_finetune::{BatchNorm, NetInfo, Plan, Schedule};
+use tl_heads::{HeadSpec, Pool};
 use tl_run::{DataFacts, Skipped};
 use tl_torch::{Fill, Param, Role};
 use tl_train::{Model, NewHead, Pretrained};
-use tl_weights::{Cache, Located, Source};
+use tl_weights::{Cache, Located, Matched, Source};
 
 use crate::errors::Problems;
-use crate::spec::{Outputs, Resolved};
+use crate::fit;
+use crate::spec::Resolved;
 use crate::ui::{Ui, show_fetch};
 
 /// Images that can be decoded, in three sets.
@@ -48,10 +50,7 @@ pub(crate) fn verify(
     let all: Vec<Sample> = [&train, &val, &test].into_iter().flatten().cloned().collect();
     let bad = check_images(&all, pool, ui);
     refuse_bad(&bad, &root, skip_bad)?;
-    let good = |samples: Vec<Sample>| -> Arc<[Sample]> {
-        samples.into_iter().filter(|sample| !bad.iter().any(|bad| bad.path == sample.path)).collect()
-    };
-    let (train, val, test) = (good(train), good(val), good(test));
+    let (train, val, test) = (good(train, &bad), good(val, &bad), good(test, &bad));
     for (label, class) in classes.iter().enumerate() {
         let has = |samples: &[Sample]| samples.iter().any(|sample| sample.label as usize == label);
         anyhow::ensure!(has(&train), "no image of class `{class}` in train can be decoded");
@@ -88,6 +87,11 @@ pub(crate) fn check_images(samples: &[Sample], pool: &DataPool, ui: &RefCell<Ui>
     bad
 }
 
+/// The samples that can be decoded.
+pub(crate) fn good(samples: Vec<Sample>, bad: &[BadImage]) -> Arc<[Sample]> {
+    samples.into_iter().filter(|sample| !bad.iter().any(|bad| bad.path == sample.path)).collect()
+}
+
 /// Fails with all bad images named, unless they are to be skipped.
 pub(crate) fn refuse_bad(bad: &[BadImage], root: &Path, skip_bad: bool) -> anyhow::Result<()> {
     const LISTED: usize = 20;
@@ -108,9 +112,9 @@ pub(crate) fn refuse_bad(bad: &[BadImage], root: &Path, skip_bad: bool) -> anyho
     let n = bad.len();
     let images = if n == 1 { "image" } else { "images" };
     anyhow::bail!(
-        "{n} {images} in `{}` cannot be decoded:\n{}\n\n\
+        "{n} {images}{} cannot be decoded:\n{}\n\n\
          hint: repair or remove them, or go on without them with --skip-bad",
-        root.display(),
+        if root.as_os_str().is_empty() { String::new() } else { format!(" in `{}`", root.display()) },
         lines.join("\n")
     )
 }
@@ -142,15 +146,15 @@ pub(crate) fn weights(card: &'static Card, choice: &str, ui: &RefCell<Ui>) -> an
     }
     let path = Path::new(choice);
     if !path.exists() {
-        let error = tl_backbones::BackboneError::UnknownWeights {
-            backbone: card.name,
-            name: choice.to_owned(),
-            known: card.weights.iter().map(|weights| weights.name).collect(),
-        };
-        return Err(error.into());
+        return Err(unknown_weights(card, choice).into());
     }
     let located = fetch(&Source::File(path.to_owned()), None)?;
     Ok(Chosen { named: None, located })
+}
+
+pub(crate) fn unknown_weights(card: &Card, name: &str) -> BackboneError {
+    let known = card.weights.iter().map(|weights| weights.name).collect();
+    BackboneError::UnknownWeights { backbone: card.name, name: name.to_owned(), known }
 }
 
 impl Chosen {
@@ -166,7 +170,10 @@ impl Chosen {
         let loaded = tl_backbones::load(card, self.named, &self.located.path, options)?;
         if !loaded.matched.is_full() {
             let path = self.located.path.display();
-            ui.borrow().line(&format!("warning: weights `{path}` fit only in part: {}", loaded.matched));
+            ui.borrow().line(&format!(
+                "warning: weights `{path}` fit only in part, what is missing starts anew: {}",
+                loaded.matched
+            ));
         }
         Ok(loaded)
     }
@@ -222,30 +229,18 @@ pub(crate) fn model(
     size: u32,
 ) -> anyhow::Result<Model> {
     let spec = &resolved.spec;
-    let task = task(spec.outputs, images.classes.len())?;
+    let task = fit::task(spec, images.classes.len())?;
     let head = NewHead { spec: spec.head.clone(), task, dropout: spec.dropout, fill: Fill::Seed(spec.seed) };
     let preprocess = preprocess(loaded.weights.input, size);
     Ok(Model::new(loaded.backbone, head, images.classes.clone(), preprocess, Device::Cpu)?)
 }
 
-/// What the outputs mean for that many classes.
-fn task(outputs: Outputs, classes: usize) -> anyhow::Result<Task> {
-    match outputs {
-        Outputs::Softmax => Ok(Task::Softmax { classes: classes as i64 }),
-        Outputs::Binary if classes == 2 => Ok(Task::Binary),
-        Outputs::Binary => anyhow::bail!(
-            "--classes binary is for two classes, the folder has {classes}\n\nhint: leave --classes out"
-        ),
-    }
-}
-
-/// The schedule of the spec or the preset, and the plan it makes for the model.
-pub(crate) fn plan(resolved: &Resolved, model: &Model) -> anyhow::Result<(Schedule, Plan)> {
-    let net = model.net_info();
+/// The schedule of the spec, or the one that the preset or the part to unfreeze makes for the net.
+pub(crate) fn schedule(resolved: &Resolved, net: &NetInfo) -> anyhow::Result<Schedule> {
     let mut schedule = match (&resolved.spec.schedule, &resolved.unfreeze) {
         (Some(schedule), _) => schedule.clone(),
-        (None, Some(part)) => tl_finetune::two_step(&net, part),
-        (None, None) => resolved.preset.schedule(&net),
+        (None, Some(part)) => tl_finetune::two_step(net, part),
+        (None, None) => resolved.preset.schedule(net),
     };
     if let Some(epochs) = &resolved.epochs {
         let names: Vec<&str> = schedule.phases.iter().map(|phase| phase.name.as_str()).collect();
@@ -258,8 +253,46 @@ pub(crate) fn plan(resolved: &Resolved, model: &Model) -> anyhow::Result<(Schedu
         );
         schedule.phases.iter_mut().zip(epochs).for_each(|(phase, epochs)| phase.epochs = *epochs);
     }
+    Ok(schedule)
+}
+
+/// The schedule and the plan it makes for the model.
+pub(crate) fn plan(resolved: &Resolved, model: &Model) -> anyhow::Result<(Schedule, Plan)> {
+    let net = model.net_info();
+    let schedule = schedule(resolved, &net)?;
     let plan = schedule.plan(&net, trainable(model.head.store.iter()))?;
     Ok((schedule, plan))
+}
+
+/// With weights that fit only in part: everything that starts anew has to train, and what cannot is said.
+pub(crate) fn check_anew(matched: &Matched, model: &Model, plan: &Plan) -> anyhow::Result<Vec<String>> {
+    let absent: BTreeSet<&str> = matched
+        .missing
+        .iter()
+        .map(|missing| missing.name.as_str())
+        .chain(matched.misshapen.iter().map(|odd| odd.name.as_str()))
+        .collect();
+    let trains = |layer: usize| plan.phases.iter().any(|phase| phase.layer_rates[layer].is_some());
+    let (mut never, mut norms) = (Vec::new(), 0);
+    for (param, layer) in model.params_by_layer().filter(|(param, _)| absent.contains(param.name.as_str())) {
+        let norm_trains = plan.phases.iter().any(|phase| phase.batch_norm == BatchNorm::Train);
+        match param.role {
+            Role::Weight | Role::Bias | Role::Undecayed if !trains(layer) => never.push(param.name.as_str()),
+            Role::Norm if !(trains(layer) && norm_trains) => norms += 1,
+            _ => {}
+        }
+    }
+    anyhow::ensure!(
+        never.is_empty(),
+        "{} tensors start anew and no phase trains them, the first is `{}`\n\n\
+         hint: unfreeze them, as with --preset full or --unfreeze PART",
+        never.len(),
+        never.first().copied().unwrap_or_default()
+    );
+    let warning = format!(
+        "{norms} scales and shifts of batch-norms start as 1 and 0 and stay so: batch-norm is frozen"
+    );
+    Ok(if norms > 0 { vec![warning] } else { Vec::new() })
 }
 
 /// Number of values that can train.

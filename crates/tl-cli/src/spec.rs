@@ -3,18 +3,16 @@
 //! All that is wrong is collected and reported together, before anything is fetched or written.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tch::Device;
-use tl_backbones::{Backbone, Card};
+use tl_backbones::Card;
 use tl_data::Augment;
 use tl_finetune::{Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
-use tl_torch::Fill;
 
 use crate::args::FinetuneArgs;
 use crate::errors::Problems;
+use crate::prepare;
 
 /// `spec.json`: everything that decides a run's result but the machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,19 +57,17 @@ pub(crate) enum Outputs {
     Binary,
 }
 
-impl FromStr for Outputs {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        match text {
-            "softmax" => Ok(Self::Softmax),
-            "binary" => Ok(Self::Binary),
-            "multi-label" | "regression" => anyhow::bail!(
-                "--classes {text} needs a table of labels, and labels are read from folders only\n\n\
-                 hint: `softmax` or `binary`"
-            ),
-            _ => anyhow::bail!("--classes is `{text}`, expected `softmax` or `binary`"),
-        }
+/// `softmax`, `binary`, or the number of classes that the folder should have.
+fn parse_classes(text: &str) -> anyhow::Result<(Outputs, Option<usize>)> {
+    match (text, text.parse()) {
+        ("softmax", _) => Ok((Outputs::Softmax, None)),
+        ("binary", _) => Ok((Outputs::Binary, None)),
+        (_, Ok(classes @ 2..)) => Ok((Outputs::Softmax, Some(classes))),
+        ("multi-label" | "regression", _) => anyhow::bail!(
+            "--classes {text} needs a table of labels, and labels are read from folders only\n\n\
+             hint: `softmax` or `binary`"
+        ),
+        _ => anyhow::bail!("--classes is `{text}`, expected `softmax`, `binary`, or a number from 2"),
     }
 }
 
@@ -84,12 +80,14 @@ pub(crate) struct Resolved {
     pub(crate) preset: Preset,
     /// What to unfreeze after the head has trained, in place of a preset.
     pub(crate) unfreeze: Option<String>,
+    /// The number of classes that there should be.
+    pub(crate) classes: Option<usize>,
     /// Epochs by phase, where the preset's are not wanted.
     pub(crate) epochs: Option<Vec<u32>>,
     pub(crate) run: Option<PathBuf>,
 }
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
 
 /// Looks up and checks everything that needs neither images nor weights.
@@ -99,56 +97,45 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         None => defaults(),
     };
     let given = |value: &Option<String>, old: &str| value.clone().unwrap_or_else(|| old.to_owned());
-    let head = match &args.head {
-        Some(text) => problems.take(text.parse().map_err(anyhow::Error::from)),
-        None => Some(base.head.clone()),
-    };
     let preset = match &args.preset {
         Some(name) => problems.take(name.parse::<Preset>().map_err(anyhow::Error::from)),
-        None => Some(Preset::Gradual),
+        None => None,
     };
-    let outputs = match &args.classes {
-        Some(text) => problems.take(text.parse()),
-        None => Some(base.outputs),
+    let (outputs, classes) = match &args.classes {
+        Some(text) => problems.take(parse_classes(text)).unwrap_or_default(),
+        None => (base.outputs, None),
     };
     if args.preset.is_some() && args.unfreeze.is_some() {
         let hint = "hint: a preset says what trains when; leave one of them out";
         problems.add(anyhow::anyhow!("--preset and --unfreeze are both given\n\n{hint}"));
     }
-    let card = problems
-        .take(tl_backbones::find(&given(&args.backbone, &base.backbone)).map_err(anyhow::Error::from));
-    if let (Some(card), Some(size)) = (card, args.image_size) {
-        problems.take(card.check_size(size).map_err(anyhow::Error::from));
-    }
-    // A head of another net stays; where nobody chose one, the net does.
-    let head = match (&args.head, &args.config, card) {
-        (None, None, Some(card)) => Some(crate::prepare::default_head(card)),
-        _ => head,
+    let backbone = given(&args.backbone, &base.backbone);
+    // What an earlier run chose for its net says nothing about another one.
+    let same_net = backbone == base.backbone;
+    let card = problems.take(tl_backbones::find(&backbone).map_err(anyhow::Error::from));
+    let head = match (&args.head, card) {
+        (Some(text), _) => problems.take(text.parse().map_err(anyhow::Error::from)),
+        (None, Some(card)) if args.config.is_none() => Some(prepare::default_head(card)),
+        (None, _) => Some(base.head.clone()),
     };
-    if let Some(card) = card {
-        check_fit(card, head.as_ref(), args.unfreeze.as_deref(), problems);
-    }
     let epochs = args.epochs.as_deref().map(|text| problems.take(parse_epochs(text)));
     let dropout = args.dropout.unwrap_or_else(|| default_dropout(args, &base));
     let spec = Spec {
         format: FORMAT,
         data: data_folder(args, &base, problems).unwrap_or_default(),
         val_fraction: args.val_fraction.unwrap_or(base.val_fraction),
-        backbone: given(&args.backbone, &base.backbone),
-        weights: match (&args.weights, &args.backbone) {
-            (Some(weights), _) => whole_path(weights),
-            (None, Some(_)) => String::new(),
-            (None, None) => base.weights.clone(),
+        backbone,
+        weights: match &args.weights {
+            Some(weights) => name_or_path(card, weights),
+            None if same_net => base.weights.clone(),
+            None => String::new(),
         },
-        head: head.clone().unwrap_or(base.head),
-        outputs: outputs.unwrap_or_default(),
+        head: head.unwrap_or(base.head),
+        outputs,
         dropout,
-        image_size: args.image_size.or(base.image_size),
+        image_size: args.image_size.or(base.image_size.filter(|_| same_net)),
         augment: base.augment,
-        schedule: match args.preset.is_some() || args.backbone.is_some() || args.unfreeze.is_some() {
-            true => None,
-            false => base.schedule,
-        },
+        schedule: base.schedule.filter(|_| same_net && args.preset.is_none() && args.unfreeze.is_none()),
         batch: args.batch.unwrap_or(base.batch),
         label_smoothing: args.label_smoothing.unwrap_or(base.label_smoothing),
         seed: args.seed.unwrap_or(base.seed),
@@ -160,24 +147,9 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
     if let Some(run) = args.run.as_deref().filter(|run| run.symlink_metadata().is_ok()) {
         problems.add(anyhow::Error::from(tl_run::RunError::Exists { path: run.to_owned() }));
     }
-    let (card, preset, _, _) = (card?, preset?, head?, outputs?);
-    let (unfreeze, run) = (args.unfreeze.clone(), args.run.clone());
-    Some(Resolved { spec, card, preset, unfreeze, epochs: epochs.flatten(), run })
-}
-
-/// Whether head and part to unfreeze fit the net, seen on its shapes alone: long before images and weights are read.
-fn check_fit(card: &'static Card, head: Option<&HeadSpec>, part: Option<&str>, problems: &mut Problems) {
-    let net = Backbone::new(card, Device::Cpu, Fill::Shapes).map_err(anyhow::Error::from);
-    let Some(net) = problems.take(net) else { return };
-    let observed = net.observe(card.min_size);
-    if let Some(head) = head {
-        let features = tl_train::features(&net, &observed, net.stages.len());
-        problems.take(head.pool.width(features).map_err(anyhow::Error::from));
-    }
-    if let Some(part) = part {
-        let selected = tl_finetune::select(&tl_train::net_info(&net, &observed), part);
-        problems.take(selected.map_err(|error| anyhow::anyhow!("--unfreeze: {error}")));
-    }
+    let (unfreeze, run, epochs) = (args.unfreeze.clone(), args.run.clone(), epochs.flatten());
+    let preset = preset.unwrap_or(Preset::Gradual);
+    Some(Resolved { spec, card: card?, preset, unfreeze, classes, epochs, run })
 }
 
 /// A head that says where it drops out is not given more.
@@ -210,14 +182,15 @@ fn defaults() -> Spec {
 }
 
 fn read(path: &Path) -> anyhow::Result<Spec> {
-    let spec: Spec = tl_run::RunDir::read_json(path, "run specification")?;
+    // A newer format is said to be that, whatever else of it is unknown here.
+    let value: serde_json::Value = tl_run::RunDir::read_json(path, "run specification")?;
+    let format = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
     anyhow::ensure!(
-        spec.format <= FORMAT,
-        "`{}` has format {}, this version knows up to {FORMAT}\n\nhint: use a newer `tl`",
+        format <= u64::from(FORMAT),
+        "`{}` has format {format}, this version knows up to {FORMAT}\n\nhint: use a newer `tl`",
         path.display(),
-        spec.format
     );
-    Ok(spec)
+    Ok(tl_run::RunDir::read_json(path, "run specification")?)
 }
 
 fn data_folder(args: &FinetuneArgs, base: &Spec, problems: &mut Problems) -> Option<PathBuf> {
@@ -235,8 +208,11 @@ fn data_folder(args: &FinetuneArgs, base: &Spec, problems: &mut Problems) -> Opt
     Some(folder)
 }
 
-/// A file by its whole path, so that the spec can be repeated from any folder; a name as it is.
-fn whole_path(weights: &str) -> String {
+/// A published name as it is; a file by its whole path, so that the spec can be repeated from any folder.
+fn name_or_path(card: Option<&Card>, weights: &str) -> String {
+    if card.is_some_and(|card| card.find_weights(weights).is_some()) {
+        return weights.to_owned();
+    }
     let path = Path::new(weights).canonicalize().ok();
     path.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| weights.to_owned())
 }
@@ -273,7 +249,4 @@ fn check_ranges(spec: &Spec, problems: &mut Problems) {
     let fraction = spec.val_fraction;
     check(fraction > 0.0 && fraction < 1.0, "val-fraction", fraction.to_string(), "above 0, below 1");
     check((1..=65_536).contains(&spec.batch), "batch", spec.batch.to_string(), "1 to 65536");
-    if let Some(size) = spec.image_size {
-        check((32..=2048).contains(&size), "image-size", size.to_string(), "32 to 2048 pixels");
-    }
 }

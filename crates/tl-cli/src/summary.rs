@@ -10,6 +10,7 @@ use tl_heads::{Head, HeadSpec, Task};
 use tl_torch::{Fill, Param, ParamStore, Role};
 
 use crate::args::SummaryArgs;
+use crate::memory;
 use crate::ui;
 
 /// One line of the table.
@@ -31,6 +32,8 @@ struct Row {
     parameters: usize,
     /// Running statistics.
     buffers: usize,
+    /// Whether it is in the part that is to train.
+    unfrozen: bool,
     /// Of the parameters, those that train.
     trainable: usize,
     macs: u64,
@@ -67,18 +70,18 @@ pub(crate) fn run(args: &SummaryArgs) -> anyhow::Result<()> {
     let card = tl_backbones::find(&args.backbone)?;
     let size = args.image_size.unwrap_or(card.input().size);
     card.check_size(size)?;
-    anyhow::ensure!(args.batch > 0, "--batch is 0, expected 1 or more");
+    let batch = args.batch;
+    anyhow::ensure!((1..=65_536).contains(&batch), "--batch is {batch}, expected 1 to 65536");
     let backbone = Backbone::new(card, Device::Cpu, Fill::Shapes)?;
     let observed = backbone.observe(size);
     let head =
         args.head.as_deref().map(|spec| head(&backbone, &observed, spec, &args.classes)).transpose()?;
     let trains = trains(&backbone, &observed, args.unfreeze.as_deref())?;
     let (mut layers, frozen_norms) = backbone_rows(&backbone, &observed, &trains, args.unfreeze.is_some());
-    let frontier = observed.layers.iter().zip(&trains).position(|(_, trains)| *trains);
     if let Some(head) = &head {
         layers.extend(head_rows(head));
     }
-    let totals = totals(&layers, frontier, args.batch);
+    let totals = totals(&layers, net(&layers, &observed, &trains), args.batch);
     let summary = Summary {
         backbone: card.name,
         paper: card.paper,
@@ -136,6 +139,7 @@ fn backbone_rows(
             output: layer.output.clone(),
             parameters,
             buffers: count(|role| role == Role::Buffer),
+            unfrozen: *trains && parameters > 0,
             trainable: if *trains { parameters - norms } else { 0 },
             macs: layer.macs,
         }
@@ -159,6 +163,7 @@ fn head_rows(head: &Head) -> impl Iterator<Item = Row> {
             output: layer.output,
             parameters: layer.params,
             buffers: layer.buffers,
+            unfrozen: layer.params > 0,
             trainable: layer.params,
         }
     })
@@ -168,30 +173,29 @@ fn count<'a>(params: impl Iterator<Item = &'a Param>, counts: fn(Role) -> bool) 
     params.filter(|param| counts(param.role)).map(|param| param.tensor.numel()).sum()
 }
 
-/// Memory is what has to be held: for inference the weights and the largest input and output of a layer; for training
-/// also gradients and two moments of what trains, and every output from the first layer that trains on.
-fn totals(rows: &[Row], frontier: Option<usize>, batch: u64) -> Totals {
-    const FLOAT: u64 = size_of::<f32>() as u64;
+fn totals(rows: &[Row], net: memory::Net, batch: u64) -> Totals {
     let sum = |of: fn(&Row) -> usize| rows.iter().map(of).sum::<usize>();
-    let (parameters, trainable, buffers) =
-        (sum(|row| row.parameters), sum(|row| row.trainable), sum(|row| row.buffers));
-    let outputs: Vec<u64> =
-        rows.iter().map(|row| row.output.iter().product::<i64>().unsigned_abs() * FLOAT * batch).collect();
-    let weights_bytes = (parameters + buffers) as u64 * FLOAT;
-    let widest = outputs.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(0);
-    // The head comes behind the backbone's layers and always trains.
-    let head = rows.iter().position(|row| row.index.is_none()).unwrap_or(rows.len());
-    let kept: u64 = outputs[frontier.unwrap_or(head)..].iter().sum();
+    let (parameters, trainable) = (sum(|row| row.parameters), sum(|row| row.trainable));
     Totals {
         parameters,
         trainable,
         frozen: parameters - trainable,
-        buffers,
+        buffers: sum(|row| row.buffers),
         macs: rows.iter().map(|row| row.macs).sum(),
         batch,
-        weights_bytes,
-        inference_bytes: weights_bytes + widest,
-        training_bytes: weights_bytes + 3 * trainable as u64 * FLOAT + kept.max(widest),
+        weights_bytes: net.values * size_of::<f32>() as u64,
+        inference_bytes: net.inference(batch),
+        training_bytes: net.training(batch),
+    }
+}
+
+/// As far as memory goes.
+fn net(rows: &[Row], observed: &Observed, trains: &[bool]) -> memory::Net {
+    memory::Net {
+        values: rows.iter().map(|row| (row.parameters + row.buffers) as u64).sum(),
+        trainable: rows.iter().map(|row| row.trainable as u64).sum(),
+        outputs: observed.layers.iter().map(memory::output_values).collect(),
+        first: trains.iter().position(|trains| *trains),
     }
 }
 
@@ -212,11 +216,11 @@ fn text(summary: &Summary<'_>) -> String {
             let _ = writeln!(text, "{}", stage.unwrap_or("head"));
         }
         let index = row.index.map_or(String::new(), |index| index.to_string());
-        let trains = match (row.parameters, row.trainable) {
-            (0, _) => "",
-            (_, 0) => "no",
-            (all, some) if some < all => "in part",
-            _ => "yes",
+        let trains = match (row.parameters, row.unfrozen, row.trainable) {
+            (0, ..) => "",
+            (_, false, _) => "no",
+            (_, true, 0) => "frozen norm",
+            (_, true, _) => "yes",
         };
         let line = format!(
             "{index:>5}  {:name$}  {:kind$}  {:16}  {:>12}  {trains}",

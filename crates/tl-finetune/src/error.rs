@@ -16,12 +16,21 @@ pub enum PlanError {
         phase: String,
     },
     /// A phase trains nothing.
-    #[error("phase `{phase}`: nothing trains; {}", why_empty(*.norms_only))]
+    #[error("phase `{phase}`: nothing trains; expected at least one part of the net or `head` in `train`")]
     EmptyPhase {
         /// The phase.
         phase: String,
-        /// It has layers, whose only parameters are those of norms that the phase keeps as they are.
-        norms_only: bool,
+    },
+    /// A part has no other parameters than those of norms, which the phase keeps as they are.
+    #[error(
+        "phase `{phase}`: part `{part}` holds only batch-norms, which stay as they are; expected a part with a \
+         convolution or linear layer in it, or `batch_norm` set to `train`"
+    )]
+    NormsOnly {
+        /// The phase.
+        phase: String,
+        /// The part.
+        part: String,
     },
     /// A part cannot be found in the net.
     #[error("phase `{phase}`: {error}")]
@@ -80,14 +89,6 @@ impl std::fmt::Display for PlanErrors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(&lines.join("\n"))
-    }
-}
-
-fn why_empty(norms_only: bool) -> &'static str {
-    if norms_only {
-        "its parts hold only scales and shifts of norms; hint: these train with `batch_norm` `train`"
-    } else {
-        "expected at least one part of the net or `head` in `train`"
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{LayerInfo, NetInfo, StageInfo};
 
-/// Adds a block to the last stage, or to a new one.
+/// A net in the making.
 struct Build(NetInfo);
 
 impl Build {
@@ -10,7 +10,7 @@ impl Build {
         self.0.stages.push(StageInfo { name: name.to_owned(), blocks: Vec::new() });
     }
 
-    /// Layers by name, values and values of norms.
+    /// Adds a block to the last stage: layers by name, values and values of norms.
     fn block(&mut self, name: &str, layers: &[(&str, usize, usize)]) {
         let stage = self.0.stages.len() - 1;
         let blocks = &mut self.0.stages[stage].blocks;

@@ -108,10 +108,10 @@ fn not_stages(unknown: &[(String, Option<String>)]) -> String {
 /// |---|---|
 /// | `head` | the new head, and no layer of the net |
 /// | `all` | all stages |
-/// | `layer4` | the stage of this name; else the block, else the layer |
+/// | `stage4` | the stage of this name; else the block (`layer4.2`), else the layer (`layer4.2.conv1`) |
 /// | `layer4.*.conv1` | layers by full name; `*` stands for any characters, dots included, or none |
 /// | `layer3..` | stages from this one to the last |
-/// | `layer2..layer4` | stages from the first to the second, both included |
+/// | `stage2..stage4` | stages from the first to the second, both included |
 /// | `last-N-stages`, `last-N-blocks`, `last-N-layers` | the N nearest to the output |
 /// | `last-N-weight-layers` | the same, counting only layers that have parameters |
 /// | `layers[A:B]` | layers by index as in Python: from 0, B excluded, negative from the end, either may be left out |

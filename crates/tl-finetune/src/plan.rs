@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::curve::Curve;
 use crate::error::{PlanError, PlanErrors};
-use crate::net::NetInfo;
+use crate::net::{LayerInfo, NetInfo};
 use crate::part::{self, Covered};
 use crate::schedule::{BatchNorm, OptimizerState, PartRate, Phase, Schedule};
 
@@ -102,17 +102,12 @@ fn resolve(phase: &Phase, net: &NetInfo, head_params: usize, errors: &mut Vec<Pl
     let before = errors.len();
     let (layer_rates, head_rate) = rates(phase, net, errors);
     let trained = || net.layers.iter().zip(&layer_rates).filter(|(_, rate)| rate.is_some());
-    let trainable = |layer: &crate::LayerInfo| match phase.batch_norm {
-        BatchNorm::Train => layer.params,
-        BatchNorm::Frozen | BatchNorm::Statistics => layer.params.saturating_sub(layer.norm_params),
-    };
-    let params =
-        trained().map(|(layer, _)| trainable(layer)).sum::<usize>() + head_rate.map_or(0, |_| head_params);
+    let params = trained().map(|(layer, _)| trainable(layer, phase)).sum::<usize>()
+        + head_rate.map_or(0, |_| head_params);
     let frontier = trained().map(|(layer, _)| layer.stage).min().unwrap_or(net.stages.len());
     // A part that could not be found says enough.
     if errors.len() == before && params == 0 && head_rate.is_none() {
-        let norms_only = trained().next().is_some();
-        errors.push(PlanError::EmptyPhase { phase: phase.name.clone(), norms_only });
+        errors.push(PlanError::EmptyPhase { phase: phase.name.clone() });
     }
     PlannedPhase {
         name: phase.name.clone(),
@@ -127,6 +122,14 @@ fn resolve(phase: &Phase, net: &NetInfo, head_params: usize, errors: &mut Vec<Pl
         weight_decay: phase.weight_decay,
         frontier,
         params,
+    }
+}
+
+/// Number of a layer's values that a phase can train.
+fn trainable(layer: &LayerInfo, phase: &Phase) -> usize {
+    match phase.batch_norm {
+        BatchNorm::Train => layer.params,
+        BatchNorm::Frozen | BatchNorm::Statistics => layer.params.saturating_sub(layer.norm_params),
     }
 }
 
@@ -145,6 +148,10 @@ fn rates(phase: &Phase, net: &NetInfo, errors: &mut Vec<PlanError>) -> (Vec<Opti
         match part::resolve(net, part) {
             Ok(Covered::Head) => head_rate = Some(*rate),
             Ok(Covered::Layers(covered)) => {
+                let trains = |(layer, covered): (&LayerInfo, &bool)| *covered && trainable(layer, phase) > 0;
+                if !net.layers.iter().zip(&covered).any(trains) {
+                    errors.push(PlanError::NormsOnly { phase: phase.name.clone(), part: part.to_owned() });
+                }
                 let other = |(first, layers): &(&str, Vec<bool>)| {
                     overlap(phase, net, (first, layers), (part, &covered))
                 };

@@ -225,17 +225,14 @@ fn parts_that_share_layers_are_named_with_the_first_of_them() {
 #[test]
 fn norms_alone_train_only_if_they_may() {
     let net = resnet();
-    let mut schedule = phase(&["*.bn1"]);
-    schedule.phases.push(Preset::FeatureExtraction.schedule(&net).phases[0].clone());
+    // With the head, too: a part that trains nothing is not what was meant.
+    let mut schedule = phase(&["*.bn1", "head"]);
     let errors = schedule.plan(&net, 55).unwrap_err();
-    assert_eq!(errors.0, [PlanError::EmptyPhase { phase: "all".to_owned(), norms_only: true }]);
-    assert_eq!(
-        errors.to_string(),
-        "phase `all`: nothing trains; its parts hold only scales and shifts of norms; hint: these train with \
-         `batch_norm` `train`"
-    );
+    let (phase, part) = ("all".to_owned(), "*.bn1".to_owned());
+    assert_eq!(errors.0, [PlanError::NormsOnly { phase, part }]);
+    assert!(errors.to_string().contains("part `*.bn1` holds only batch-norms, which stay as they are"));
     schedule.phases[0].batch_norm = BatchNorm::Train;
-    assert_eq!(plan(&schedule, &net).phases[0].params, 8 * 8);
+    assert_eq!(plan(&schedule, &net).phases[0].params, 8 * 8 + 55);
 }
 
 #[test]

@@ -9,12 +9,14 @@
 mod allocator;
 mod error;
 mod layout;
+mod leave;
 mod params;
 mod random;
 
 pub use allocator::keep_pages;
 pub use error::{TorchError, short};
 pub use layout::{channels_last, image_batch};
+pub use leave::leave_at_once;
 pub use params::{Fill, Init, Param, ParamStore, Role, Scope};
 pub use random::{dropout, uniform};
 

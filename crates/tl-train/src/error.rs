@@ -25,6 +25,16 @@ pub enum TrainError {
     /// The head does not fit the net.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// The outputs are not those of a classifier for these classes.
+    #[error(
+        "outputs `{task}` do not fit {classes} classes: expected one output for two, or one each for two or more"
+    )]
+    Task {
+        /// What the outputs mean.
+        task: String,
+        /// Number of class names.
+        classes: usize,
+    },
     /// A tensor file could not be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use tl_data::{Batch, DataPool, Loader, LoaderOptions, Sample, View};
 use tl_heads::Task;
 use tl_torch::image_batch;
@@ -14,14 +14,14 @@ use crate::model::Model;
 
 /// Images in one forward pass without gradients. On 2 cores EfficientNet-Lite0 runs at 140 images/s with 8 or 16 and at
 /// 110 with 32, whose activations no longer stay in the processor's caches.
-pub(crate) const EVAL_BATCH: usize = 16;
+pub const EVAL_BATCH: usize = 16;
 
 /// A model's answers for a list of images.
 #[derive(Clone, Debug)]
 pub struct Scored {
     /// Against the labels of the samples.
     pub scores: Scores,
-    /// `[image][class]`, each row sums to 1.
+    /// `[image][class]`; each row sums to 1, since a model has one class an image.
     pub probabilities: Vec<Vec<f32>>,
 }
 
@@ -59,18 +59,20 @@ pub fn evaluate(
             break;
         }
         let batch = batch?;
-        tally.add(model.task, &model.logits(&input(model, &batch), 0), &batch.labels);
+        tally.add(model.task, &model.logits(&batch_tensor(&batch, model.device), 0), &batch.labels);
         progress(tally.probabilities.len());
     }
     Ok(tally.finish(model.classes.len()))
 }
 
+/// A batch of images as a net takes it, on `device`.
+///
 /// # Shapes
 /// `[N, 3, H, W]`.
-pub(crate) fn input(model: &Model, batch: &Batch) -> Tensor {
+pub fn batch_tensor(batch: &Batch, device: Device) -> Tensor {
     let (n, c, h, w) = batch.images.dim();
     let data = batch.images.as_slice().unwrap_or_default();
-    image_batch(data, [n as i64, c as i64, h as i64, w as i64], model.device)
+    image_batch(data, [n as i64, c as i64, h as i64, w as i64], device)
 }
 
 /// # Shapes
@@ -93,7 +95,7 @@ impl Tally {
     /// `logits` is `[N, outputs]`, `labels` has N entries.
     pub(crate) fn add(&mut self, task: Task, logits: &Tensor, labels: &[u32]) {
         let names = task.names() as usize;
-        let logits = logits.to_device(tch::Device::Cpu).to_kind(Kind::Double);
+        let logits = logits.to_device(Device::Cpu).to_kind(Kind::Double);
         let wanted: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
         let losses = task.losses(&logits, &Tensor::from_slice(&wanted), 0.0, None);
         self.loss_sum += losses.sum(Kind::Double).double_value(&[]);

@@ -13,7 +13,7 @@ use tl_data::{Loader, LoaderOptions, View};
 use tl_finetune::Plan;
 
 use crate::error::TrainError;
-use crate::evaluate::{EVAL_BATCH, input};
+use crate::evaluate::{EVAL_BATCH, batch_tensor};
 use crate::model::Model;
 use crate::trainer::{Images, Observer, Tick};
 
@@ -112,7 +112,7 @@ impl Cache {
         let mut done = 0;
         for batch in Loader::new(samples.clone(), View::Eval(model.preprocess), options, images.pool)? {
             let batch = batch?;
-            let mut xs = input(model, &batch);
+            let mut xs = batch_tensor(&batch, model.device);
             let mut from = 0;
             for &level in levels {
                 xs = tch::no_grad(|| model.forward(&xs, from, level, |_| Mode::EVAL));

@@ -15,7 +15,7 @@ mod saved;
 mod trainer;
 
 pub use error::TrainError;
-pub use evaluate::{Scored, evaluate};
+pub use evaluate::{EVAL_BATCH, Scored, batch_tensor, evaluate};
 pub use frontier::cache_bytes;
 pub use metrics::{Scores, wilson};
 pub use model::{Model, NewHead, features, net_info, pool};

@@ -47,7 +47,8 @@ impl Model {
     /// Puts a new head on a backbone.
     ///
     /// # Errors
-    /// The head does not fit the net.
+    /// The net cannot take images of that size; the head does not fit the net; the task is not one class an image out of
+    /// two or more, or not as many as there are names.
     pub fn new(
         backbone: Backbone,
         head: NewHead,
@@ -55,6 +56,8 @@ impl Model {
         preprocess: Preprocess,
         device: Device,
     ) -> Result<Self, TrainError> {
+        backbone.card.check_size(preprocess.input)?;
+        check_task(head.task, &classes)?;
         let observed = backbone.observe(preprocess.input);
         let NewHead { spec, task, dropout, fill } = head;
         let features = features(&backbone, &observed, backbone.stages.len());
@@ -114,6 +117,15 @@ impl Model {
     pub fn tensors(&self) -> impl Iterator<Item = &Param> {
         self.backbone.store.iter().chain(self.head.store.iter())
     }
+}
+
+/// Labels are classes: one of the names for each image.
+fn check_task(task: Task, classes: &[String]) -> Result<(), TrainError> {
+    let classifies = matches!(task, Task::Softmax { .. } | Task::Binary);
+    if classifies && classes.len() >= 2 && task.names() == classes.len() as i64 {
+        return Ok(());
+    }
+    Err(TrainError::Task { task: format!("{task:?}"), classes: classes.len() })
 }
 
 /// A backbone as a plan needs to know it.

@@ -123,13 +123,7 @@ impl SavedModel {
         })?;
         let backbone = Backbone::for_weights(card, weights, device, Fill::Later)?;
         let task = saved.outputs.unwrap_or(Task::Softmax { classes: saved.classes.len() as i64 });
-        if task.names() != saved.classes.len() as i64 {
-            let reason =
-                format!("it names {} classes, its outputs are {}", saved.classes.len(), task.names());
-            return Err(refused(reason, "copy it again from its run"));
-        }
-        let fill_later = Fill::Later;
-        let head = NewHead { spec: saved.head.clone(), task, dropout: saved.dropout, fill: fill_later };
+        let head = NewHead { spec: saved.head.clone(), task, dropout: saved.dropout, fill: Fill::Later };
         let model = Model::new(backbone, head, saved.classes.clone(), saved.preprocess, device)?;
         fill(&model, &path)?;
         Ok((saved, model))

@@ -15,7 +15,7 @@ use tl_finetune::{BatchNorm, OptimizerState, Plan, PlannedPhase};
 use tl_torch::{Param, Role};
 
 use crate::error::TrainError;
-use crate::evaluate::{EVAL_BATCH, Tally, evaluate, input, targets};
+use crate::evaluate::{EVAL_BATCH, Tally, batch_tensor, evaluate, targets};
 use crate::frontier::{Cache, Kept, Set};
 use crate::metrics::Scores;
 use crate::model::Model;
@@ -307,6 +307,10 @@ impl<'a> Run<'a> {
         self.optimizer = optimizer;
         let train_seconds = start.elapsed().as_secs_f64();
         let Some(val) = self.validate(phase.frontier, observer)? else { return Ok(Some(Ended::Stopped)) };
+        if !val.loss.is_finite() {
+            let (phase, epoch) = (phase.name.clone(), self.epochs + 1);
+            return Ok(Some(Ended::Diverged { phase, epoch, step: steps }));
+        }
         self.epochs += 1;
         self.trained = (self.trained.0 + n, self.trained.1 + train_seconds);
         let mut result = EpochResult {
@@ -349,7 +353,7 @@ impl<'a> Run<'a> {
         let loader = Loader::new(samples.clone(), view, options, self.images.pool)?;
         Ok(Box::new(loader.map(move |batch| {
             let batch = batch?;
-            let xs = input(model, &batch);
+            let xs = batch_tensor(&batch, model.device);
             let xs = tch::no_grad(|| model.forward(&xs, 0, frontier, |_| Mode::EVAL));
             Ok(Step { xs, labels: batch.labels })
         })))
@@ -383,7 +387,7 @@ impl<'a> Run<'a> {
         let layers: Vec<bool> =
             model.params_by_layer().map(|(_, layer)| phase.layer_rates[layer].is_some()).collect();
         let mode = |i: usize| match layers[model.backbone.stages[i].params()].contains(&true) {
-            true => Mode { train: true, norm, layers: Some(&layers), trace: None },
+            true => Mode { norm, layers: Some(&layers), trace: None },
             false => Mode::EVAL,
         };
         let pooled = model.forward(&batch.xs, phase.frontier, model.stages(), mode);

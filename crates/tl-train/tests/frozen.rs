@@ -35,10 +35,14 @@ impl Observer for Epochs {
 }
 
 fn model() -> Model {
-    let card = find("efficientnet-lite0").unwrap();
+    model_of("efficientnet-lite0", "gap")
+}
+
+fn model_of(net: &str, head: &str) -> Model {
+    let card = find(net).unwrap();
     let backbone = Backbone::new(card, Device::Cpu, Fill::Seed(3)).unwrap();
     let head = NewHead {
-        spec: "gap".parse().unwrap(),
+        spec: head.parse().unwrap(),
         task: Task::Softmax { classes: 2 },
         dropout: 0.1,
         fill: Fill::Seed(3),
@@ -167,4 +171,47 @@ fn a_loss_that_is_not_a_number_ends_the_run_and_keeps_the_best() {
     assert_eq!((outcome.epochs, epochs.results.len()), (3, 3));
     assert!(outcome.best.unwrap().val.loss.is_finite());
     assert!(model.tensors().all(|param| bool::try_from(param.tensor.isfinite().all()).unwrap()));
+}
+
+#[test]
+fn single_layers_and_blocks_train_and_nothing_else_changes() {
+    let parts = ["blocks.5.2", "blocks.4.*.conv_pwl", "last-6-layers", "blocks.2.0.conv_dw"];
+    for part in parts {
+        for batch_norm in [BatchNorm::Frozen, BatchNorm::Statistics, BatchNorm::Train] {
+            let model = model();
+            let before = model.backbone.store.snapshot();
+            let selected = tl_finetune::select(&model.net_info(), part).unwrap();
+            run(&model, &only(&[part], batch_norm, &model), 1 << 30);
+            for (param, layer) in model.params_by_layer() {
+                let may_change = match param.role {
+                    Role::Norm => batch_norm == BatchNorm::Train,
+                    Role::Buffer => batch_norm != BatchNorm::Frozen,
+                    _ => true,
+                };
+                let changed = !param.tensor.equal(&before[&param.name]);
+                assert_eq!(changed, selected[layer] && may_change, "{part} {batch_norm:?} {}", param.name);
+            }
+        }
+    }
+}
+
+/// Kept activations are those that the net would compute: maps, tokens, and what comes behind a norm after pooling.
+#[test]
+fn results_do_not_depend_on_the_cache() {
+    for (net, head) in [("convnext-tiny", "gap"), ("vit-small-patch16", "cls"), ("resnet18", "flatten-8-bn")]
+    {
+        let trained = |budget: u64| {
+            let model = model_of(net, head);
+            let mut schedule = short(Preset::Gradual, &model);
+            schedule.phases.pop();
+            let (outcome, epochs) = run(&model, &schedule, budget);
+            assert_eq!(outcome.cache_bytes > 0, budget > 0);
+            (model, epochs.last().unwrap().val.loss)
+        };
+        let ((kept, a), (computed, b)) = (trained(1 << 30), trained(0));
+        assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{net}: {a} {b}");
+        for (x, y) in kept.tensors().zip(computed.tensors()) {
+            assert!(x.tensor.allclose(&y.tensor, 1e-3, 1e-4, false), "{net} {}", x.name);
+        }
+    }
 }

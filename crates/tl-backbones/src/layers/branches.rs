@@ -2,41 +2,23 @@
 
 use tch::Tensor;
 
-use super::{Concat, ConvNorm, Pool};
+use super::Concat;
 use crate::stage::{Block, Mode};
 
-/// One step of a branch.
-#[derive(Debug)]
-pub(crate) enum Step {
-    Conv(ConvNorm),
-    Pool(Pool),
-    /// Several convolutions of the same input, joined.
-    Fork(Vec<ConvNorm>, Concat),
-}
+/// Layers one after another.
+pub(crate) type Branch = Vec<Box<dyn Block>>;
 
+/// Branches of the same input, joined.
 #[derive(Debug)]
 pub(crate) struct Branches {
-    pub(crate) branches: Vec<Vec<Step>>,
+    pub(crate) branches: Vec<Branch>,
     pub(crate) concat: Concat,
-}
-
-impl Block for Step {
-    fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
-        match self {
-            Self::Conv(conv) => conv.forward(xs, mode),
-            Self::Pool(pool) => pool.forward(xs, mode),
-            Self::Fork(convs, concat) => {
-                let ys: Vec<Tensor> = convs.iter().map(|conv| conv.forward(xs, mode)).collect();
-                concat.forward(&ys, mode)
-            }
-        }
-    }
 }
 
 impl Block for Branches {
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
         let run =
-            |branch: &Vec<Step>| branch.iter().fold(xs.shallow_clone(), |ys, step| step.forward(&ys, mode));
+            |branch: &Branch| branch.iter().fold(xs.shallow_clone(), |ys, step| step.forward(&ys, mode));
         let ys: Vec<Tensor> = self.branches.iter().map(run).collect();
         self.concat.forward(&ys, mode)
     }

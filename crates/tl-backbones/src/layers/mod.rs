@@ -11,7 +11,7 @@ mod scale;
 mod squeeze;
 
 pub(crate) use attention::Attention;
-pub(crate) use branches::{Branches, Step};
+pub(crate) use branches::{Branch, Branches};
 pub(crate) use conv::{BareConv, Conv, ConvNorm, ConvSpec, Padding};
 pub(crate) use linear::{Linear, LinearSpec};
 pub(crate) use norm::{BatchNorm, LayerNorm, NormSpec};

@@ -62,9 +62,10 @@ impl BatchNorm {
         (scale, shift)
     }
 
-    /// With the statistics of this batch; the running ones follow.
+    /// With the statistics of this batch; the running ones follow. A single value a channel (one image, a map of 1 × 1)
+    /// has no variance, and is treated as in inference.
     pub(super) fn batch(&self, xs: &Tensor) -> Tensor {
-        self.apply(xs, true)
+        self.apply(xs, xs.numel() as i64 > xs.size()[1])
     }
 
     fn apply(&self, xs: &Tensor, train: bool) -> Tensor {
@@ -78,7 +79,10 @@ impl BatchNorm {
 impl Block for BatchNorm {
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
         let (tag, act) = &self.act;
-        let ys = act.apply(self.apply(xs, mode.norm_of(&self.tag) == NormMode::Batch));
+        let ys = act.apply(match mode.norm_of(&self.tag) {
+            NormMode::Batch => self.batch(xs),
+            NormMode::Frozen => self.apply(xs, false),
+        });
         self.tag.note("BatchNorm2d", &ys, 0, mode);
         if *act != Act::None {
             tag.note(act.kind(), &ys, 0, mode);

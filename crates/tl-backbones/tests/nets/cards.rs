@@ -120,7 +120,7 @@ fn step(net: &Backbone, trains: &[bool]) {
         let _ = param.tensor.set_requires_grad(*trains && param.role != Role::Buffer);
     }
     let mode = |i: usize| match trains[net.stages[i].params()].contains(&true) {
-        true => Mode { train: true, norm: NormMode::Batch, layers: Some(trains), trace: None },
+        true => Mode { norm: NormMode::Batch, layers: Some(trains), trace: None },
         false => Mode::EVAL,
     };
     let features = net.forward(&image(small(net.card)), 0..net.stages.len(), mode);
@@ -179,5 +179,8 @@ fn an_unknown_name_gets_a_suggestion() {
     let error = find("efficientnet-lite-0").unwrap_err().to_string();
     assert!(error.contains("did you mean `efficientnet-lite0`?"), "{error}");
     let error = find("squeezenet").unwrap_err().to_string();
-    assert!(error.starts_with("there is no backbone `squeezenet`") && error.contains("there are: "), "{error}");
+    assert!(
+        error.starts_with("there is no backbone `squeezenet`") && error.contains("there are: "),
+        "{error}"
+    );
 }

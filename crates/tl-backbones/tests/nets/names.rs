@@ -9,21 +9,29 @@ use tl_backbones::{Backbone, CARDS, Card, Weights, find};
 use tl_torch::Fill;
 use tl_weights::{Rename, Source};
 
-/// Card and library, then names with shapes.
-fn published() -> Vec<(String, String, Vec<(String, Vec<i64>)>)> {
+/// What a library saves of a net.
+struct Saved {
+    card: String,
+    library: String,
+    /// Names and shapes.
+    tensors: Vec<(String, Vec<i64>)>,
+}
+
+fn published() -> Vec<Saved> {
     let mut text = String::new();
     let zipped = include_bytes!("../data/names.txt.gz");
     flate2::read::GzDecoder::new(&zipped[..]).read_to_string(&mut text).unwrap();
-    let mut files = Vec::new();
+    let mut files: Vec<Saved> = Vec::new();
     for line in text.lines() {
         if let Some(head) = line.strip_prefix("# ") {
             let (card, library) = head.split_once(' ').unwrap();
-            files.push((card.to_owned(), library.to_owned(), Vec::new()));
+            let (card, library) = (card.to_owned(), library.to_owned());
+            files.push(Saved { card, library, tensors: Vec::new() });
             continue;
         }
         let (name, shape) = line.split_once(' ').unwrap();
         let shape = shape.split(',').filter(|n| !n.is_empty()).map(|n| n.parse().unwrap()).collect();
-        files.last_mut().unwrap().2.push((name.to_owned(), shape));
+        files.last_mut().unwrap().tensors.push((name.to_owned(), shape));
     }
     files
 }
@@ -40,10 +48,12 @@ fn rows<'a>(card: &'a Card, library: &'a str) -> impl Iterator<Item = &'a Weight
 #[test]
 fn published_files_fit_with_nothing_missing_and_nothing_left_over() {
     let mut seen = 0;
-    for (name, library, tensors) in published() {
+    for Saved { card: name, library, tensors } in published() {
         let card = find(&name).unwrap();
         let net = match card.top {
-            Some(_) => Backbone::with_classifier(card, 1000, Device::Cpu, Fill::Later).unwrap().0,
+            Some(_) => {
+                Backbone::with_classifier(card, &card.weights[0], 1000, (Device::Cpu, Fill::Later)).unwrap().0
+            }
             None => Backbone::new(card, Device::Cpu, Fill::Later).unwrap(),
         };
         let numel = |shape: &[i64]| shape.iter().product::<i64>();

@@ -1,0 +1,69 @@
+//! Whether a spec fits its net and its classes, seen on the net's shapes alone: before images are decoded and weights
+//! fetched. What is wrong joins the other problems.
+
+use std::path::Path;
+
+use tch::Device;
+use tl_backbones::Backbone;
+use tl_heads::Task;
+use tl_torch::Fill;
+
+use crate::errors::Problems;
+use crate::prepare;
+use crate::spec::{Outputs, Resolved, Spec};
+
+/// Checks all that needs no more than shapes and the number of classes, if that is known.
+pub(crate) fn check(resolved: &Resolved, classes: Option<usize>, problems: &mut Problems) {
+    let Resolved { spec, card, .. } = resolved;
+    if let Some(size) = spec.image_size {
+        problems.take(card.check_size(size).map_err(anyhow::Error::from));
+    }
+    weights(resolved, problems);
+    if let Some(classes) = classes {
+        problems.take(count(resolved, classes));
+        problems.take(task(spec, classes));
+    }
+    let net = Backbone::new(card, Device::Cpu, Fill::Shapes).map_err(anyhow::Error::from);
+    let Some(net) = problems.take(net) else { return };
+    let observed = net.observe(card.min_size);
+    let features = tl_train::features(&net, &observed, net.stages.len());
+    problems.take(spec.head.pool.width(features).map_err(anyhow::Error::from));
+    let net = tl_train::net_info(&net, &observed);
+    if let Some(schedule) = problems.take(prepare::schedule(resolved, &net)) {
+        // The size of the head does not decide whether a plan is sound.
+        problems.take(schedule.plan(&net, 1).map_err(anyhow::Error::from));
+    }
+}
+
+fn weights(resolved: &Resolved, problems: &mut Problems) {
+    let Resolved { spec, card, .. } = resolved;
+    let published = card.find_weights(&spec.weights).is_some();
+    if !published && !Path::new(&spec.weights).exists() {
+        problems.add(prepare::unknown_weights(card, &spec.weights).into());
+    }
+    if published && spec.partial_weights {
+        let hint = "hint: published weights fit whole; leave it out, or give a file with --weights FILE";
+        problems.add(anyhow::anyhow!("--partial-weights without a file of weights\n\n{hint}"));
+    }
+}
+
+/// A number of classes that was given is the folder's.
+fn count(resolved: &Resolved, classes: usize) -> anyhow::Result<()> {
+    match resolved.classes {
+        Some(expected) if expected != classes => {
+            anyhow::bail!("--classes is {expected}, the folder has {classes} classes")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the outputs mean for that many classes.
+pub(crate) fn task(spec: &Spec, classes: usize) -> anyhow::Result<Task> {
+    match spec.outputs {
+        Outputs::Softmax => Ok(Task::Softmax { classes: classes as i64 }),
+        Outputs::Binary if classes == 2 => Ok(Task::Binary),
+        Outputs::Binary => anyhow::bail!(
+            "--classes binary is for two classes, the folder has {classes}\n\nhint: leave --classes out"
+        ),
+    }
+}

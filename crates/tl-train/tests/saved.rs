@@ -1,0 +1,124 @@
+//! A model comes back from its two files as it was: every kind of net, head and detail that a file has to carry.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+use tl_backbones::{Backbone, find};
+use tl_data::Preprocess;
+use tl_heads::Task;
+use tl_torch::{Fill, Role, channels_last};
+use tl_train::{Model, NewHead, Pretrained, SavedModel};
+
+fn pretrained() -> Pretrained {
+    let text = |text: &str| text.to_owned();
+    Pretrained { name: text("file"), source: text("x"), sha256: text("0"), licence: text("unknown") }
+}
+
+/// Builds, saves and loads a model, and compares the outputs of both.
+fn survives(net: &str, row: &str, head: &str, task: Task, dir: &Path) -> serde_json::Value {
+    let card = find(net).unwrap();
+    let weights = card.find_weights(row).unwrap();
+    let backbone = Backbone::for_weights(card, weights, Device::Cpu, Fill::Seed(1)).unwrap();
+    let head = NewHead { spec: head.parse().unwrap(), task, dropout: 0.1, fill: Fill::Seed(2) };
+    let classes: Vec<String> = (0..task.names()).map(|i| format!("class {i}")).collect();
+    let size = 64 / card.multiple() * card.multiple();
+    let preprocess = Preprocess::imagenet(size.max(card.min_size));
+    let model = Model::new(backbone, head, classes, preprocess, Device::Cpu).unwrap();
+    // Running statistics of a head that has trained.
+    for param in model.head.store.iter().filter(|param| param.role == Role::Buffer) {
+        let _ = tch::no_grad(|| param.tensor.shallow_clone().uniform_(0.5, 1.5));
+    }
+    let saved = SavedModel::write(&model, weights, pretrained(), "test", dir).unwrap();
+    let json = serde_json::to_value(&saved).unwrap();
+    std::fs::write(dir.join("model.json"), json.to_string()).unwrap();
+    let (again, loaded) = SavedModel::load(dir, Device::Cpu).unwrap();
+    assert_eq!(again, saved);
+    let side = i64::from(preprocess.input);
+    let xs = channels_last(&Tensor::rand([2, 3, side, side], (Kind::Float, Device::Cpu)));
+    assert!(model.logits(&xs, 0).equal(&loaded.logits(&xs, 0)), "{net} {row}");
+    json
+}
+
+#[test]
+fn every_kind_of_net_and_head_survives() {
+    let softmax = Task::Softmax { classes: 3 };
+    let cases = [
+        ("efficientnet-lite0", "in1k", "gap", softmax),
+        // Two rows of one net that differ by an epsilon.
+        ("mobilenet-v3-small", "lamb-in1k", "max", softmax),
+        ("mobilenet-v3-small", "torchvision-v1", "max", softmax),
+        // A norm between pooling and head, on either side of the pooling.
+        ("convnext-tiny", "", "gap-16", Task::Binary),
+        ("convnext-tiny", "", "concat-bn-drop0.25-8-gelu-bn", Task::Binary),
+        // Tokens.
+        ("vit-small-patch16", "", "cls", softmax),
+        ("vit-small-patch16", "", "flatten-4", softmax),
+    ];
+    for (net, row, head, task) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let json = survives(net, row, head, task, dir.path());
+        assert_eq!(
+            (&json["backbone"], &json["head"], &json["format"]),
+            (&net.into(), &head.into(), &2.into())
+        );
+    }
+}
+
+#[test]
+fn the_rows_of_a_net_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    survives("mobilenet-v3-small", "torchvision-v1", "gap", Task::Binary, dir.path());
+    let logits = || {
+        let (_, model) = SavedModel::load(dir.path(), Device::Cpu).unwrap();
+        model.logits(&Tensor::ones([1, 3, 64, 64], (Kind::Float, Device::Cpu)), 0)
+    };
+    let before = logits();
+    edit(dir.path(), |json| json["weights"] = "lamb-in1k".into());
+    assert!(!logits().equal(&before));
+}
+
+fn edit(dir: &Path, change: impl Fn(&mut serde_json::Value)) {
+    let path = dir.join("model.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    change(&mut json);
+    std::fs::write(path, json.to_string()).unwrap();
+}
+
+#[test]
+fn the_first_format_is_still_read() {
+    let dir = tempfile::tempdir().unwrap();
+    survives("efficientnet-lite0", "in1k", "gap", Task::Softmax { classes: 3 }, dir.path());
+    // What format 1 did not have.
+    edit(dir.path(), |json| {
+        let fields = json.as_object_mut().unwrap();
+        fields.remove("outputs");
+        fields.remove("weights");
+        fields.insert("format".into(), 1.into());
+    });
+    let (_, model) = SavedModel::load(dir.path(), Device::Cpu).unwrap();
+    assert_eq!(model.task, Task::Softmax { classes: 3 });
+}
+
+#[test]
+fn a_description_that_does_not_fit_is_an_error() {
+    let refused = |change: &dyn Fn(&mut serde_json::Value), text: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        survives("efficientnet-lite0", "in1k", "gap", Task::Binary, dir.path());
+        edit(dir.path(), change);
+        let error = SavedModel::load(dir.path(), Device::Cpu).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    };
+    refused(&|json| json["preprocess"]["input"] = 10.into(), "cannot take images of 10 × 10");
+    refused(
+        &|json| json["outputs"] = serde_json::json!({ "kind": "softmax", "classes": 5 }),
+        "do not fit 2 classes",
+    );
+    refused(
+        &|json| json["outputs"] = serde_json::json!({ "kind": "multi-label", "labels": 2 }),
+        "do not fit",
+    );
+    refused(&|json| json["weights"] = "in22k".into(), "no published weights `in22k`");
+    refused(&|json| json["head"] = "cls".into(), "takes the class token");
+}
