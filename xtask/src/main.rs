@@ -36,6 +36,7 @@ Every other command goes to `tl`, which is built first:
   cargo xtask finetune --data DIR                your own images: DIR/<class>/*.jpg
   cargo xtask predict RUN image.jpg              what an image shows
   cargo xtask evaluate RUN DIR                   how good a model is on labelled images
+  cargo xtask backbones                          the pretrained nets; also `summary` and `features` of one
   cargo xtask tl --help                          all commands of `tl`
 
 LIBTORCH, if you set it, names the libtorch to use; TL_HOME the folder for everything downloaded.

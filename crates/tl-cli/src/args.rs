@@ -80,8 +80,8 @@ pub(crate) struct FinetuneArgs {
     /// What trains when: feature-extraction, gradual or full [default: gradual]
     #[arg(long, value_name = "NAME")]
     pub(crate) preset: Option<String>,
-    /// In place of a preset: train the head, then this part of the net with it: a stage, block or layer, last-4-layers,
-    /// last-1-stages, stage3.., layers[100:], … (`tl summary` lists them)
+    /// In place of a preset: train the head, then this part of the net with it: a stage, block or layer (`tl summary` lists
+    /// them), last-4-layers, last-1-stages, stage3.., `layers[100:]`, …
     #[arg(long, value_name = "PART")]
     pub(crate) unfreeze: Option<String>,
     /// Epochs of each phase of the preset, as `30,5,2`
