@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Summary(SummaryArgs),
     /// List the pretrained nets.
     Backbones(BackbonesArgs),
+    /// Public datasets to fetch.
+    Data(DataArgs),
 }
 
 const FINETUNE_EXAMPLES: &str = "Examples:
@@ -257,4 +259,42 @@ pub(crate) struct BackbonesArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataArgs {
+    #[command(subcommand)]
+    pub(crate) command: DataCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// List datasets that can be fetched, with their licences.
+    List(DataListArgs),
+    /// Fetch a dataset and print the folder to give to --data.
+    #[command(after_help = "Example: tl finetune --data $(tl data fetch flower-photos)")]
+    Fetch(DataFetchArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataListArgs {
+    /// A list of your own, in the form of the project's datasets/cards.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cards: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataFetchArgs {
+    /// Its name (`tl data list`)
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Folder to make, which must not exist [default: datasets/NAME in the folder of downloads]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// A list of your own, in the form of the project's datasets/cards.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cards: Option<PathBuf>,
 }

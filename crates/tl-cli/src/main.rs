@@ -2,6 +2,7 @@
 
 mod args;
 mod backbones;
+mod data;
 mod errors;
 mod evaluate;
 mod features;
@@ -62,6 +63,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Predict(args) => predict::run(args),
         Command::Features(args) => features::run(args, &interrupt),
         Command::Summary(args) => summary::run(args),
+        Command::Data(args) => data::run(args),
         Command::Backbones(args) => backbones::run(args),
     }
 }

@@ -15,8 +15,20 @@ use crate::FetchError;
 /// # Errors
 /// When `path` cannot be read.
 pub fn sha256_file(path: &Path) -> Result<String, FetchError> {
+    digest::<Sha256>(path)
+}
+
+/// The MD5 of a file, in lower-case hex: what older publishers state. It finds damage, not malice.
+///
+/// # Errors
+/// When `path` cannot be read.
+pub fn md5_file(path: &Path) -> Result<String, FetchError> {
+    digest::<md5::Md5>(path)
+}
+
+fn digest<D: Digest>(path: &Path) -> Result<String, FetchError> {
     let mut file = File::open(path).map_err(|e| FetchError::io("read", path, e))?;
-    let mut hash = Sha256::new();
+    let mut hash = D::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
         let n = file.read(&mut buffer).map_err(|e| FetchError::io("read", path, e))?;
@@ -166,6 +178,7 @@ mod tests {
         write_whole(&path, b"abc").unwrap();
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256_file(&path).unwrap(), known);
+        assert_eq!(md5_file(&path).unwrap(), "900150983cd24fb0d6963f7d28e17f72");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

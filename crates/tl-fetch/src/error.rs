@@ -118,6 +118,22 @@ pub enum FetchError {
         /// The member.
         member: String,
     },
+    /// Not an archive of a kind that is known.
+    #[error("`{path}` is no zip, tar or tar.gz archive")]
+    NoArchive {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An archive holds more than it honestly can, or than is wanted.
+    #[error("`{path}` holds more than {files} files or {bytes} bytes: refused")]
+    TooLarge {
+        /// The archive.
+        path: PathBuf,
+        /// Most files.
+        files: u64,
+        /// Most bytes.
+        bytes: u64,
+    },
     /// There is no Python that has pip.
     #[error(
         "no Python with pip ({tried})\n\nhint: install one (Debian, Ubuntu: `apt install python3-pip`; \

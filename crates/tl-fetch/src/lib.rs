@@ -1,7 +1,7 @@
 //! Bytes from elsewhere onto this machine, whole or not at all.
 //!
 //! Three ways in: [`http`] (resumable, checked), [`python`] packages by name (pip decides where they are, and its
-//! configuration is honoured) and [`unzip`]. The one decision: a file appears under its own name only when its length
+//! configuration is honoured), and archives: [`unzip`] for members of one's choice, [`extract`] for all of one. The one decision: a file appears under its own name only when its length
 //! and, where known, its sha256 are right. Until then it is `NAME.part`, which a later call goes on with, even in
 //! another process.
 //!
@@ -10,6 +10,7 @@
 mod archive;
 mod disk;
 mod error;
+mod extract;
 mod http;
 pub mod python;
 
@@ -17,8 +18,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 pub use archive::unzip;
-pub use disk::{Lock, free_bytes, sha256_file, write_whole};
+pub use disk::{Lock, free_bytes, md5_file, sha256_file, write_whole};
 pub use error::FetchError;
+pub use extract::{Extracted, Limits, extract};
 pub use http::{http, reachable};
 
 /// What a transfer reports while it runs.
