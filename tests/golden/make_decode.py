@@ -4,10 +4,18 @@
     python3 tests/golden/make_decode.py
 
 `decode.json` lists each file, its size, the pixels of Pillow's `convert("RGB")`, and by how many levels a
-decoder may differ: JPEG decoders round differently and enlarge the colour planes differently. Without pixels the file is one that the crate refuses.
+decoder may differ: JPEG decoders round differently and enlarge the colour planes differently. Without pixels the
+file is one that the crate refuses.
+
+Of 16 bits Pillow takes the upper 8, and cuts off grey at 255; the crate scales. So for grey the numbers here are
+scaled with numpy, and for colour a difference of 1 is allowed. What Pillow cannot write (palettes of few bits,
+16-bit colour, YCCK) is written here byte by byte, and where Pillow can read it, what it reads counts.
 """
 
+import io
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +36,93 @@ def with_alpha():
     return image
 
 
+def deep():
+    """Samples of 16 bits, [H, W, 3], that use their lower 8 bits."""
+    return (np.asarray(smooth()).astype(np.uint32) * 257 * 251 // 256).astype(np.uint16)
+
+
+def scaled(samples):
+    """Samples of 16 bits to 8 bits, rounded."""
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def png(samples, colour_type):
+    """A PNG of 16 bits; `samples` is [H, W, channels]."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    header = struct.pack(">IIBBBBB", W, H, 16, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def tiff(data, bits, photometric, order="<", colours=None, samples=1):
+    """An uncompressed TIFF with one strip; `colours` are the values of the palette, all red ones first."""
+    header = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", 8)
+    shorts = [(258, [bits] * samples), (259, [1]), (262, [photometric]), (277, [samples])]
+    shorts += [(320, colours)] if colours else []
+    longs = [(256, W), (257, H), (273, 0), (278, H), (279, len(data))]
+    count = len(shorts) + len(longs)
+    behind = 8 + 2 + 12 * count + 4
+    entries, extra = {}, b""
+    for tag, values in shorts:
+        packed = struct.pack(order + f"{len(values)}H", *values)
+        if len(packed) > 4:
+            packed, extra = struct.pack(order + "I", behind + len(extra)), extra + packed
+        entries[tag] = struct.pack(order + "HHI", tag, 3, len(values)) + packed.ljust(4, b"\0")
+    for tag, value in longs:
+        value = behind + len(extra) if tag == 273 else value
+        entries[tag] = struct.pack(order + "HHII", tag, 4, 1, value)
+    # The strip comes last; its place is known once all that is stored outside of the entries is.
+    entries[273] = struct.pack(order + "HHII", 273, 4, 1, behind + len(extra))
+    directory = struct.pack(order + "H", count) + b"".join(entries[tag] for tag in sorted(entries)) + b"\0" * 4
+    return header + directory + extra + data
+
+
+def packed(indices, bits):
+    """Rows of indices of a few bits each; every row begins with a new byte."""
+    unpacked = np.unpackbits(indices.astype(np.uint8)[..., None], axis=-1)[..., 8 - bits :]
+    return np.packbits(unpacked.reshape(H, W * bits), axis=-1).tobytes()
+
+
+def palette_tiff(bits, order="<", old=False):
+    """A TIFF with a palette of `2 ** bits` colours; old writers used 8 bits of the 16."""
+    count = 2**bits
+    image = smooth().quantize(count)
+    table = np.zeros((256, 3), np.uint32)
+    used = np.array(image.getpalette()).reshape(-1, 3)[:count]
+    table[: len(used)] = used
+    values = table[:count].T.reshape(-1) * (1 if old else 257)
+    data = packed(np.asarray(image), bits)
+    return tiff(data, bits, 3, order, [int(v) for v in values]), table[np.asarray(image)].astype(np.uint8)
+
+
+def ycck(subsampling):
+    """A JPEG of four components, marked by Adobe as luma, two differences and black."""
+    cmyk = smooth().convert("CMYK")
+    black = Image.fromarray(((np.arange(W * H).reshape(H, W) * 3) % 120).astype(np.uint8))
+    ycc = Image.merge("RGB", cmyk.split()[:3]).convert("YCbCr")
+    # Pillow stores CMYK inverted; so does Adobe.
+    inverted = [band.point(lambda v: 255 - v) for band in ycc.split()]
+    bytes_ = io.BytesIO()
+    Image.merge("CMYK", [*inverted, black]).save(bytes_, "JPEG", quality=95, subsampling=subsampling)
+    marked = bytearray(bytes_.getvalue())
+    at = marked.index(b"Adobe") + 11
+    assert marked[at] == 0
+    marked[at] = 2
+    return bytes(marked)
+
+
+def without_adobe():
+    bytes_ = io.BytesIO()
+    smooth().convert("CMYK").save(bytes_, "JPEG", quality=95)
+    marked = bytes_.getvalue()
+    at = marked.index(b"\xff\xee")
+    length = struct.unpack(">H", marked[at + 2 : at + 4])[0]
+    return marked[:at] + marked[at + 2 + length :]
+
+
 def main():
     rgb = smooth()
     palette = rgb.quantize(32)
@@ -37,7 +132,7 @@ def main():
         ("decode_progressive.jpg", rgb, {"quality": 90, "progressive": True}, 6),
         ("decode_restart.jpg", rgb, {"quality": 90, "restart_marker_blocks": 1}, 6),
         ("decode_grey.jpg", rgb.convert("L"), {"quality": 90}, 2),
-        ("decode_cmyk.jpg", rgb.convert("CMYK"), {"quality": 95}, 8),
+        ("decode_cmyk.jpg", rgb.convert("CMYK"), {"quality": 95}, 2),
         ("decode_palette.png", palette, {}, 0),
         ("decode_palette_alpha.png", palette, {"transparency": 3}, 0),
         ("decode_1bit.png", rgb.convert("1"), {}, 0),
@@ -49,22 +144,52 @@ def main():
         ("decode_1bit.bmp", rgb.convert("1"), {}, 0),
         ("decode_alpha.tif", with_alpha(), {}, 0),
         ("decode_lzw.tif", rgb, {"compression": "tiff_lzw"}, 0),
-        ("decode_palette.tif", palette, {}, None),
+        ("decode_palette.tif", palette, {}, 0),
+        ("decode_palette_lzw.tif", palette, {"compression": "tiff_lzw"}, 0),
+        ("decode_grey_alpha.tif", with_alpha().convert("LA"), {"compression": "tiff_adobe_deflate"}, 0),
+        ("decode_float.tif", Image.fromarray(np.asarray(rgb.convert("L")).astype(np.float32)), {}, None),
         ("decode_1bit.tif", rgb.convert("1"), {"compression": "group4"}, 0),
         ("decode_cmyk.tif", rgb.convert("CMYK"), {}, 2),
         ("decode_lossy.webp", rgb, {"quality": 80}, 4),
         ("decode_alpha.webp", with_alpha(), {"lossless": True, "exact": True}, 0),
         ("decode_1bit.pbm", rgb.convert("1"), {}, 0),
     ]
+    samples = deep()
+    grey = samples[..., 1]
+    grey_alpha = np.stack([grey, samples[..., 0]], axis=-1)
+    grey4 = np.asarray(rgb.convert("L")) // 16
+    repeated = np.repeat(scaled(grey)[..., None], 3, axis=-1)
+    # Name, content, levels, and the pixels if they are not Pillow's.
+    written = [
+        ("decode_ycck.jpg", ycck(0), 2, None),
+        ("decode_cmyk_plain.jpg", without_adobe(), 2, None),
+        ("decode_rgb16.png", png(samples, 2), 1, None),
+        ("decode_grey16.png", png(grey[..., None], 0), 0, repeated),
+        ("decode_grey_alpha16.png", png(grey_alpha, 4), 0, repeated),
+        ("decode_rgb16.tif", tiff(samples.astype("<u2").tobytes(), 16, 2, samples=3), 1, None),
+        ("decode_grey16.tif", tiff(grey.astype(">u2").tobytes(), 16, 1, ">"), 0, repeated),
+        ("decode_grey4_inverted.tif", tiff(packed(15 - grey4, 4), 4, 0), 0, None),
+        ("decode_palette1.tif", palette_tiff(1)[0], 0, None),
+        ("decode_palette2.tif", palette_tiff(2, ">")[0], 0, None),
+        ("decode_palette4.tif", palette_tiff(4)[0], 0, None),
+        # As libtiff's `tiff2rgba` takes it; Pillow makes it black.
+        ("decode_palette_old.tif", *[palette_tiff(4, ">", old=True)[i] for i in (0,)], 0, palette_tiff(4)[1]),
+    ]
     cases = []
     for name, image, options, allowed in files:
         image.save(OUT / name, **options)
+        cases.append((name, allowed, None))
+    for name, content, allowed, pixels in written:
+        (OUT / name).write_bytes(content)
+        cases.append((name, allowed, pixels))
+    lines = []
+    for name, allowed, pixels in cases:
         with Image.open(OUT / name) as again:
-            pixels = again.convert("RGB")
-        known = None if allowed is None else list(pixels.tobytes())
-        cases.append({"file": name, "size": pixels.size, "allowed": allowed, "pixels": known})
-    lines = ",\n".join("  " + json.dumps(case, separators=(",", ":")) for case in cases)
-    (OUT / "decode.json").write_text(f"[\n{lines}\n]\n")
+            read = again.convert("RGB")
+        known = None if allowed is None else list(read.tobytes() if pixels is None else pixels.tobytes())
+        case = {"file": name, "size": read.size, "allowed": allowed, "pixels": known}
+        lines.append("  " + json.dumps(case, separators=(",", ":")))
+    (OUT / "decode.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod bad_input;
+mod data;
 mod datasets;
 mod nets;
 mod run;

@@ -29,6 +29,7 @@ fn a_run_can_be_repeated_and_its_model_used() {
         "plan.txt",
         "report.html",
         "spec.json",
+        "split.json",
         "summary.json",
         "val_predictions.csv",
     ];

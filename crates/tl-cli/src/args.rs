@@ -34,8 +34,11 @@ pub(crate) enum Command {
     Summary(SummaryArgs),
     /// List the pretrained nets.
     Backbones(BackbonesArgs),
-    /// Public datasets to fetch.
+    /// Look into datasets, and fetch public ones.
     Data(DataArgs),
+    /// Draw a sheet of what an augmentation does to images.
+    #[command(after_help = AUGMENT_EXAMPLES)]
+    Augment(AugmentArgs),
 }
 
 const FINETUNE_EXAMPLES: &str = "Examples:
@@ -49,6 +52,12 @@ const PREDICT_EXAMPLES: &str = "Examples:
   tl predict runs/ants photo.jpg more-photos/
   tl predict --backbone resnet50 --weights mine.pth --raw photo.jpg
   tl predict --backbone efficientnet-lite0 photo.jpg    the pretrained net's own 1,000 classes";
+
+const AUGMENT_EXAMPLES: &str = "Examples:
+  tl augment photos --augment medium --out sheet.png
+  tl augment photos --augment recipe.json --views 10 --json --out sheet.png > drawn.jsonl
+
+Without --json the recipe is printed, to save and edit.";
 
 const FEATURES_EXAMPLES: &str = "Examples:
   tl features --backbone resnet50 photos --out features.npy               pooled, one row an image
@@ -67,9 +76,22 @@ model.layers, the input first, so layers[-4:] and layers[100:] mean the same her
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct FinetuneArgs {
-    /// Folder of labelled images
-    #[arg(long, value_name = "DIR")]
+    /// Folder of labelled images, or a table (.csv, .tsv, .txt) of files and labels
+    #[arg(long, value_name = "DIR|FILE")]
     pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Random changes to training images in phases that augment: none, basic, light, medium, strong, auto (by the number of
+    /// images), or a JSON file with a recipe (`tl augment` shows what they do) [default: basic]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) augment: Option<String>,
+    /// How much each class counts in the loss: none, balanced (all classes alike), or effective (arXiv:1901.05555)
+    /// [default: none]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) class_weights: Option<String>,
+    /// Draw images of rare classes more often, so that each epoch sees all classes alike
+    #[arg(long)]
+    pub(crate) balanced_sampling: bool,
     /// Pretrained net (`tl backbones` lists them) [default: efficientnet-lite0]
     #[arg(long, value_name = "NAME")]
     pub(crate) backbone: Option<String>,
@@ -134,6 +156,35 @@ pub(crate) struct FinetuneArgs {
     /// Print the summary as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct SourceArgs {
+    /// Folder that a table's file names are relative to [default: the table's own]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) images: Option<PathBuf>,
+    /// Column of a table with the file names [default: one with a well-known name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) file_column: Option<String>,
+    /// Column of a table with the classes [default: one with a well-known name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label_column: Option<String>,
+    /// What belongs together and is not split: a column, or a regular expression over file names whose first parentheses
+    /// are the group, such as '^(patient[0-9]+)_'
+    #[arg(long, value_name = "COLUMN|REGEX")]
+    pub(crate) group: Option<String>,
+    /// Cross-validation: number of folds
+    #[arg(long, value_name = "K", requires = "fold")]
+    pub(crate) folds: Option<u32>,
+    /// Cross-validation: the fold that validates, from 0
+    #[arg(long, value_name = "I")]
+    pub(crate) fold: Option<u32>,
+    /// A saved split (split.json of a run, or a CSV), which has to fit the data
+    #[arg(long, value_name = "FILE")]
+    pub(crate) split: Option<PathBuf>,
+    /// A list of files to leave out, as `tl data doctor --quarantine` writes it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) exclude: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Args)]
@@ -269,6 +320,15 @@ pub(crate) struct DataArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
+    /// Count classes, sizes, formats and colour types of a dataset; only headers are read.
+    #[command(after_help = "Example: tl data inspect photos --sheet classes.png")]
+    Inspect(DataInspectArgs),
+    /// Find broken files, copies, leaks between the parts, contradicting labels and outliers. Exits with 1 if there are
+    /// errors.
+    #[command(
+        after_help = "Example: tl data doctor photos --quarantine bad.txt; tl finetune --data photos --exclude bad.txt"
+    )]
+    Doctor(DataDoctorArgs),
     /// List datasets that can be fetched, with their licences.
     List(DataListArgs),
     /// Fetch a dataset and print the folder to give to --data.
@@ -297,4 +357,77 @@ pub(crate) struct DataFetchArgs {
     /// A list of your own, in the form of the project's datasets/cards.json
     #[arg(long, value_name = "FILE")]
     pub(crate) cards: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataInspectArgs {
+    /// Folder of labelled images, or a table of files and labels
+    #[arg(value_name = "DIR|FILE")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Draw images of each class into this .png, which must not exist; more pages become NAME-2.png, …
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sheet: Option<PathBuf>,
+    /// Images of each class on the sheet
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) per_class: usize,
+    #[command(flatten)]
+    pub(crate) threads: ThreadArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataDoctorArgs {
+    /// Folder of labelled images, or a table of files and labels
+    #[arg(value_name = "DIR|FILE")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Write a list of the files to leave out, for `finetune --exclude`; it must not exist
+    #[arg(long, value_name = "FILE")]
+    pub(crate) quarantine: Option<PathBuf>,
+    /// Bits of 64 in which the hashes of nearly the same pictures may differ, 0 to 15
+    #[arg(long, value_name = "BITS", default_value_t = 10)]
+    pub(crate) near: u32,
+    /// Look for exact copies only
+    #[arg(long, conflicts_with = "near")]
+    pub(crate) exact: bool,
+    #[command(flatten)]
+    pub(crate) threads: ThreadArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AugmentArgs {
+    /// Images and folders of images
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<PathBuf>,
+    /// none, basic, light, medium, strong, or a JSON file with a recipe
+    #[arg(long, value_name = "NAME|FILE", default_value = "basic")]
+    pub(crate) augment: String,
+    /// The .png to write, which must not exist; more pages become NAME-2.png, …
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Views of each image
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub(crate) views: u32,
+    /// Most images
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) most: usize,
+    /// Height and width of the net's input in pixels
+    #[arg(long, value_name = "PX", default_value_t = 224)]
+    pub(crate) image_size: u32,
+    /// The seed of the run whose views these are
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) threads: ThreadArgs,
+    /// Print what was drawn for each view, one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }

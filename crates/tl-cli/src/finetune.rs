@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tl_backbones::Weights;
-use tl_data::{DataPool, Sample};
+use tl_data::{Augment, ClassWeighting, DataPool, Sample};
 use tl_finetune::Plan;
 use tl_heads::Task;
 use tl_run::{
@@ -22,7 +22,7 @@ use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::machine;
 use crate::memory;
 use crate::prepare::{self, Chosen, Images};
-use crate::spec::{Resolved, Spec, resolve};
+use crate::spec::{ClassWeights, Resolved, Spec, resolve};
 use crate::ui::{self, Ui};
 
 pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -31,13 +31,16 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     let machine = machine::set_up(&args.threads)?;
     let mut problems = Problems::default();
     let resolved = resolve(args, &mut problems);
-    let folder = resolved.as_ref().and_then(|resolved| prepare::open_folder(resolved, &mut problems));
+    let folder = resolved.as_ref().and_then(|resolved| prepare::open_data(resolved, &mut problems));
     if let Some(resolved) = &resolved {
         fit::check(resolved, folder.as_ref().map(|folder| folder.classes.len()), &mut problems);
     }
     problems.check()?;
     let (Some(mut resolved), Some(folder)) = (resolved, folder) else { return Err(Exit(1).into()) };
 
+    if resolved.augment_auto {
+        resolved.spec.augment = Augment::preset(folder.train.len(), folder.classes.len()).recipe();
+    }
     let pool = DataPool::new(machine.data_threads)?;
     let all: Vec<Sample> = folder.train.iter().chain(&folder.val).cloned().collect();
     let mut images = prepare::verify(folder, resolved.spec.skip_bad, &pool, &ui)?;
@@ -87,7 +90,7 @@ struct Run {
 impl Job {
     fn announce(&self, ui: &RefCell<Ui>) {
         let ui = ui.borrow();
-        let Images { classes, train, val, test, skipped, warnings, facts } = &self.images;
+        let Images { classes, train, val, test, skipped, warnings, facts, .. } = &self.images;
         let names: Vec<&str> = classes.iter().take(8).map(String::as_str).collect();
         let more = if classes.len() > names.len() { ", …" } else { "" };
         ui.line(&format!("data       {}", facts.path));
@@ -179,6 +182,7 @@ impl Job {
         run.dir.write_json("spec.json", &self.resolved.spec)?;
         run.dir.write_text("plan.txt", &self.plan.to_string())?;
         run.dir.write_json("manifest.json", &run.manifest)?;
+        run.dir.write_text("split.json", &self.images.saved_split)?;
         run.dir.write_text("classes.txt", &(self.images.classes.join("\n") + "\n"))?;
         Ok(())
     }
@@ -189,6 +193,7 @@ impl Job {
             val: &self.images.val,
             pool: &self.pool,
             augment: self.resolved.spec.augment,
+            weights: self.images.weights.as_ref(),
             stop: &interrupt.stop,
         };
         let spec = &self.resolved.spec;
@@ -197,6 +202,8 @@ impl Job {
             batch: spec.batch,
             label_smoothing: spec.label_smoothing,
             cache_budget: spec.cache_budget_mib << 20,
+            class_weights: class_weights(spec.class_weights, &self.images)?,
+            balanced_sampling: spec.balanced_sampling,
         };
         ui.borrow().line(EPOCH_HEADER);
         let mut recorder = Recorder { run, ui, showing: "" };
@@ -314,6 +321,19 @@ impl Job {
         });
         Ok(run.dir.write_text("report.html", &page)?)
     }
+}
+
+/// A factor for each class in the loss.
+fn class_weights(kind: ClassWeights, images: &Images) -> anyhow::Result<Option<Vec<f32>>> {
+    let weighting = match kind {
+        ClassWeights::None => return Ok(None),
+        ClassWeights::Balanced => ClassWeighting::Balanced,
+        // The paper's own value for sets of this size.
+        ClassWeights::Effective => ClassWeighting::EffectiveNumber { beta: 0.999 },
+    };
+    let counts = tl_data::class_counts(images.train.iter().map(|sample| sample.label), images.classes.len())?;
+    let weights = tl_data::class_weights(&counts, weighting)?;
+    Ok(Some(weights.into_iter().map(|weight| weight as f32).collect()))
 }
 
 fn default_run_dir(spec: &Spec, now: &str) -> PathBuf {

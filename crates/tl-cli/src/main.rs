@@ -1,8 +1,10 @@
 //! The command `tl`: arguments in, runs out. The only crate that prints.
 
 mod args;
+mod augment;
 mod backbones;
 mod data;
+mod dataset;
 mod errors;
 mod evaluate;
 mod features;
@@ -64,6 +66,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Features(args) => features::run(args, &interrupt),
         Command::Summary(args) => summary::run(args),
         Command::Data(args) => data::run(args),
+        Command::Augment(args) => augment::run(args),
         Command::Backbones(args) => backbones::run(args),
     }
 }

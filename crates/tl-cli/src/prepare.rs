@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tch::Device;
 use tl_backbones::{BackboneError, Card, Input, Load, Loaded, Weights};
-use tl_data::{BadImage, DataPool, ImageFolder, OpenOptions, Preprocess, Sample, SplitOrigin};
+use tl_data::{BadImage, DataPool, Dataset, Part, Preprocess, Sample, SplitFile};
 use tl_finetune::{BatchNorm, NetInfo, Plan, Schedule};
 use tl_heads::{HeadSpec, Pool};
 use tl_run::{DataFacts, Skipped};
@@ -16,9 +16,10 @@ use tl_torch::{Fill, Param, Role};
 use tl_train::{Model, NewHead, Pretrained};
 use tl_weights::{Cache, Located, Matched, Source};
 
+use crate::dataset;
 use crate::errors::Problems;
 use crate::fit;
-use crate::spec::Resolved;
+use crate::spec::{Resolved, Spec};
 use crate::ui::{Ui, show_fetch};
 
 /// Images that can be decoded, in three sets.
@@ -26,30 +27,40 @@ use crate::ui::{Ui, show_fetch};
 pub(crate) struct Images {
     pub(crate) classes: Vec<String>,
     pub(crate) train: Arc<[Sample]>,
+    /// How much each training image counts.
+    pub(crate) weights: Option<Arc<[f32]>>,
     pub(crate) val: Arc<[Sample]>,
     pub(crate) test: Arc<[Sample]>,
+    /// The split as it can be given to another run.
+    pub(crate) saved_split: String,
     pub(crate) skipped: Vec<Skipped>,
     pub(crate) warnings: Vec<String>,
     pub(crate) facts: DataFacts,
 }
 
-/// Opens the folder; what is wrong with it joins the problems.
-pub(crate) fn open_folder(resolved: &Resolved, problems: &mut Problems) -> Option<ImageFolder> {
-    let options = OpenOptions { val_fraction: resolved.spec.val_fraction, seed: resolved.spec.seed };
-    problems.take(ImageFolder::open(&resolved.spec.data, &options).map_err(anyhow::Error::from))
+/// Opens the data; what is wrong with it joins the problems.
+pub(crate) fn open_data(resolved: &Resolved, problems: &mut Problems) -> Option<Dataset> {
+    let Spec { data, source, val_fraction, seed, .. } = &resolved.spec;
+    dataset::open_source(data, source, *val_fraction, *seed, problems)
 }
 
 /// Decodes every image once. One that fails ends the run, or is left out and listed with `--skip-bad`.
 pub(crate) fn verify(
-    folder: ImageFolder,
+    dataset: Dataset,
     skip_bad: bool,
     pool: &DataPool,
     ui: &RefCell<Ui>,
 ) -> anyhow::Result<Images> {
-    let ImageFolder { root, classes, train, val, test, split, ignored, mut warnings } = folder;
+    let Dataset { root, classes, train, val, test, train_weights, split, ignored, mut warnings } = dataset;
     let all: Vec<Sample> = [&train, &val, &test].into_iter().flatten().cloned().collect();
     let bad = check_images(&all, pool, ui);
     refuse_bad(&bad, &root, skip_bad)?;
+    let weights = train_weights.map(|weights| {
+        let kept =
+            train.iter().zip(weights).filter(|(sample, _)| !bad.iter().any(|bad| bad.path == sample.path));
+        kept.map(|(_, weight)| weight).collect()
+    });
+    let saved_split = split_file((&root, &split.to_string()), [&train, &val, &test], &bad)?;
     let (train, val, test) = (good(train, &bad), good(val, &bad), good(test, &bad));
     for (label, class) in classes.iter().enumerate() {
         let has = |samples: &[Sample]| samples.iter().any(|sample| sample.label as usize == label);
@@ -67,15 +78,30 @@ pub(crate) fn verify(
         train_images: train.len(),
         val_images: val.len(),
         test_images: test.len(),
-        split: match split {
-            SplitOrigin::Folders => "as in the folder".to_owned(),
-            SplitOrigin::Made { fraction, seed } => {
-                format!("{fraction} of each class for validation, seed {seed}")
-            }
-        },
+        split: split.to_string(),
     };
     let skipped = bad.iter().map(|bad| skipped(bad, &root)).collect();
-    Ok(Images { classes, train, val, test, skipped, warnings, facts })
+    Ok(Images { classes, train, weights, val, test, saved_split, skipped, warnings, facts })
+}
+
+/// All images with the part that each is in, as JSON.
+fn split_file(
+    (root, made): (&Path, &str),
+    parts: [&Vec<Sample>; 3],
+    bad: &[BadImage],
+) -> anyhow::Result<String> {
+    let good = |sample: &&Sample| !bad.iter().any(|bad| bad.path == sample.path);
+    let named: Vec<(&str, Part)> = parts
+        .into_iter()
+        .zip(Part::ALL)
+        .flat_map(|(samples, part)| {
+            samples.iter().filter(good).map(move |sample| (sample.rel.as_str(), part))
+        })
+        .collect();
+    let parts: Vec<Part> = named.iter().map(|(_, part)| *part).collect();
+    let file = SplitFile::new(named.into_iter().map(|(name, _)| name), &parts, made)
+        .with_context(|| format!("the split of `{}`", root.display()))?;
+    Ok(file.to_json())
 }
 
 /// Decodes every image, with a bar.

@@ -11,6 +11,7 @@ use tl_finetune::{Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
 
 use crate::args::FinetuneArgs;
+use crate::dataset::Source;
 use crate::errors::Problems;
 use crate::prepare;
 
@@ -21,6 +22,9 @@ pub(crate) struct Spec {
     /// Version of this format.
     pub(crate) format: u32,
     pub(crate) data: PathBuf,
+    /// How it is read and split.
+    #[serde(default)]
+    pub(crate) source: Source,
     pub(crate) val_fraction: f64,
     pub(crate) backbone: String,
     /// A name of the card, or a file.
@@ -38,6 +42,11 @@ pub(crate) struct Spec {
     /// Images in a training step.
     pub(crate) batch: usize,
     pub(crate) label_smoothing: f64,
+    #[serde(default)]
+    pub(crate) class_weights: ClassWeights,
+    /// Rare classes are drawn more often.
+    #[serde(default)]
+    pub(crate) balanced_sampling: bool,
     pub(crate) seed: u64,
     pub(crate) cache_budget_mib: u64,
     pub(crate) skip_bad: bool,
@@ -55,6 +64,28 @@ pub(crate) enum Outputs {
     Softmax,
     /// One sigmoid for two classes.
     Binary,
+}
+
+/// How much each class counts in the loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ClassWeights {
+    /// As much as it has images.
+    #[default]
+    None,
+    /// All alike.
+    Balanced,
+    /// By its effective number of images (Cui et al. 2019, arXiv:1901.05555).
+    Effective,
+}
+
+fn parse_class_weights(text: &str) -> anyhow::Result<ClassWeights> {
+    match text {
+        "none" => Ok(ClassWeights::None),
+        "balanced" => Ok(ClassWeights::Balanced),
+        "effective" => Ok(ClassWeights::Effective),
+        _ => anyhow::bail!("--class-weights is `{text}`, expected none, balanced or effective"),
+    }
 }
 
 /// `softmax`, `binary`, or the number of classes that the folder should have.
@@ -82,6 +113,8 @@ pub(crate) struct Resolved {
     pub(crate) unfreeze: Option<String>,
     /// The number of classes that there should be.
     pub(crate) classes: Option<usize>,
+    /// Whether the number of images decides the augmentation.
+    pub(crate) augment_auto: bool,
     /// Epochs by phase, where the preset's are not wanted.
     pub(crate) epochs: Option<Vec<u32>>,
     pub(crate) run: Option<PathBuf>,
@@ -109,6 +142,15 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         let hint = "hint: a preset says what trains when; leave one of them out";
         problems.add(anyhow::anyhow!("--preset and --unfreeze are both given\n\n{hint}"));
     }
+    let class_weights = match &args.class_weights {
+        Some(text) => problems.take(parse_class_weights(text)).unwrap_or_default(),
+        None => base.class_weights,
+    };
+    let augment_auto = args.augment.as_deref() == Some("auto");
+    let augment = match args.augment.as_deref().filter(|_| !augment_auto) {
+        Some(text) => problems.take(crate::augment::recipe(text)).unwrap_or(base.augment),
+        None => base.augment,
+    };
     let backbone = given(&args.backbone, &base.backbone);
     // What an earlier run chose for its net says nothing about another one.
     let same_net = backbone == base.backbone;
@@ -123,6 +165,7 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
     let spec = Spec {
         format: FORMAT,
         data: data_folder(args, &base, problems).unwrap_or_default(),
+        source: Source::merged(&args.source, &base.source),
         val_fraction: args.val_fraction.unwrap_or(base.val_fraction),
         backbone,
         weights: match &args.weights {
@@ -134,10 +177,12 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         outputs,
         dropout,
         image_size: args.image_size.or(base.image_size.filter(|_| same_net)),
-        augment: base.augment,
+        augment,
         schedule: base.schedule.filter(|_| same_net && args.preset.is_none() && args.unfreeze.is_none()),
         batch: args.batch.unwrap_or(base.batch),
         label_smoothing: args.label_smoothing.unwrap_or(base.label_smoothing),
+        class_weights,
+        balanced_sampling: args.balanced_sampling || base.balanced_sampling,
         seed: args.seed.unwrap_or(base.seed),
         cache_budget_mib: args.cache_budget.unwrap_or(base.cache_budget_mib),
         skip_bad: args.skip_bad || base.skip_bad,
@@ -149,7 +194,7 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
     }
     let (unfreeze, run, epochs) = (args.unfreeze.clone(), args.run.clone(), epochs.flatten());
     let preset = preset.unwrap_or(Preset::Gradual);
-    Some(Resolved { spec, card: card?, preset, unfreeze, classes, epochs, run })
+    Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, run })
 }
 
 /// A head that says where it drops out is not given more.
@@ -163,6 +208,7 @@ fn defaults() -> Spec {
     Spec {
         format: FORMAT,
         data: PathBuf::new(),
+        source: Source::default(),
         val_fraction: 0.2,
         backbone: DEFAULT_BACKBONE.to_owned(),
         weights: String::new(),
@@ -174,6 +220,8 @@ fn defaults() -> Spec {
         schedule: None,
         batch: 16,
         label_smoothing: 0.1,
+        class_weights: ClassWeights::None,
+        balanced_sampling: false,
         seed: 42,
         cache_budget_mib: 4096,
         skip_bad: false,

@@ -5,19 +5,32 @@
 //! half.
 //!
 //! Colours follow Pillow's `convert("RGB")`: grey is repeated, palettes are looked up, alpha is dropped (not
-//! composited), 16 bits are scaled to 8. The EXIF orientation is applied. Only the first frame of a GIF or of
-//! an animated WebP is used.
+//! composited), CMYK is taken as inverted, as Adobe writes it. 16 bits are scaled to 8. The EXIF orientation
+//! is applied. Only the first frame of a GIF or of an animated WebP is used.
+//!
+//! A JPEG without its end marker is refused by Pillow. Here it is refused if it is progressive, for a scan that
+//! is missing leaves no trace, or if any block is missing; a sequential one that has all its blocks is whole.
 
+mod jpeg;
+mod tiff;
+
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::error::{ImageError, LimitErrorKind};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
+use self::jpeg::{Blocks, Frame};
+use self::tiff::Uncommon;
 use crate::error::{DecodeError, DecodeReason};
+use crate::inspect::header::read_header;
+use crate::scratch::Scratch;
 
 /// The longest side allowed, in pixels.
 pub const MAX_SIDE: u32 = 30_000;
@@ -25,17 +38,58 @@ pub const MAX_SIDE: u32 = 30_000;
 /// The largest file and the largest decoded image allowed, in bytes.
 pub const MAX_BYTES: u64 = 1 << 30;
 
+/// Files above this size, in bytes, are judged by their header before they are read.
+const READ_AT_ONCE: u64 = 8 << 20;
+
+/// An image, and what is odd about its file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// The image, upright.
+    pub image: RgbImage,
+    /// What is odd; mostly nothing.
+    pub warnings: Vec<DecodeWarning>,
+}
+
+/// Something odd about a file that decodes nevertheless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+#[non_exhaustive]
+pub enum DecodeWarning {
+    /// A JPEG that has all its pixels but not its end marker.
+    #[error("the JPEG data has no end marker, but no pixels are missing")]
+    NoEndMarker,
+    /// A JPEG with an end marker whose data ends before the picture does, or is damaged; the decoder fills
+    /// the gap with grey.
+    #[error("{missing} of {blocks} blocks of the JPEG data are missing or damaged")]
+    MissingBlocks {
+        /// Blocks of 8x8 coefficients that cannot be read.
+        missing: u64,
+        /// Blocks that the picture consists of, all components together.
+        blocks: u64,
+    },
+}
+
 /// Decodes one file to RGB, upright.
 ///
 /// Blank or wrong extensions do not matter. A panic inside a decoder is caught and becomes an error (the
 /// process's panic hook still sees it).
 ///
 /// # Errors
-/// The file cannot be read, is in no known format or an unusual variant of one (such as TIFF with a palette),
-/// is larger than [`MAX_SIDE`] or [`MAX_BYTES`], ends early, or is damaged; the error names the file.
+/// The file cannot be read, is in no known format or an unusual variant of one (such as TIFF of 32-bit
+/// numbers), is larger than [`MAX_SIDE`] or [`MAX_BYTES`], ends early, or is damaged; the error names the file.
 pub fn decode_rgb(path: &Path) -> Result<RgbImage, DecodeError> {
     let decoded = read(path).and_then(|bytes| decode_bytes(&bytes));
     decoded.map_err(|reason| DecodeError { path: path.to_owned(), reason })
+}
+
+/// [`decode_rgb`] with buffers that are used again: that of the file goes back at once, that of the image is
+/// for the caller to give back.
+pub(crate) fn decode_with(path: &Path, scratch: &mut Scratch) -> Result<RgbImage, DecodeError> {
+    let mut bytes = scratch.bytes();
+    bytes.clear();
+    let decoded = read_into(path, &mut bytes).and_then(|()| caught(|| decode(&bytes, scratch)));
+    scratch.recycle_bytes(bytes);
+    decoded.map(|decoded| decoded.image).map_err(|reason| DecodeError { path: path.to_owned(), reason })
 }
 
 /// Decodes the content of a file to RGB, upright: [`decode_rgb`] without the file.
@@ -43,7 +97,24 @@ pub fn decode_rgb(path: &Path) -> Result<RgbImage, DecodeError> {
 /// # Errors
 /// As [`decode_rgb`].
 pub fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, DecodeReason> {
-    caught(|| decode(bytes))
+    caught(|| decode(bytes, &mut Scratch::default())).map(|decoded| decoded.image)
+}
+
+/// Decodes the content of a file and looks harder than [`decode_bytes`]: the blocks of a sequential JPEG are
+/// counted, which takes up to half as long again.
+///
+/// # Errors
+/// As [`decode_rgb`].
+pub fn decode_checked(bytes: &[u8]) -> Result<Decoded, DecodeReason> {
+    let mut decoded = caught(|| decode(bytes, &mut Scratch::default()))?;
+    if decoded.warnings.is_empty() && image::guess_format(bytes).is_ok_and(|f| f == ImageFormat::Jpeg) {
+        let missing = Blocks::count(bytes).filter(|count| !count.is_whole());
+        decoded.warnings.extend(missing.map(|count| DecodeWarning::MissingBlocks {
+            missing: count.expected - count.found,
+            blocks: count.expected,
+        }));
+    }
+    Ok(decoded)
 }
 
 /// Width and height in pixels from the header alone, before the EXIF orientation is applied.
@@ -51,14 +122,9 @@ pub fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, DecodeReason> {
 /// # Errors
 /// The file cannot be read, or its header is damaged or of no known format.
 pub fn dimensions(path: &Path) -> Result<(u32, u32), DecodeError> {
-    let read_header = || {
-        let file = open(path)?;
-        let reader = ImageReader::new(BufReader::new(file)).with_guessed_format();
-        let reader = reader.map_err(|source| DecodeReason::Read { source })?;
-        let format = reader.format().and_then(name_of).ok_or(DecodeReason::Format { found: "other data" })?;
-        reader.into_dimensions().map_err(|error| reason_of(error, format))
-    };
-    caught(read_header).map_err(|reason| DecodeError { path: path.to_owned(), reason })
+    let header = caught(|| read_header(path));
+    let header = header.map_err(|reason| DecodeError { path: path.to_owned(), reason })?;
+    Ok((header.width, header.height))
 }
 
 /// Runs a decoder; a panic becomes an error.
@@ -70,7 +136,7 @@ fn caught<T>(work: impl FnOnce() -> Result<T, DecodeReason>) -> Result<T, Decode
     })
 }
 
-fn open(path: &Path) -> Result<File, DecodeReason> {
+pub(crate) fn open(path: &Path) -> Result<File, DecodeReason> {
     // Before opening: to open a pipe waits for ever.
     let metadata = path.metadata().map_err(|source| DecodeReason::Read { source })?;
     if !metadata.is_file() {
@@ -82,14 +148,24 @@ fn open(path: &Path) -> Result<File, DecodeReason> {
     File::open(path).map_err(|source| DecodeReason::Read { source })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, DecodeReason> {
-    let mut file = open(path)?;
+/// The whole file, if by its header it is worth reading.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DecodeReason> {
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|source| DecodeReason::Read { source })?;
-    Ok(bytes)
+    read_into(path, &mut bytes).map(|()| bytes)
 }
 
-fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeReason> {
+fn read_into(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DecodeReason> {
+    let mut file = open(path)?;
+    if file.metadata().is_ok_and(|metadata| metadata.len() > READ_AT_ONCE) {
+        // What is wrong with the header is for the decoder to say; here only the size counts.
+        if let Ok(header) = read_header(path) {
+            check_size(header.width, header.height, 3, header.format.name())?;
+        }
+    }
+    file.read_to_end(bytes).map(drop).map_err(|source| DecodeReason::Read { source })
+}
+
+fn decode(bytes: &[u8], scratch: &mut Scratch) -> Result<Decoded, DecodeReason> {
     if bytes.is_empty() {
         return Err(DecodeReason::Empty);
     }
@@ -97,12 +173,40 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeReason> {
     let Some((format, name)) = known else {
         return Err(DecodeReason::Format { found: looks_like(bytes) });
     };
-    // The decoder fills what is missing with grey, as browsers do.
-    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
-        return Err(DecodeReason::Truncated { format: name });
+    let mut warnings = Vec::new();
+    let mut bytes = Cow::Borrowed(bytes);
+    if format == ImageFormat::Jpeg {
+        check_jpeg(&bytes)?;
+        // The decoder fills what is missing with grey, as browsers do.
+        if !jpeg::has_end_marker(&bytes) {
+            if !Blocks::count(&bytes).is_some_and(|count| count.is_whole()) {
+                return Err(DecodeReason::Truncated { format: name });
+            }
+            bytes.to_mut().extend([0xFF, 0xD9]);
+            warnings.push(DecodeWarning::NoEndMarker);
+        }
     }
-    let fail = |error| reason_of(error, name);
+    let uncommon = if format == ImageFormat::Tiff { Uncommon::of(&bytes) } else { None };
+    let (rgb, orientation) = match uncommon {
+        Some(kind) => kind.decode(&bytes)?,
+        None => decode_as(&bytes, format, name, scratch)?,
+    };
+    if orientation == Orientation::NoTransforms {
+        return Ok(Decoded { image: rgb, warnings });
+    }
+    let mut upright = DynamicImage::ImageRgb8(rgb);
+    upright.apply_orientation(orientation);
+    Ok(Decoded { image: upright.into_rgb8(), warnings })
+}
 
+/// Decodes a file of a known format, not yet upright.
+fn decode_as(
+    bytes: &[u8],
+    format: ImageFormat,
+    name: &'static str,
+    scratch: &mut Scratch,
+) -> Result<(RgbImage, Orientation), DecodeReason> {
+    let fail = |error| reason_of(error, name);
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
@@ -111,21 +215,44 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeReason> {
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(fail)?;
     let (width, height) = decoder.dimensions();
-    if width == 0 || height == 0 {
-        return Err(DecodeReason::Corrupt { format: name, detail: format!("a size of {width}x{height}") });
-    }
-    if decoder.total_bytes() > MAX_BYTES || u64::from(width) * u64::from(height) * 3 > MAX_BYTES {
-        return Err(too_large(format!("{width}x{height} pixels")));
-    }
+    check_size(width, height, u64::from(decoder.color_type().bytes_per_pixel()), name)?;
     // A damaged EXIF block is no reason to refuse the picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let rgb = DynamicImage::from_decoder(decoder).map_err(fail)?.into_rgb8();
-    if orientation == Orientation::NoTransforms {
-        return Ok(rgb);
+    if decoder.color_type() == ColorType::Rgb8 {
+        let mut image = scratch.image(width, height);
+        // A decoder that stops early must not leave what another image left there.
+        image.fill(0);
+        decoder.read_image(&mut image).map_err(fail)?;
+        return Ok((image, orientation));
     }
-    let mut upright = DynamicImage::ImageRgb8(rgb);
-    upright.apply_orientation(orientation);
-    Ok(upright.into_rgb8())
+    Ok((DynamicImage::from_decoder(decoder).map_err(fail)?.into_rgb8(), orientation))
+}
+
+/// Refuses pictures that are too large, or empty; `bytes` is what a decoder needs for a pixel.
+fn check_size(width: u32, height: u32, bytes: u64, format: &'static str) -> Result<(), DecodeReason> {
+    let size = format!("{width}x{height} pixels");
+    if width == 0 || height == 0 {
+        return Err(DecodeReason::Corrupt { format, detail: format!("a size of {width}x{height}") });
+    }
+    let pixels = u64::from(width) * u64::from(height);
+    if width.max(height) > MAX_SIDE || pixels * bytes.max(3) > MAX_BYTES {
+        return Err(too_large(size));
+    }
+    Ok(())
+}
+
+/// Refuses, by the header, a JPEG that takes too much memory, or that promises more than it can hold.
+fn check_jpeg(bytes: &[u8]) -> Result<(), DecodeReason> {
+    let Some(frame) = Frame::of(bytes) else { return Ok(()) };
+    check_size(frame.width, frame.height, 3, "JPEG")?;
+    if frame.working_memory() > MAX_BYTES {
+        return Err(too_large(format!("{} MiB of coefficients", frame.working_memory() >> 20)));
+    }
+    // Each block has at least a code of 1 bit for its mean.
+    if frame.least_blocks() > 8 * bytes.len() as u64 {
+        return Err(DecodeReason::Truncated { format: "JPEG" });
+    }
+    Ok(())
 }
 
 fn too_large(got: String) -> DecodeReason {
@@ -168,7 +295,7 @@ fn name_of(format: ImageFormat) -> Option<&'static str> {
 }
 
 /// What the content of a file that is no image looks like, for the error message.
-fn looks_like(bytes: &[u8]) -> &'static str {
+pub(crate) fn looks_like(bytes: &[u8]) -> &'static str {
     let start = &bytes[..bytes.len().min(64)];
     let text = start.trim_ascii_start().to_ascii_lowercase();
     if text.starts_with(b"<!doctype") || text.starts_with(b"<html") {
@@ -188,28 +315,6 @@ fn looks_like(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Whether a JPEG has its end-of-image marker. Zeros or other data after it do no harm.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    bytes[..used].ends_with(&[0xFF, 0xD9]) || jpeg_end_marker(bytes).is_some()
-}
-
-/// Walks the segments and the compressed data behind them: the offset of the first end-of-image marker that
-/// is not inside a segment, such as that of a thumbnail.
-fn jpeg_end_marker(bytes: &[u8]) -> Option<usize> {
-    let mut at = 2;
-    loop {
-        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xFF)?;
-        at += bytes.get(at..)?.iter().position(|&byte| byte != 0xFF)?;
-        match bytes[at] {
-            0xD9 => return Some(at - 1),
-            // A stuffed 0xFF, or a marker without a body.
-            0x00 | 0x01 | 0xD0..=0xD8 => at += 1,
-            _ => at += 1 + usize::from(u16::from_be_bytes([*bytes.get(at + 1)?, *bytes.get(at + 2)?])),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,16 +323,6 @@ mod tests {
     fn a_panic_becomes_an_error() {
         let result: Result<(), _> = caught(|| std::panic::panic_any("the cause".to_owned()));
         assert_eq!(result.unwrap_err().to_string(), "the decoder failed: the cause");
-    }
-
-    #[test]
-    fn the_end_marker_of_a_thumbnail_does_not_count() {
-        // SOI, an APP1 of 6 bytes that holds EOI, SOS, data with a stuffed 0xFF, EOI.
-        let head =
-            [0xFF, 0xD8, 0xFF, 0xE1, 0, 6, 0xFF, 0xD9, 1, 2, 0xFF, 0xDA, 0, 2, 9, 0xFF, 0, 0xFF, 0xD0, 7];
-        assert_eq!(jpeg_end_marker(&head), None);
-        assert_eq!(jpeg_end_marker(&[&head[..], &[0xFF, 0xFF, 0xD9, 5, 5]].concat()), Some(21));
-        assert!(jpeg_is_whole(&[&head[..], &[0xFF, 0xD9, 0, 0, 0]].concat()));
     }
 
     #[test]

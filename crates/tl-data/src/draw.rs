@@ -12,6 +12,33 @@ pub(crate) enum Operation {
     Shuffle = 0,
     RandomResizedCrop = 1,
     HorizontalFlip = 2,
+    IdgRotation = 100,
+    IdgShiftX = 101,
+    IdgShiftY = 102,
+    IdgShear = 103,
+    IdgZoom = 104,
+    IdgFlipHorizontal = 105,
+    IdgFlipVertical = 106,
+    IdgChannelShift = 107,
+    IdgBrightness = 108,
+    BalancedOrder = 320,
+    WeightedOrder = 321,
+    VerticalFlip = 200,
+    Affine = 201,
+    TrivialAugment = 202,
+    RandAugment = 203,
+    ColorJitter = 204,
+    Invert = 205,
+    Posterize = 206,
+    Solarize = 207,
+    Autocontrast = 208,
+    Equalize = 209,
+    Sharpness = 210,
+    Grayscale = 211,
+    GaussianBlur = 212,
+    Erasing = 213,
+    ErasingNoise = 214,
+    Mixing = 215,
 }
 
 /// The random numbers of one operation on one sample in one epoch.
@@ -67,6 +94,26 @@ pub(crate) fn ln(x: f64) -> f64 {
     y
 }
 
+/// Sine and cosine of an angle in degrees, to about 1e-15 for `|degrees| <= 360`, from sums and products alone; exact
+/// for multiples of 90.
+pub(crate) fn sin_cos(degrees: f64) -> (f64, f64) {
+    let quarters = (degrees / 90.0).round();
+    let x = (degrees - 90.0 * quarters) * (std::f64::consts::PI / 180.0);
+    let (mut sin, mut cos) = (1.0, 1.0);
+    for k in (1..=9).rev() {
+        let k = 2.0 * f64::from(k);
+        cos = 1.0 - cos * x * x / (k * (k - 1.0));
+        sin = 1.0 - sin * x * x / (k * (k + 1.0));
+    }
+    sin *= x;
+    match (quarters as i64).rem_euclid(4) {
+        0 => (sin, cos),
+        1 => (cos, -sin),
+        2 => (-sin, -cos),
+        _ => (-cos, sin),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +126,16 @@ mod tests {
         for x in [1e-6, 0.1, 0.75, 1.0, 4.0 / 3.0, 7.5, 1e6_f64] {
             assert!((ln(x) - x.ln()).abs() < 1e-11, "{x} {} {}", ln(x), x.ln());
         }
+    }
+
+    #[test]
+    fn sin_and_cos_agree_with_the_library() {
+        for degrees in [-360.0, -135.0, -44.9, -1e-3, 0.0, 30.0, 45.0, 89.9, 90.0, 180.0, 271.3_f64] {
+            let (sin, cos) = sin_cos(degrees);
+            let (s, c) = degrees.to_radians().sin_cos();
+            assert!((sin - s).abs() < 2e-15 && (cos - c).abs() < 2e-15, "{degrees}: {sin} {cos}");
+        }
+        assert_eq!((sin_cos(90.0), sin_cos(-180.0)), ((1.0, 0.0), (0.0, -1.0)));
     }
 
     #[test]

@@ -9,6 +9,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::options::OptionProblems;
+use crate::split::SplitProblems;
+use crate::table::TableProblems;
+
 /// An error of this crate.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -27,9 +31,43 @@ pub enum DataError {
         /// One entry for each path at fault.
         problems: FolderProblems,
     },
+    /// A table of images that cannot be used.
+    #[error("table `{}` cannot be used: {problems}", path.display())]
+    Table {
+        /// The table as it was given.
+        path: PathBuf,
+        /// All that is wrong with it.
+        problems: TableProblems,
+    },
+    /// A split that cannot be made or used.
+    #[error("the images cannot be split: {problems}")]
+    Split {
+        /// All that is wrong.
+        problems: SplitProblems,
+    },
+    /// A regular expression that cannot name groups.
+    #[error("pattern `{pattern}` cannot be used: {detail}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Why.
+        detail: String,
+    },
+    /// Several options that are out of range.
+    #[error("{problems}")]
+    Options {
+        /// All that is wrong.
+        problems: OptionProblems,
+    },
     /// An image file that cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// An `ImageDataGenerator` that cannot do what it is asked for.
+    #[error(transparent)]
+    Generator(#[from] crate::idg::IdgError),
+    /// A list of files to leave out that cannot be used.
+    #[error(transparent)]
+    Quarantine(#[from] crate::doctor::QuarantineError),
     /// A file that cannot be read.
     #[error("file `{}` cannot be read", path.display())]
     Read {
@@ -57,6 +95,14 @@ pub enum DataError {
         /// Height in pixels.
         height: u32,
         /// What the resizer says.
+        detail: String,
+    },
+    /// A picture that cannot be written in a format.
+    #[error("a picture cannot be written as {format}: {detail}")]
+    Encode {
+        /// The format.
+        format: &'static str,
+        /// What the encoder says.
         detail: String,
     },
     /// A slice of the wrong length for an image.

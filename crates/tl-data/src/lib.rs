@@ -26,26 +26,47 @@
 //! ```
 
 pub mod augment;
+pub mod balance;
 pub mod check;
+pub mod collected;
 pub mod decode;
+pub mod doctor;
 mod draw;
 mod error;
 pub mod folder;
+pub mod idg;
+pub mod inspect;
+mod options;
 pub mod pipeline;
 mod pool;
 pub mod preprocess;
 mod resample;
+mod scratch;
+pub mod sheet;
+pub mod split;
+pub mod table;
 
-pub use augment::{Augment, Crop, Key, Params, RandomResizedCrop, shuffle};
+pub use augment::{
+    AffineParams, Augment, AugmentPreset, ColorJitter, Crop, Erase, EraseFill, ErasingFill, GaussianBlur,
+    Key, Length, Mix, Mixing, Op, Params, Policy, Posterize, RandomAffine, RandomErasing, RandomResizedCrop,
+    Sharpness, Solarize, UnknownPreset, shuffle,
+};
+pub use balance::{ClassWeighting, balanced_order, class_counts, class_weights, weighted_order};
 pub use check::{BadImage, SizeStats, probe, verify};
 pub use decode::decode_rgb;
+pub use doctor::{DoctorOptions, Quarantine, examine};
 pub use error::{DataError, DecodeError, DecodeReason, FolderProblem, FolderProblems};
 pub use folder::{
-    Ignored, ImageFolder, LabelledFolder, OpenOptions, Sample, SplitOrigin, fingerprint, list_images,
+    Dataset, Ignored, ImageFolder, LabelledFolder, OpenOptions, Sample, SplitOrigin, fingerprint, list_images,
 };
-pub use pipeline::{Batch, Loader, LoaderOptions, View};
+pub use inspect::{Contents, Inspection, inspect};
+pub use options::{OptionProblem, OptionProblems};
+pub use pipeline::{Batch, DecodedCache, Loader, LoaderOptions, Pixels, View};
 pub use pool::DataPool;
 pub use preprocess::{Interpolation, Normaliser, Preprocess};
+pub use sheet::{Cell, Sheet, SheetOptions};
+pub use split::{GroupPattern, Part, Split, SplitFile, SplitMode, SplitOptions, SplitSource};
+pub use table::{ColumnChoice, Record, Table, TableFormat, TableOptions, Target, TargetSpec, Task};
 
 /// An 8-bit RGB image, as `decode_rgb` returns it.
 pub use image::RgbImage;

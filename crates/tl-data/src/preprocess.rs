@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Crop;
 use crate::error::DataError;
+use crate::options::Checks;
 use crate::resample::{Axis, resample};
+use crate::scratch::Scratch;
 
 /// The largest `input` and `resize` allowed, in pixels.
 const MAX_INPUT: u32 = 8_192;
@@ -65,24 +67,21 @@ impl Preprocess {
     /// Checks that sizes and deviations are usable.
     ///
     /// # Errors
-    /// The first field that is out of range.
+    /// All fields that are out of range.
     pub fn check(&self) -> Result<(), DataError> {
-        let fail = |option, got: String, expected: &str| {
-            Err(DataError::Option { option, got, expected: expected.to_owned() })
-        };
-        if !(1..=MAX_INPUT).contains(&self.input) {
-            return fail("input", self.input.to_string(), "1 to 8192 pixels");
-        }
-        if !(1..=MAX_INPUT).contains(&self.resize) {
-            return fail("resize", self.resize.to_string(), "1 to 8192 pixels");
-        }
-        if self.mean.iter().any(|mean| !mean.is_finite()) {
-            return fail("mean", format!("{:?}", self.mean), "finite numbers");
-        }
-        if self.std.iter().any(|std| !std.is_finite() || *std <= 0.0) {
-            return fail("std", format!("{:?}", self.std), "numbers above 0");
-        }
-        Ok(())
+        let mut checks = Checks::default();
+        self.note(&mut checks);
+        checks.finish()
+    }
+
+    pub(crate) fn note(&self, checks: &mut Checks) {
+        let sizes = 1..=MAX_INPUT;
+        checks.require(sizes.contains(&self.input), "input", &self.input, "1 to 8192 pixels");
+        checks.require(sizes.contains(&self.resize), "resize", &self.resize, "1 to 8192 pixels");
+        let finite = self.mean.iter().all(|mean| mean.is_finite());
+        checks.require(finite, "mean", &self.mean, "finite numbers");
+        let positive = self.std.iter().all(|std| std.is_finite() && *std > 0.0);
+        checks.require(positive, "std", &self.std, "numbers above 0");
     }
 
     /// The validation transform: short side to `resize`, then the centre `input` x `input`.
@@ -93,20 +92,40 @@ impl Preprocess {
     /// # Errors
     /// The image has no pixels.
     pub fn eval_transform(&self, image: &RgbImage) -> Result<RgbImage, DataError> {
+        self.eval_with(image, &mut Scratch::default())
+    }
+
+    /// [`Preprocess::eval_transform`] with buffers to use again.
+    pub(crate) fn eval_with(&self, image: &RgbImage, scratch: &mut Scratch) -> Result<RgbImage, DataError> {
         let (width, height) = image.dimensions();
-        let short = u64::from(width.min(height).max(1));
-        let resized = |side: u32| u64::from(side) * u64::from(self.resize) / short;
-        let x = Axis::centre(width, resized(width), self.input);
-        let y = Axis::centre(height, resized(height), self.input);
+        let (x, y) = self.eval_axes(width, height);
         let whole = Crop { x: 0, y: 0, width, height };
-        let kept = resample(image, whole, x, y, self.interpolation)?;
+        let kept = resample(image, whole, x, y, self.interpolation, scratch)?;
         if (x.kept, y.kept) == (self.input, self.input) {
             return Ok(kept);
         }
-        let mut canvas = RgbImage::new(self.input, self.input);
+        let mut canvas = scratch.image(self.input, self.input);
+        canvas.fill(0);
         let beside = |kept: u32| i64::from((self.input - kept) / 2);
         image::imageops::replace(&mut canvas, &kept, beside(x.kept), beside(y.kept));
+        scratch.recycle(kept);
         Ok(canvas)
+    }
+
+    /// What the validation transform makes of each side of an image.
+    fn eval_axes(&self, width: u32, height: u32) -> (Axis, Axis) {
+        let short = u64::from(width.min(height).max(1));
+        let resized = |side: u32| u64::from(side) * u64::from(self.resize) / short;
+        let axis = |side: u32| Axis::centre(side, resized(side), self.input);
+        (axis(width), axis(height))
+    }
+
+    /// The window that the validation transform shows: left and upper edge, width and height in pixels of the image. It
+    /// may reach beyond the image.
+    pub(crate) fn eval_window(&self, width: u32, height: u32) -> (f64, f64, f64, f64) {
+        let (x, y) = self.eval_axes(width, height);
+        let ((left, width), (top, height)) = (x.canvas(self.input), y.canvas(self.input));
+        (left, top, width, height)
     }
 
     /// Cuts out a window of whole pixels and resizes it to `input` x `input`, as torchvision's
@@ -114,9 +133,14 @@ impl Preprocess {
     ///
     /// # Errors
     /// The window is empty or not inside the image.
-    pub(crate) fn resize_window(&self, image: &RgbImage, window: Crop) -> Result<RgbImage, DataError> {
+    pub(crate) fn resize_window(
+        &self,
+        image: &RgbImage,
+        window: Crop,
+        scratch: &mut Scratch,
+    ) -> Result<RgbImage, DataError> {
         let (x, y) = (Axis::whole(window.width, self.input), Axis::whole(window.height, self.input));
-        resample(image, window, x, y, self.interpolation)
+        resample(image, window, x, y, self.interpolation, scratch)
     }
 
     /// The table that turns pixels into the numbers a net takes.

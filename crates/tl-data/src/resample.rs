@@ -11,12 +11,13 @@ use std::ops::Range;
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 use image::RgbImage;
 
 use crate::augment::Crop;
 use crate::error::DataError;
 use crate::preprocess::Interpolation;
+use crate::scratch::Scratch;
 
 /// How many source pixels a cubic filter reaches to each side when it does not shrink.
 const CUBIC_RADIUS: f64 = 2.0;
@@ -46,6 +47,17 @@ impl Axis {
         // torchvision rounds with Python's `round`, which sends a half to the even neighbour.
         let first = ((resized - u64::from(crop)) as f64 / 2.0).round_ties_even() as u64;
         Self { source, resized, first, kept: crop }
+    }
+
+    /// `source` pixels become `by` times fewer, but at least one, all of which are made.
+    pub(crate) fn shrunk(source: u32, by: u32) -> Self {
+        Self::whole(source, (source / by.max(1)).max(1))
+    }
+
+    /// Start and length of `length` pixels of the canvas, in source pixels: what is kept lies in the middle of it.
+    pub(crate) fn canvas(&self, length: u32) -> (f64, f64) {
+        let beside = f64::from(length.saturating_sub(self.kept) / 2);
+        ((self.first as f64 - beside) * self.scale(), f64::from(length) * self.scale())
     }
 
     /// Source pixels for each resized pixel.
@@ -82,6 +94,21 @@ impl Axis {
     }
 }
 
+/// Checks that the window has pixels and lies inside of the image.
+///
+/// # Errors
+/// It does not.
+pub(crate) fn check_window(image: &RgbImage, window: Crop) -> Result<(), DataError> {
+    let (width, height) = image.dimensions();
+    let inside = |from: u32, length: u32, side: u32| {
+        length > 0 && from.checked_add(length).is_some_and(|end| end <= side)
+    };
+    if inside(window.x, window.width, width) && inside(window.y, window.height, height) {
+        return Ok(());
+    }
+    Err(DataError::Resize { width, height, detail: format!("{window:?} is not inside of it") })
+}
+
 /// Resizes the pixels inside of `window`, as if there were no others: `x.kept` x `y.kept` pixels.
 ///
 /// # Errors
@@ -92,58 +119,63 @@ pub(crate) fn resample(
     x: Axis,
     y: Axis,
     interpolation: Interpolation,
+    scratch: &mut Scratch,
 ) -> Result<RgbImage, DataError> {
+    check_window(image, window)?;
+    let mut target = scratch.image(x.kept, y.kept);
+    let done = match interpolation {
+        Interpolation::Nearest => {
+            nearest(image, window, (x, y), &mut target);
+            Ok(())
+        }
+        Interpolation::Bilinear => {
+            filtered(image, window, (x, y), FilterType::Bilinear, &mut target, scratch)
+        }
+        Interpolation::Bicubic => {
+            filtered(image, window, (x, y), FilterType::CatmullRom, &mut target, scratch)
+        }
+    };
     let (width, height) = image.dimensions();
-    let fail = |detail: String| DataError::Resize { width, height, detail };
-    let inside = |from: u32, length: u32, side: u32| {
-        length > 0 && from.checked_add(length).is_some_and(|end| end <= side)
-    };
-    if !inside(window.x, window.width, width) || !inside(window.y, window.height, height) {
-        return Err(fail(format!("{window:?} is not inside of it")));
-    }
-    let filter = match interpolation {
-        Interpolation::Nearest => return Ok(nearest(image, window, x, y)),
-        Interpolation::Bilinear => FilterType::Bilinear,
-        Interpolation::Bicubic => FilterType::CatmullRom,
-    };
-    filtered(image, window, x, y, filter).map_err(|error| fail(error.to_string()))
+    done.map_err(|error| DataError::Resize { width, height, detail: error.to_string() })?;
+    Ok(target)
 }
 
-fn nearest(image: &RgbImage, window: Crop, x: Axis, y: Axis) -> RgbImage {
+fn nearest(image: &RgbImage, window: Crop, (x, y): (Axis, Axis), target: &mut RgbImage) {
     let (columns, rows) = (x.nearest(), y.nearest());
-    RgbImage::from_fn(x.kept, y.kept, |i, j| {
-        *image.get_pixel(window.x + columns[i as usize], window.y + rows[j as usize])
-    })
+    for (i, j, pixel) in target.enumerate_pixels_mut() {
+        *pixel = *image.get_pixel(window.x + columns[i as usize], window.y + rows[j as usize]);
+    }
 }
 
 fn filtered(
     image: &RgbImage,
     window: Crop,
-    x: Axis,
-    y: Axis,
+    (x, y): (Axis, Axis),
     filter: FilterType,
-) -> Result<RgbImage, Box<dyn Error>> {
+    target: &mut RgbImage,
+    scratch: &mut Scratch,
+) -> Result<(), Box<dyn Error>> {
     // Typed images: the resizer is then compiled for this one kind of pixel, which halves the build of this crate.
     let whole = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw())?;
     let source = TypedCroppedImage::from_ref(&whole, window.x, window.y, window.width, window.height)?;
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    let mut resizer = Resizer::new();
-    let mut target = RgbImage::new(x.kept, y.kept);
-    let mut output = TypedImage::<U8x3>::from_buffer(x.kept, y.kept, &mut target)?;
+    let mut output = TypedImage::<U8x3>::from_buffer(x.kept, y.kept, target)?;
     let ((left, width), (top, height)) = (x.span(), y.span());
     if filter == FilterType::CatmullRom && rows_first(x, y) {
         // The resizer itself goes down the columns first; so the two passes are made one by one.
         let rows = y.reach(CUBIC_RADIUS);
         let along = options.crop(left, f64::from(rows.start), width, rows.len() as f64);
-        let mut narrow = TypedImage::<U8x3>::new(x.kept, rows.len() as u32);
-        resizer.resize_typed(&source, &mut narrow, &along)?;
+        let mut between = scratch.image(x.kept, rows.len() as u32);
+        let mut narrow = TypedImage::<U8x3>::from_buffer(x.kept, rows.len() as u32, &mut between)?;
+        scratch.resizer.resize_typed(&source, &mut narrow, &along)?;
         let top = top - f64::from(rows.start);
         let down = options.crop(0.0, top, f64::from(x.kept), height.min(rows.len() as f64 - top));
-        resizer.resize_typed(&narrow, &mut output, &down)?;
+        scratch.resizer.resize_typed(&narrow, &mut output, &down)?;
+        scratch.recycle(between);
     } else {
-        resizer.resize_typed(&source, &mut output, &options.crop(left, top, width, height))?;
+        scratch.resizer.resize_typed(&source, &mut output, &options.crop(left, top, width, height))?;
     }
-    Ok(target)
+    Ok(())
 }
 
 /// Whether Pillow resizes along the rows before it does down the columns: always, but for tall images that

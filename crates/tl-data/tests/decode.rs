@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use common::picture;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use tl_data::decode::{decode_bytes, dimensions};
+use tl_data::decode::{DecodeWarning, decode_bytes, decode_checked, dimensions};
 use tl_data::{DecodeReason, decode_rgb};
 
 const FORMATS: [ImageFormat; 7] = [
@@ -178,37 +178,58 @@ fn a_truncated_progressive_jpeg_is_an_error() {
     decode_bytes(&[&bytes[..], b"trailing"].concat()).unwrap();
 }
 
+/// What follows is missing from the end of a file that nothing but the end marker is missing from.
+const NO_END: usize = 2;
+
 #[test]
-fn random_damage_never_panics() {
-    let image = DynamicImage::from(picture(40, 30, 5));
-    let mut state = 12_345_u64;
-    let mut random = move |n: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % n
-    };
-    let mut files: Vec<Vec<u8>> = FORMATS.iter().map(|&format| encode(&image, format)).collect();
-    for name in [
-        "decode_progressive.jpg",
-        "decode_cmyk.jpg",
-        "decode_palette.gif",
-        "decode_lossy.webp",
-        "decode_lzw.tif",
-    ] {
-        files.push(std::fs::read(data(name)).unwrap());
-    }
-    for bytes in files {
-        for round in 0..400 {
-            let mut damaged = bytes.clone();
-            for _ in 0..=round % 8 {
-                // Half of the damage goes to the header.
-                let reach = if random(2) == 0 { damaged.len().min(100) } else { damaged.len() };
-                let at = random(reach);
-                damaged[at] = random(256) as u8;
-            }
-            let result = decode_bytes(&damaged);
-            assert!(!matches!(result, Err(DecodeReason::Panicked { .. })), "{result:?}");
+fn a_jpeg_without_its_end_marker_is_whole() {
+    for name in
+        ["decode_baseline.jpg", "decode_444.jpg", "decode_grey.jpg", "decode_restart.jpg", "decode_ycck.jpg"]
+    {
+        let bytes = std::fs::read(data(name)).unwrap();
+        assert!(decode_checked(&bytes).unwrap().warnings.is_empty(), "{name}");
+        for cut in 1..=NO_END {
+            let decoded = decode_checked(&bytes[..bytes.len() - cut]).unwrap();
+            assert_eq!(decoded.warnings, [DecodeWarning::NoEndMarker], "{name}");
+            assert_eq!(decoded.image, decode_bytes(&bytes).unwrap(), "{name}");
+        }
+        // One byte of the last block less, and it is refused.
+        for cut in NO_END + 1..NO_END + 30 {
+            let reason = decode_bytes(&bytes[..bytes.len() - cut]).unwrap_err();
+            assert!(matches!(reason, DecodeReason::Truncated { .. }), "{name} less {cut}: {reason}");
         }
     }
+    let progressive = std::fs::read(data("decode_progressive.jpg")).unwrap();
+    let reason = decode_bytes(&progressive[..progressive.len() - NO_END]).unwrap_err();
+    assert!(matches!(reason, DecodeReason::Truncated { .. }), "{reason}");
+}
+
+#[test]
+fn a_jpeg_cut_off_is_refused_wherever_it_is_cut() {
+    for (width, height, seed) in [(64, 48, 3), (17, 33, 4), (8, 8, 5), (200, 9, 6)] {
+        let bytes = encode(&picture(width, height, seed).into(), ImageFormat::Jpeg);
+        for cut in 0..bytes.len() - NO_END {
+            assert!(decode_bytes(&bytes[..cut]).is_err(), "{cut} of {}", bytes.len());
+        }
+        decode_bytes(&bytes[..bytes.len() - NO_END]).unwrap();
+    }
+}
+
+#[test]
+fn blocks_that_are_missing_inside_are_counted() {
+    let bytes = encode(&picture(64, 48, 3).into(), ImageFormat::Jpeg);
+    let start = bytes.windows(2).position(|pair| pair == [0xFF, 0xDA]).unwrap() + 14;
+    let half = (start + bytes.len()) / 2;
+    let cut = [&bytes[..half], &[0xFF, 0xD9]].concat();
+    let decoded = decode_checked(&cut).unwrap();
+    let [DecodeWarning::MissingBlocks { missing, blocks }] = decoded.warnings[..] else {
+        panic!("{:?}", decoded.warnings);
+    };
+    // 64x48 pixels: 48 blocks of luma, and of each difference 48 or 12.
+    assert!(blocks == 144 || blocks == 72, "{blocks}");
+    assert!((blocks / 4..blocks * 3 / 4).contains(&missing), "{missing} of {blocks}");
+    let text = decoded.warnings[0].to_string();
+    assert!(text.ends_with("blocks of the JPEG data are missing or damaged"), "{text}");
 }
 
 #[test]
@@ -234,6 +255,34 @@ fn bombs_are_refused() {
     let at = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
     jpeg[at + 5..at + 9].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF]);
     assert!(matches!(decode_bytes(&jpeg).unwrap_err(), DecodeReason::TooLarge { .. }));
+    // Within the limits, but so few bytes cannot hold so many blocks.
+    jpeg[at + 5..at + 9].copy_from_slice(&[0x40, 0, 0x40, 0]);
+    assert!(matches!(decode_bytes(&jpeg).unwrap_err(), DecodeReason::Truncated { .. }));
+}
+
+#[test]
+fn a_huge_jpeg_is_refused_by_its_header() {
+    let mut jpeg = encode(&picture(16, 16, 0).into(), ImageFormat::Jpeg);
+    let at = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+    jpeg[at + 5..at + 9].copy_from_slice(&[0x75, 0x30, 0x75, 0x30]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("huge.jpg");
+    // A sparse file: 900 MiB that nobody reads.
+    std::fs::write(&path, &jpeg).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(900 << 20).unwrap();
+    let started = std::time::Instant::now();
+    let error = decode_rgb(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("it is too large: 30000x30000 pixels (expected at most 30000 pixels a side"),
+        "{error}"
+    );
+    assert!(started.elapsed().as_millis() < 500, "{:?}", started.elapsed());
+    assert_eq!(dimensions(&path).unwrap(), (30_000, 30_000));
+    // The same progressive and small enough, were it not for the coefficients.
+    jpeg[at + 1] = 0xC2;
+    jpeg[at + 5..at + 9].copy_from_slice(&[0x48, 0x00, 0x48, 0x00]);
+    let reason = decode_bytes(&jpeg).unwrap_err().to_string();
+    assert!(reason.starts_with("it is too large: "), "{reason}");
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
@@ -266,9 +315,9 @@ fn errors_name_the_file_and_help() {
     let missing = decode_rgb(&dir.path().join("none.png")).unwrap_err().to_string();
     assert!(missing.contains("none.png` cannot be decoded: it cannot be read: "), "{missing}");
     assert!(dimensions(&dir.path().join("a.jpg")).is_err());
-    let palette = decode_rgb(&data("decode_palette.tif")).unwrap_err().to_string();
+    let float = decode_rgb(&data("decode_float.tif")).unwrap_err().to_string();
     assert!(
-        palette.contains("this kind of TIFF is not supported: ") && palette.contains("hint: convert"),
-        "{palette}"
+        float.contains("this kind of TIFF is not supported: ") && float.contains("hint: convert"),
+        "{float}"
     );
 }

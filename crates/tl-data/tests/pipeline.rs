@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use common::two_classes;
 use tl_data::{
-    Augment, Batch, DataPool, ImageFolder, Loader, LoaderOptions, OpenOptions, Preprocess, Sample, View,
-    decode_rgb, probe, shuffle, verify,
+    Augment, Batch, ColorJitter, DataPool, DecodedCache, ErasingFill, GaussianBlur, ImageFolder, Loader,
+    LoaderOptions, Mixing, OpenOptions, Policy, Posterize, Preprocess, RandomAffine, RandomErasing, Sample,
+    Sharpness, Solarize, View, decode_rgb, probe, shuffle, verify,
 };
 
 fn samples(dir: &tempfile::TempDir) -> Arc<[Sample]> {
@@ -20,7 +21,14 @@ fn samples(dir: &tempfile::TempDir) -> Arc<[Sample]> {
 }
 
 fn options(n: usize, batch: usize, prefetch: usize) -> LoaderOptions {
-    LoaderOptions { batch, prefetch, order: shuffle(n as u32, 9, 4), seed: 9, epoch: 4 }
+    LoaderOptions {
+        batch,
+        prefetch,
+        order: shuffle(n as u32, 9, 4),
+        seed: 9,
+        epoch: 4,
+        ..LoaderOptions::default()
+    }
 }
 
 fn run(samples: &Arc<[Sample]>, view: View, options: LoaderOptions, threads: usize) -> Vec<Batch> {
@@ -51,6 +59,121 @@ fn threads_batch_size_and_prefetch_do_not_matter() {
             assert_eq!(other, first, "{threads} threads, batch {batch}, prefetch {prefetch}");
         }
     }
+}
+
+/// Every operation on, most of them for every other image.
+fn everything() -> Augment {
+    let (brightness, contrast, saturation, hue) = (0.4, 0.4, 0.4, 0.1);
+    Augment {
+        vertical_flip: true,
+        affine: Some(RandomAffine {
+            probability: 0.5,
+            degrees: 20.0,
+            translate: (0.1, 0.1),
+            scale: (0.8, 1.2),
+            shear: (5.0, 5.0),
+            fill: [9, 8, 7],
+        }),
+        policy: Some(Policy::RandAugment { num_ops: 3, magnitude: 12 }),
+        color_jitter: Some(ColorJitter { probability: 0.8, brightness, contrast, saturation, hue }),
+        invert: 0.2,
+        posterize: Some(Posterize { probability: 0.3, bits: 4 }),
+        solarize: Some(Solarize { probability: 0.3, threshold: 128.0 }),
+        autocontrast: 0.3,
+        equalize: 0.3,
+        sharpness: Some(Sharpness { probability: 0.3, factor: 2.0 }),
+        grayscale: 0.3,
+        gaussian_blur: Some(GaussianBlur { probability: 0.5, kernel: 5, sigma: (0.1, 2.0) }),
+        random_erasing: Some(RandomErasing {
+            probability: 0.5,
+            fill: ErasingFill::Noise,
+            ..RandomErasing::default()
+        }),
+        mixing: Some(Mixing { probability: 0.8, mixup_alpha: 0.4, cutmix_alpha: 1.0 }),
+        ..Augment::basic()
+    }
+}
+
+/// As `joined`, with the mixtures.
+fn joined_mixed(batches: &[Batch]) -> impl PartialEq + std::fmt::Debug + use<> {
+    (joined(batches), batches.iter().map(|batch| batch.mix.clone()).collect::<Vec<_>>())
+}
+
+#[test]
+fn with_everything_on_the_bytes_are_the_same() {
+    let dir = two_classes(12);
+    let samples = samples(&dir);
+    let n = samples.len();
+    let view = View::Train(Preprocess::imagenet(32), everything());
+    let first = run(&samples, view, options(n, 5, 2), 1);
+    assert!(first.iter().any(|batch| batch.mix.is_some()));
+    for (threads, prefetch) in [(2, 0), (16, 3)] {
+        let other = run(&samples, view, options(n, 5, prefetch), threads);
+        assert_eq!(joined_mixed(&other), joined_mixed(&first), "{threads} threads");
+    }
+    for start_batch in 1..=5 {
+        let rest = run(&samples, view, LoaderOptions { start_batch, ..options(n, 5, 2) }, 2);
+        assert_eq!(joined_mixed(&rest), joined_mixed(&first[start_batch..]), "from batch {start_batch}");
+    }
+    // All, some and none of the images fit.
+    for budget in [1 << 30, 40_000, 0] {
+        let cache = DecodedCache::new(budget);
+        for epoch in 0..3 {
+            let cache = Some(cache.clone());
+            let cached = run(&samples, view, LoaderOptions { cache, ..options(n, 5, 2) }, 2);
+            assert_eq!(joined_mixed(&cached), joined_mixed(&first), "{budget} bytes, time {epoch}");
+        }
+        assert!(cache.bytes() <= budget);
+        assert_eq!(cache.hits(), 2 * cache.images() as u64);
+        assert_eq!(cache.images() == n, budget == 1 << 30);
+    }
+    let shrunk = |cache| {
+        joined_mixed(&run(&samples, view, LoaderOptions { shrink: Some(24), cache, ..options(n, 5, 2) }, 2))
+    };
+    let cache = DecodedCache::new(1 << 30);
+    assert_eq!(shrunk(None), shrunk(Some(cache.clone())));
+    assert_eq!(shrunk(None), shrunk(Some(cache)));
+    assert_ne!(shrunk(None), joined_mixed(&first));
+}
+
+#[test]
+fn weights_follow_their_images() {
+    let dir = two_classes(3);
+    let samples = samples(&dir);
+    let weights: Arc<[f32]> = (0..6).map(|i| i as f32 / 2.0).collect();
+    let order = vec![5, 0, 3];
+    let options = LoaderOptions { order, weights: Some(weights), ..LoaderOptions::in_order(0, 2) };
+    let batches = run(&samples, View::Eval(Preprocess::imagenet(8)), options, 2);
+    let all: Vec<f32> = batches.iter().flat_map(|batch| batch.weights.clone().unwrap()).collect();
+    assert_eq!(all, [2.5, 0.0, 1.5]);
+}
+
+#[test]
+fn a_mixed_batch_is_a_mixture_of_the_plain_one() {
+    let dir = two_classes(3);
+    let samples = samples(&dir);
+    let mixing = Mixing { mixup_alpha: 0.4, ..Mixing::default() };
+    let plain = Augment::basic();
+    let run = |augment| {
+        let view = View::Train(Preprocess::imagenet(16), augment);
+        run(&samples, view, LoaderOptions::in_order(6, 6), 2).remove(0)
+    };
+    let (plain, mixed) = (run(plain), run(Augment { mixing: Some(mixing), ..plain }));
+    let mix = mixed.mix.as_ref().unwrap();
+    assert_eq!((plain.mix, mix.partner.as_slice()), (None, [5, 4, 3, 2, 1, 0].as_slice()));
+    let image = |i: usize| plain.images.index_axis(ndarray::Axis(0), i);
+    for i in 0..6 {
+        let expected = &image(i) * mix.lambda + &image(5 - i) * (1.0 - mix.lambda);
+        assert_eq!(mixed.images.index_axis(ndarray::Axis(0), i), expected);
+    }
+    assert_eq!(mixed.soft_targets(2).sum_axis(ndarray::Axis(1)), ndarray::arr1(&[1.0; 6]));
+}
+
+#[test]
+fn shrinking_loses_nothing_that_matters() {
+    let view = View::Train(Preprocess::imagenet(224), Augment::basic());
+    assert_eq!(view.shrink_side(), 438);
+    assert_eq!(View::Eval(Preprocess::imagenet(224)).shrink_side(), 256);
 }
 
 #[test]
@@ -132,7 +255,7 @@ fn dropping_it_in_the_middle_stops_promptly() {
     let pool = DataPool::new(2).unwrap();
     let order: Vec<u32> = (0..60_000).map(|i| i % 6).collect();
     // Batches of 10,000 images: seconds of work each.
-    let options = LoaderOptions { order, batch: 10_000, prefetch: 3, seed: 0, epoch: 0 };
+    let options = LoaderOptions { order, batch: 10_000, prefetch: 3, ..LoaderOptions::default() };
     let view = View::Eval(Preprocess::imagenet(16));
     let mut loader = Loader::new(Arc::clone(&samples), view, options, &pool).unwrap();
     assert_eq!(loader.next().unwrap().unwrap().labels.len(), 10_000);
@@ -177,6 +300,17 @@ fn nonsense_is_refused() {
     );
     assert!(refused(View::Eval(Preprocess { input: 0, ..preprocess }), good.clone()).contains("`input`"));
     assert_eq!(DataPool::new(0).unwrap_err().to_string(), "option `threads` is 0 (expected at least 1)");
+    let bad = LoaderOptions {
+        batch: 0,
+        start_batch: 9,
+        weights: Some(vec![1.0, f32::NAN].into()),
+        shrink: Some(0),
+        ..good.clone()
+    };
+    let text = refused(View::Train(preprocess, Augment { invert: 7.0, ..Augment::none() }), bad);
+    for name in ["6 problems", "`batch`", "`start_batch`", "`weights` is 2", "NaN", "`shrink`", "`invert`"] {
+        assert!(text.contains(name), "{name} is not in {text}");
+    }
     let empty = LoaderOptions { order: vec![], ..good };
     assert_eq!(Loader::new(Arc::clone(&samples), View::Eval(preprocess), empty, &pool).unwrap().count(), 0);
 }

@@ -32,7 +32,7 @@ fn run(case: &Case) -> RgbImage {
     let crop = case.window.map(|[x, y, width, height]| Crop { x, y, width, height });
     match crop {
         None => preprocess.eval_transform(&source).unwrap(),
-        crop => Params { crop, flip: false }.apply(&source, &preprocess).unwrap(),
+        crop => Params { crop, ..Params::default() }.apply(&source, &preprocess).unwrap(),
     }
 }
 

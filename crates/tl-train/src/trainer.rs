@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use tl_backbones::{Mode, NormMode};
-use tl_data::{Augment, DataPool, Loader, LoaderOptions, Sample, View, shuffle};
+use tl_data::augment::Mix;
+use tl_data::{Augment, Batch, DataPool, Loader, LoaderOptions, Sample, View, balanced_order, shuffle};
 use tl_finetune::{BatchNorm, OptimizerState, Plan, PlannedPhase};
 use tl_torch::{Param, Role};
 
@@ -32,12 +33,14 @@ pub struct Images<'a> {
     pub pool: &'a DataPool,
     /// What happens to training images in phases that augment.
     pub augment: Augment,
+    /// How much each training image counts in the loss, in the order of `train`; all the same where there is none.
+    pub weights: Option<&'a Arc<[f32]>>,
     /// Set from outside to end the run after the current step.
     pub stop: &'a AtomicBool,
 }
 
 /// The numbers of a run that are not part of the plan.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Everything random is derived from it.
     pub seed: u64,
@@ -47,6 +50,10 @@ pub struct Options {
     pub label_smoothing: f64,
     /// Most bytes of activations held at the frontier.
     pub cache_budget: u64,
+    /// How much each class counts in the loss; all the same where there is none.
+    pub class_weights: Option<Vec<f32>>,
+    /// Whether every epoch draws all classes alike, rare ones more often than once.
+    pub balanced_sampling: bool,
 }
 
 /// Something long is going on.
@@ -183,6 +190,10 @@ struct Run<'a> {
 struct Step {
     xs: Tensor,
     labels: Vec<u32>,
+    /// How much each image counts.
+    weights: Option<Vec<f32>>,
+    /// How the images are mixed with each other, if they are.
+    mix: Option<Mix>,
 }
 
 impl<'a> Run<'a> {
@@ -338,7 +349,13 @@ impl<'a> Run<'a> {
         let model = self.model;
         let samples = self.images.train;
         let (seed, epoch) = (self.options.seed, u64::from(self.epochs));
-        let order = shuffle(samples.len() as u32, seed, epoch);
+        let order = match self.options.balanced_sampling {
+            true => {
+                let labels: Vec<u32> = samples.iter().map(|sample| sample.label).collect();
+                balanced_order(&labels, samples.len(), seed, epoch)?
+            }
+            false => shuffle(samples.len() as u32, seed, epoch),
+        };
         let frontier = phase.frontier;
         if !phase.augment
             && let Some(kept) = self.cache.get(frontier, Set::Train)
@@ -349,13 +366,16 @@ impl<'a> Run<'a> {
             true => View::Train(self.model.preprocess, self.images.augment),
             false => View::Eval(self.model.preprocess),
         };
-        let options = LoaderOptions { batch: self.options.batch, prefetch: 2, order, seed, epoch };
+        let weights = self.images.weights.cloned();
+        let batch = self.options.batch;
+        let options = LoaderOptions { batch, order, seed, epoch, weights, ..LoaderOptions::default() };
         let loader = Loader::new(samples.clone(), view, options, self.images.pool)?;
         Ok(Box::new(loader.map(move |batch| {
             let batch = batch?;
             let xs = batch_tensor(&batch, model.device);
             let xs = tch::no_grad(|| model.forward(&xs, 0, frontier, |_| Mode::EVAL));
-            Ok(Step { xs, labels: batch.labels })
+            let Batch { labels, weights, mix, .. } = batch;
+            Ok(Step { xs, labels, weights, mix })
         })))
     }
 
@@ -366,7 +386,9 @@ impl<'a> Run<'a> {
         starts.map(move |start| {
             let indices = &order[start..order.len().min(start + batch)];
             let labels = indices.iter().map(|&i| samples[i as usize].label).collect();
-            Step { xs: kept.pick(indices), labels }
+            let weights =
+                self.images.weights.map(|weights| indices.iter().map(|&i| weights[i as usize]).collect());
+            Step { xs: kept.pick(indices), labels, weights, mix: None }
         })
     }
 
@@ -392,8 +414,7 @@ impl<'a> Run<'a> {
         };
         let pooled = model.forward(&batch.xs, phase.frontier, model.stages(), mode);
         let logits = model.head.forward(&pooled, phase.head_rate.map(|_| seed));
-        let targets = targets(model, &batch.labels);
-        let loss = model.task.loss(&logits, &targets, self.options.label_smoothing, None);
+        let loss = self.losses(&logits, batch).mean(None::<Kind>);
         if !loss.double_value(&[]).is_finite() {
             return false;
         }
@@ -404,6 +425,33 @@ impl<'a> Run<'a> {
         }
         tally.add(model.task, &logits.detach(), &batch.labels);
         true
+    }
+
+    /// The loss of each image: of a mixed one, of both its labels by their parts; times the image's weight.
+    fn losses(&self, logits: &Tensor, batch: &Step) -> Tensor {
+        let model = self.model;
+        let class_weights = self
+            .options
+            .class_weights
+            .as_ref()
+            .map(|weights| Tensor::from_slice(weights).to_device(model.device));
+        let smoothing = self.options.label_smoothing;
+        let of = |labels: &[u32]| {
+            model.task.losses(logits, &targets(model, labels), smoothing, class_weights.as_ref())
+        };
+        let own = of(&batch.labels);
+        let losses = match &batch.mix {
+            None => own,
+            Some(mix) => {
+                let partners: Vec<u32> = mix.partner.iter().map(|&i| batch.labels[i as usize]).collect();
+                let part = f64::from(mix.lambda);
+                own * part + of(&partners) * (1.0 - part)
+            }
+        };
+        match &batch.weights {
+            None => losses,
+            Some(weights) => losses * Tensor::from_slice(weights).to_device(model.device),
+        }
     }
 
     /// `None` if it was stopped.

@@ -73,8 +73,22 @@ fn run_with(model: &Model, schedule: &Schedule, cache_budget: u64, epochs: &mut 
     let plan: Plan = schedule.plan(&model.net_info(), model.head.store.count()).unwrap();
     let (train_set, val): (Arc<[_]>, Arc<[_]>) = (folder.train.into(), folder.val.into());
     let (pool, stop) = (DataPool::new(2).unwrap(), AtomicBool::new(false));
-    let images = Images { train: &train_set, val: &val, pool: &pool, augment: Augment::basic(), stop: &stop };
-    let options = Options { seed: 1, batch: 4, label_smoothing: 0.1, cache_budget };
+    let images = Images {
+        train: &train_set,
+        val: &val,
+        pool: &pool,
+        augment: Augment::basic(),
+        weights: None,
+        stop: &stop,
+    };
+    let options = Options {
+        seed: 1,
+        batch: 4,
+        label_smoothing: 0.1,
+        cache_budget,
+        class_weights: None,
+        balanced_sampling: false,
+    };
     train(model, &plan, &images, &options, epochs).unwrap()
 }
 

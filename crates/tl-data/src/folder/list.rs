@@ -4,6 +4,7 @@
 //! extension.
 
 use std::path::PathBuf;
+use std::{fs, io};
 
 use super::scan::Scan;
 use crate::error::{DataError, FolderProblem, FolderProblems};
@@ -16,13 +17,21 @@ pub fn list_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     let mut scan = Scan::default();
     let mut images = Vec::new();
     for path in paths {
-        if path.is_file() {
-            images.push(path.clone());
-            continue;
-        }
-        if !path.exists() {
-            scan.problems.push(FolderProblem::Missing { path: path.clone() });
-            continue;
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {}
+            // A pipe or a device is no file to decode; the decoder says so.
+            Ok(_) => {
+                images.push(path.clone());
+                continue;
+            }
+            Err(source) => {
+                let path = path.clone();
+                scan.problems.push(match source.kind() {
+                    io::ErrorKind::NotFound => FolderProblem::Missing { path },
+                    _ => FolderProblem::Unreadable { path, source },
+                });
+                continue;
+            }
         }
         let problems = scan.problems.len();
         let files = scan.images(path, "");

@@ -8,22 +8,25 @@
 //! The one decision: nothing depends on the order in which the file system lists a folder. Classes and files
 //! are sorted by their bytes, a made split is a function of (seed, file name), and a sample's id of its path.
 
+mod dataset;
 mod fingerprint;
 mod labelled;
 mod list;
 mod scan;
-mod split;
 
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{DataError, FolderProblem, FolderProblems};
+use crate::split::{Fractions, Part, stratified};
 use scan::{Classes, Layout, Scan};
 
+pub use dataset::Dataset;
 pub use fingerprint::fingerprint;
 pub use labelled::LabelledFolder;
 pub use list::list_images;
+pub(crate) use scan::is_image;
 
 /// File name extensions that count as images, in lower case.
 pub const EXTENSIONS: [&str; 12] =
@@ -132,31 +135,17 @@ impl ImageFolder {
             return Err(DataError::Option { option: "val_fraction", got: fraction.to_string(), expected });
         }
         let mut scan = Scan::default();
-        let read = read_parts(dir, &mut scan);
-        let known: Vec<String> = read.train.keys().cloned().collect();
-        if scan.problems.is_empty() {
-            check_train(dir, &read, &mut scan);
-            for (_, path, classes) in read.held_out() {
-                scan.problems.extend(unknown_classes(path, classes, &known));
-                if classes.values().all(Vec::is_empty) {
-                    scan.problems.push(FolderProblem::NoImages { path: path.clone() });
-                }
-            }
-        }
-        if !scan.problems.is_empty() {
-            return Err(DataError::Folder { path: dir.to_owned(), problems: FolderProblems(scan.problems) });
-        }
-
+        let (read, known) = read_checked(dir, &mut scan)?;
         let mut warnings = scan.warnings;
         for (name, _, classes) in read.held_out() {
             warnings.extend(missing_classes(name, classes, &known));
         }
-        let train = samples(read.train);
-        let test = read.test.map(|part| samples(part.1)).unwrap_or_default();
+        let train = samples(read.train, &known);
+        let test = read.test.map(|part| samples(part.1, &known)).unwrap_or_default();
         let (train, val, split) = match read.val {
-            Some(part) => (train, samples(part.1), SplitOrigin::Folders),
+            Some(part) => (train, samples(part.1, &known), SplitOrigin::Folders),
             None => {
-                let (train, val) = split::stratified(train, fraction, seed);
+                let (train, val) = divide(train, fraction, seed);
                 (train, val, SplitOrigin::Made { fraction, seed })
             }
         };
@@ -189,6 +178,38 @@ impl Parts {
         let val = self.val.iter().map(|(path, classes)| ("validation", path, classes));
         val.chain(self.test.iter().map(|(path, classes)| ("test", path, classes)))
     }
+}
+
+/// The folders of a dataset and the names of its classes; all that is wrong is the error.
+fn read_checked(dir: &Path, scan: &mut Scan) -> Result<(Parts, Vec<String>), DataError> {
+    let read = read_parts(dir, scan);
+    let known: Vec<String> = read.train.keys().cloned().collect();
+    if scan.problems.is_empty() {
+        check_train(dir, &read, scan);
+        for (_, path, classes) in read.held_out() {
+            scan.problems.extend(unknown_classes(path, classes, &known));
+            if classes.values().all(Vec::is_empty) {
+                scan.problems.push(FolderProblem::NoImages { path: path.clone() });
+            }
+        }
+    }
+    if scan.problems.is_empty() {
+        return Ok((read, known));
+    }
+    let problems = FolderProblems(std::mem::take(&mut scan.problems));
+    Err(DataError::Folder { path: dir.to_owned(), problems })
+}
+
+/// Takes a part of each class to validate on. Returns (train, val), each in the order given.
+fn divide(samples: Vec<Sample>, val: f64, seed: u64) -> (Vec<Sample>, Vec<Sample>) {
+    let names: Vec<&str> = samples.iter().map(|sample| sample.rel.as_str()).collect();
+    let classes: Vec<u32> = samples.iter().map(|sample| sample.label).collect();
+    let parts = stratified(&names, &classes, Fractions { val, test: 0.0 }, seed);
+    let (mut train, mut held_out) = (Vec::new(), Vec::new());
+    for (sample, part) in samples.into_iter().zip(parts) {
+        if part == Part::Val { &mut held_out } else { &mut train }.push(sample);
+    }
+    (train, held_out)
 }
 
 fn read_parts(dir: &Path, scan: &mut Scan) -> Parts {
@@ -261,9 +282,13 @@ fn alone(train: &[Sample], val: &[Sample], classes: &[String]) -> Option<String>
     (!names.is_empty()).then(|| format!("no validation images of {} (a single image each)", names.join(", ")))
 }
 
-fn samples(classes: Classes) -> Vec<Sample> {
-    let numbered = (0_u32..).zip(classes.into_values());
-    numbered
-        .flat_map(|(label, files)| files.into_iter().map(move |file| Sample::new(file.path, label, file.rel)))
-        .collect()
+/// The images of each class, numbered by its place in `known`, which is sorted.
+fn samples(classes: Classes, known: &[String]) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (class, files) in classes {
+        // A class that is not known was a problem before this.
+        let Ok(label) = known.binary_search(&class) else { continue };
+        samples.extend(files.into_iter().map(|file| Sample::new(file.path, label as u32, file.rel)));
+    }
+    samples
 }

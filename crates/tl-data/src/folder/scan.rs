@@ -10,6 +10,7 @@ use std::{fs, io};
 
 use super::{EXTENSIONS, IGNORED_NAMES, Ignored};
 use crate::error::FolderProblem;
+use crate::split::{TEST, TRAIN, VAL};
 
 /// An image file found.
 #[derive(Debug)]
@@ -29,10 +30,6 @@ pub(super) enum Layout {
     /// Class folders.
     Flat,
 }
-
-const TRAIN: &[&str] = &["train", "training"];
-const VAL: &[&str] = &["dev", "val", "valid", "validation"];
-const TEST: &[&str] = &["test", "testing"];
 
 /// One entry of a folder.
 pub(super) struct Entry {
@@ -83,6 +80,8 @@ impl Scan {
         let val = self.part(&dirs, VAL, "validation");
         let test = self.part(&dirs, TEST, "test");
         self.ignored.hidden += top.ignored.hidden;
+        // Among what cannot be looked at there may be the validation folder.
+        self.problems.append(&mut top.problems);
         // A README, a licence or a list beside the parts is no news; an image is.
         let images = files.iter().filter(|file| is_image(&file.path));
         images.for_each(|file| self.ignore(escaped(&file.name)));
@@ -97,11 +96,15 @@ impl Scan {
 
     /// The folder to evaluate on, test before validation, when `dir` has parts inside rather than `classes`.
     pub(super) fn held_out(&mut self, dir: &Path, classes: &[String]) -> Option<OsString> {
-        let mut dirs = Self::default().list(dir)?;
+        let mut top = Self::default();
+        let mut dirs = top.list(dir)?;
         dirs.retain(|entry| {
             entry.is_dir && !classes.contains(&escaped(&entry.name)) && has_folders(&entry.path)
         });
-        self.part(&dirs, TEST, "test").or_else(|| self.part(&dirs, VAL, "validation"))
+        let part = self.part(&dirs, TEST, "test").or_else(|| self.part(&dirs, VAL, "validation"))?;
+        // The folder itself is not listed again, and what cannot be looked at may be a better part.
+        self.problems.append(&mut top.problems);
+        Some(part)
     }
 
     /// The folder for one part of the data.
@@ -220,9 +223,9 @@ impl Scan {
 }
 
 /// Whether the extension is one of [`EXTENSIONS`].
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+pub(crate) fn is_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
 }
 
 /// Hidden files, and what operating systems and archivers leave behind.

@@ -2,7 +2,12 @@
 //!
 //! The one decision: one task makes one whole batch, and each image writes straight into its own part of it.
 //! Batches come out in order; no more than `prefetch + 1` of them exist at a time, however many images there
-//! are.
+//! are, and their memory is used again.
+
+mod batch;
+mod cache;
+mod options;
+mod prepare;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,70 +18,15 @@ use std::sync::mpsc::{Receiver, channel};
 use ndarray::Array4;
 use rayon::prelude::*;
 
-use crate::augment::{Augment, Key};
-use crate::decode::decode_rgb;
 use crate::error::DataError;
 use crate::folder::Sample;
 use crate::pool::DataPool;
-use crate::preprocess::{Normaliser, Preprocess};
+use batch::Buffers;
+use prepare::Images;
 
-/// Images and their labels, ready for a net.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// Normalised images, `[N, 3, H, W]`, in standard layout.
-    pub images: Array4<f32>,
-    /// The class of each image, `[N]`.
-    pub labels: Vec<u32>,
-    /// The place of each image in the list of samples, `[N]`.
-    pub indices: Vec<u32>,
-}
-
-/// How images are prepared.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum View {
-    /// The validation transform; the seed and the epoch do not matter.
-    Eval(Preprocess),
-    /// Augmented images, another view of each in every epoch.
-    Train(Preprocess, Augment),
-}
-
-impl View {
-    fn preprocess(&self) -> &Preprocess {
-        match self {
-            Self::Eval(preprocess) | Self::Train(preprocess, _) => preprocess,
-        }
-    }
-
-    fn check(&self) -> Result<(), DataError> {
-        self.preprocess().check()?;
-        match self {
-            Self::Eval(_) => Ok(()),
-            Self::Train(_, augment) => augment.check(),
-        }
-    }
-}
-
-/// What a [`Loader`] goes through.
-#[derive(Debug, Clone)]
-pub struct LoaderOptions {
-    /// Images in a batch; the last batch may be smaller.
-    pub batch: usize,
-    /// Batches prepared ahead of the one that is being used; with 0 nothing happens between batches.
-    pub prefetch: usize,
-    /// Which samples, in which order; places in the list of samples, repeats allowed.
-    pub order: Vec<u32>,
-    /// The seed of the run.
-    pub seed: u64,
-    /// The epoch, from 0.
-    pub epoch: u64,
-}
-
-impl LoaderOptions {
-    /// All of `samples` samples from first to last, two batches ahead, seed and epoch 0.
-    pub fn in_order(samples: usize, batch: usize) -> Self {
-        Self { batch, prefetch: 2, order: (0..samples as u32).collect(), seed: 0, epoch: 0 }
-    }
-}
+pub use batch::{Batch, Pixels};
+pub use cache::DecodedCache;
+pub use options::{LoaderOptions, View};
 
 /// An iterator over the batches of one epoch.
 ///
@@ -99,9 +49,9 @@ pub struct Loader {
 #[derive(Debug)]
 struct Shared {
     samples: Arc<[Sample]>,
-    view: View,
-    normaliser: Normaliser,
+    images: Images,
     options: LoaderOptions,
+    buffers: Arc<Buffers>,
     stop: AtomicBool,
     /// Images begun so far: lets a test see how far ahead the work is.
     begun: AtomicUsize,
@@ -111,7 +61,7 @@ impl Loader {
     /// Prepares to go through `options.order`; the work starts with the first call of `next`.
     ///
     /// # Errors
-    /// `batch` is 0, a place in `order` is beyond the samples, or a field of the view is out of range.
+    /// All options and fields of the view that are out of range.
     pub fn new(
         samples: impl Into<Arc<[Sample]>>,
         view: View,
@@ -119,20 +69,13 @@ impl Loader {
         pool: &DataPool,
     ) -> Result<Self, DataError> {
         let samples = samples.into();
-        view.check()?;
-        if options.batch == 0 {
-            let (got, expected) = ("0".to_owned(), "at least 1".to_owned());
-            return Err(DataError::Option { option: "batch", got, expected });
-        }
-        if let Some(&index) = options.order.iter().find(|&&index| index as usize >= samples.len()) {
-            let expected = format!("less than the number of samples, {}", samples.len());
-            return Err(DataError::Option { option: "order", got: index.to_string(), expected });
-        }
-        let batches = options.order.len().div_ceil(options.batch);
-        let normaliser = view.preprocess().normaliser();
+        options.check(&view, samples.len())?;
+        let (batches, next) = (options.batches(), options.start_batch);
+        let images = Images::new(view, &options);
+        let buffers = Arc::new(Buffers::new(options.prefetch.saturating_add(1)));
         let (stop, begun) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let shared = Arc::new(Shared { samples, view, normaliser, options, stop, begun });
-        Ok(Self { shared, pool: pool.clone(), pending: VecDeque::new(), next: 0, batches })
+        let shared = Arc::new(Shared { samples, images, options, buffers, stop, begun });
+        Ok(Self { shared, pool: pool.clone(), pending: VecDeque::new(), next, batches })
     }
 
     /// Starts batches until `ahead` of them are pending.
@@ -199,27 +142,35 @@ impl Shared {
         let LoaderOptions { batch, order, .. } = &self.options;
         let from = number * batch;
         let indices = order[from..order.len().min(from.saturating_add(*batch))].to_vec();
-        let side = self.view.preprocess().input as usize;
+        let side = self.images.side();
         let length = 3 * side * side;
         if self.stop.load(Ordering::Relaxed) {
             return None;
         }
 
-        let mut images = vec![0.0; indices.len() * length];
-        let results: Vec<Option<Result<(), DataError>>> = images
-            .par_chunks_mut(length)
+        let mut pixels = self.buffers.take(indices.len() * length);
+        let results: Vec<Option<Result<(), DataError>>> = pixels
+            .par_chunks_exact_mut(length)
             .zip(indices.par_iter())
             .with_max_len(1)
             .map(|(out, &index)| self.prepare(&self.samples[index as usize], out))
             .collect();
         for result in results {
             if let Err(error) = result? {
+                self.buffers.put(pixels);
                 return Some(Err(error));
             }
         }
+        let mix = self.images.mix(number as u64, indices.len());
+        if let Some(mix) = &mix {
+            mix.apply(&mut pixels, length, side);
+        }
         let labels = indices.iter().map(|&index| self.samples[index as usize].label).collect();
-        let images = Array4::from_shape_vec((indices.len(), 3, side, side), images).ok()?;
-        Some(Ok(Batch { images, labels, indices }))
+        let weights = &self.options.weights;
+        let weights = weights.as_ref().map(|all| indices.iter().map(|&index| all[index as usize]).collect());
+        let array = Array4::from_shape_vec((indices.len(), 3, side, side), pixels).ok()?;
+        let images = Pixels::new(array, &self.buffers);
+        Some(Ok(Batch { images, labels, indices, mix, weights }))
     }
 
     /// Writes one image as `[3, H, W]`, or nothing when the loader was stopped.
@@ -228,19 +179,7 @@ impl Shared {
             return None;
         }
         self.begun.fetch_add(1, Ordering::Relaxed);
-        let write = |out: &mut [f32]| {
-            let image = decode_rgb(&sample.path)?;
-            let input = match &self.view {
-                View::Eval(preprocess) => preprocess.eval_transform(&image)?,
-                View::Train(preprocess, augment) => {
-                    let LoaderOptions { seed, epoch, .. } = self.options;
-                    let key = Key { seed, epoch, sample_id: sample.id };
-                    augment.sample(key, image.width(), image.height()).apply(&image, preprocess)?
-                }
-            };
-            self.normaliser.normalise(&input, out)
-        };
-        Some(write(out))
+        Some(self.images.write(sample, out))
     }
 }
 
@@ -248,6 +187,7 @@ impl Shared {
 mod tests {
     use super::*;
     use crate::augment::Augment;
+    use crate::preprocess::Preprocess;
     use image::RgbImage;
     use std::time::Duration;
 
@@ -261,7 +201,7 @@ mod tests {
         for (prefetch, threads) in [(0, 2), (1, 1), (2, 16)] {
             let pool = DataPool::new(threads).unwrap();
             let order = vec![0; 400];
-            let options = LoaderOptions { batch: 10, prefetch, order, seed: 0, epoch: 0 };
+            let options = LoaderOptions { batch: 10, prefetch, order, ..LoaderOptions::default() };
             let view = View::Train(Preprocess::imagenet(8), Augment::basic());
             let mut loader = Loader::new(samples.clone(), view, options, &pool).unwrap();
             assert_eq!(loader.size_hint(), (0, Some(40)));

@@ -1,0 +1,288 @@
+//! Is the dataset sound? Broken files, copies, leaks between the parts, contradicting labels, outliers.
+//!
+//! The one decision: every file is read and decoded once, in parallel, and everything else is worked out from
+//! what was kept of it, in the order of the samples. So a report is the same for one thread and for sixteen.
+//!
+//! ```no_run
+//! use tl_data::doctor::{DoctorOptions, Quarantine, examine};
+//! use tl_data::inspect::Contents;
+//! use tl_data::{DataPool, ImageFolder, OpenOptions};
+//!
+//! # fn main() -> Result<(), tl_data::DataError> {
+//! let folder = ImageFolder::open("photos".as_ref(), &OpenOptions::default())?;
+//! let pool = DataPool::new(4)?;
+//! let options = DoctorOptions::default();
+//! let report = examine(&Contents::from(&folder), Some(&folder.root), &options, &pool, &|_done| {})?;
+//! let text = report.to_string(); // for a person
+//! let list = Quarantine::of(&report).to_string(); // for `Quarantine::read`, later
+//! # Ok(())
+//! # }
+//! ```
+
+mod groups;
+mod hash;
+mod index;
+mod look;
+mod outliers;
+mod quarantine;
+mod report;
+mod tree;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use crate::decode::DecodeWarning;
+use crate::error::DataError;
+use crate::folder::Sample;
+use crate::inspect::Contents;
+use crate::pool::DataPool;
+use crate::split::Part;
+use groups::{Group, groups};
+use hash::Tone;
+use look::{Look, Seen};
+use outliers::{Rule, outliers};
+
+pub use groups::Same;
+pub use quarantine::{Quarantine, QuarantineEntry, QuarantineError, QuarantineProblem, QuarantineProblems};
+pub use report::{Finding, Involved, Problem, Report, Severity};
+
+/// How to look.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DoctorOptions {
+    /// The largest distance of the 64-bit perceptual hashes of two pictures that are compared further, 0 to 15
+    /// bits; `None` finds exact copies alone.
+    pub near: Option<u32>,
+    /// The robust score from which on a size, a shape or a brightness stands out; above 0.
+    pub score: f64,
+    /// The shortest side that is not too small, in pixels; at least 1.
+    pub min_side: u32,
+}
+
+impl Default for DoctorOptions {
+    /// 10 bits; a score of 3.5 (Iglewicz and Hoaglin, 1993); 8 pixels.
+    fn default() -> Self {
+        Self { near: Some(10), score: 3.5, min_side: 8 }
+    }
+}
+
+impl DoctorOptions {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// The first field that is out of range.
+    pub fn check(&self) -> Result<(), DataError> {
+        let fail = |option, got: String, expected: String| Err(DataError::Option { option, got, expected });
+        if let Some(bits) = self.near.filter(|&bits| bits > index::MOST_BITS) {
+            return fail("near", bits.to_string(), format!("0 to {} bits", index::MOST_BITS));
+        }
+        if !(self.score.is_finite() && self.score > 0.0) {
+            return fail("score", self.score.to_string(), "a number above 0".to_owned());
+        }
+        if self.min_side == 0 {
+            return fail("min_side", "0".to_owned(), "at least 1 pixel".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Standard deviation of the luma, in levels, below which an image is nearly of one colour.
+const UNIFORM: f64 = 3.0;
+
+/// A size stands out if its area differs from the median by this factor; the logarithm to base 2.
+const AREA: Rule = Rule { score: 0.0, difference: 2.0, spread: 0.1 };
+
+/// A shape stands out if long over short side differs from the median by a factor of 2: portraits among
+/// landscapes are no news.
+const ASPECT: Rule = Rule { score: 0.0, difference: 1.0, spread: 0.1 };
+
+/// A brightness stands out if it differs from the median by this many levels.
+const BRIGHTNESS: Rule = Rule { score: 0.0, difference: 40.0, spread: 2.0 };
+
+/// The 64-bit perceptual hash of a picture, that of Python's `imagehash.phash` up to the way pictures are made
+/// small: few bits differ between copies. `None` for a picture without pixels.
+pub fn perceptual_hash(image: &RgbImage) -> Option<u64> {
+    hash::perceptual_hash(image)
+}
+
+/// Looks at all files of a dataset, and at the folders below `root` if there is one.
+///
+/// `progress` is called from the worker threads with the number of images done so far, once for each image.
+///
+/// Which of several copies to leave out: of contradicting labels all; otherwise all but one, which is that in
+/// the test data before validation before training, then the one with the most pixels, then the first by path.
+/// Pictures that are only nearly the same are left out if they are in another part than the one kept, or
+/// contradict each other; within one part they stay.
+///
+/// # Errors
+/// An option is out of range.
+pub fn examine(
+    contents: &Contents<'_>,
+    root: Option<&Path>,
+    options: &DoctorOptions,
+    pool: &DataPool,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Report, DataError> {
+    options.check()?;
+    let samples: Vec<(Part, &Sample)> = contents.samples().collect();
+    let done = AtomicUsize::new(0);
+    let look = |(_, sample): &(Part, &Sample)| {
+        let look = Look::at(sample, options.near.is_some());
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+        look
+    };
+    let looks: Vec<Look> = pool.install(|| samples.par_iter().with_max_len(1).map(look).collect());
+    let examined = Examined { contents, samples, looks };
+    let mut findings = root.map(tree::findings).unwrap_or_default();
+    findings.extend(examined.single(options));
+    for group in groups(&examined.looks, options.near, pool) {
+        findings.extend(examined.of_group(&group));
+    }
+    findings.extend(examined.outliers(options));
+    Ok(Report::new(examined.samples.len(), findings))
+}
+
+/// The samples, and what was seen of each.
+struct Examined<'a> {
+    contents: &'a Contents<'a>,
+    samples: Vec<(Part, &'a Sample)>,
+    looks: Vec<Look>,
+}
+
+impl Examined<'_> {
+    fn involved(&self, place: usize) -> Involved {
+        let (part, sample) = self.samples[place];
+        let class = Some(self.contents.class(sample.label));
+        Involved { rel: sample.rel.clone(), part: Some(part), class }
+    }
+
+    fn rel(&self, place: usize) -> String {
+        self.samples[place].1.rel.clone()
+    }
+
+    /// What a file shows by itself.
+    fn single(&self, options: &DoctorOptions) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (place, look) in self.looks.iter().enumerate() {
+            let mut add = |problem: Problem, leave_out: bool| {
+                let leave_out = if leave_out { vec![self.rel(place)] } else { Vec::new() };
+                findings.push(Finding::new(problem, vec![self.involved(place)], leave_out));
+            };
+            if self.samples[place].1.path.to_str().is_none() {
+                add(Problem::NotUtf8, false);
+            }
+            match look {
+                Look::Unreadable(reason) => add(Problem::Unreadable { reason: reason.clone() }, true),
+                Look::Broken(reason) => add(Problem::Broken { reason: reason.clone() }, true),
+                Look::Image(seen) => single_image(seen, self.samples[place].1, options, &mut add),
+            }
+        }
+        findings
+    }
+
+    /// What several files with the same picture mean.
+    fn of_group(&self, group: &Group) -> Vec<Finding> {
+        let Group { same, members } = group;
+        let files: Vec<Involved> = members.iter().map(|&place| self.involved(place)).collect();
+        let mut labels: Vec<u32> = members.iter().map(|&place| self.samples[place].1.label).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        let kept = members.iter().copied().min_by_key(|&place| self.preference(place));
+        let kept_part = kept.map(|place| self.samples[place].0);
+        let leaks = members.iter().any(|&place| Some(self.samples[place].0) != kept_part);
+        let mut findings = Vec::new();
+        if labels.len() > 1 {
+            let classes = labels.iter().map(|&label| self.contents.class(label)).collect();
+            let all = members.iter().map(|&place| self.rel(place)).collect();
+            findings.push(Finding::new(Problem::Conflict { same: *same, classes }, files.clone(), all));
+        }
+        let others = members.iter().copied().filter(|&place| Some(place) != kept);
+        let exact = *same != Same::Near;
+        if leaks {
+            let out = others.filter(|&place| exact || Some(self.samples[place].0) != kept_part);
+            let out = out.map(|place| self.rel(place)).collect();
+            findings.push(Finding::new(Problem::Leak { same: *same }, files, out));
+        } else if labels.len() == 1 {
+            let out = others.filter(|_| exact).map(|place| self.rel(place)).collect();
+            findings.push(Finding::new(Problem::Duplicate { same: *same }, files, out));
+        }
+        findings
+    }
+
+    /// Which of several copies to keep: the smallest by this.
+    fn preference(&self, place: usize) -> (std::cmp::Reverse<Part>, std::cmp::Reverse<u64>, &str) {
+        let (part, sample) = self.samples[place];
+        let pixels = self.looks[place].image().map_or(0, |s| u64::from(s.size.0) * u64::from(s.size.1));
+        (std::cmp::Reverse(part), std::cmp::Reverse(pixels), &sample.rel)
+    }
+
+    /// What stands out from the rest.
+    fn outliers(&self, options: &DoctorOptions) -> Vec<Finding> {
+        let usable = |seen: &&Seen| seen.size.0.min(seen.size.1) >= options.min_side;
+        let images: Vec<(usize, &Seen)> = self
+            .looks
+            .iter()
+            .enumerate()
+            .filter_map(|(place, look)| Some((place, look.image().filter(usable)?)))
+            .collect();
+        let figures =
+            |of: &dyn Fn(&Seen) -> f64| -> Vec<f64> { images.iter().map(|(_, seen)| of(seen)).collect() };
+        let mut findings = Vec::new();
+        let mut add = |at: usize, problem: Problem| {
+            findings.push(Finding::new(problem, vec![self.involved(images[at].0)], Vec::new()));
+        };
+        let rule = |rule: Rule| Rule { score: options.score, ..rule };
+        let elongation = |seen: &Seen| {
+            let (width, height) = seen.size;
+            f64::from(width.max(height)) / f64::from(width.min(height))
+        };
+
+        let areas = figures(&|seen| (f64::from(seen.size.0) * f64::from(seen.size.1)).log2());
+        for found in outliers(&areas, rule(AREA)).1 {
+            let (width, height) = images[found.place].1.size;
+            add(found.place, Problem::Size { width, height, score: found.score });
+        }
+        let (middle, shapes) = outliers(&figures(&|seen| elongation(seen).log2()), rule(ASPECT));
+        for found in shapes {
+            let (elongation, median) = (elongation(images[found.place].1), middle.exp2());
+            add(found.place, Problem::Aspect { elongation, median, score: found.score });
+        }
+        let (median, tones) = outliers(&figures(&|seen| seen.tone.brightness), rule(BRIGHTNESS));
+        for found in tones {
+            let Tone { brightness, deviation } = images[found.place].1.tone;
+            // A blank page has been reported as such.
+            if deviation < UNIFORM {
+                continue;
+            }
+            add(found.place, Problem::Brightness { brightness, median, score: found.score });
+        }
+        findings
+    }
+}
+
+fn single_image(seen: &Seen, sample: &Sample, options: &DoctorOptions, add: &mut dyn FnMut(Problem, bool)) {
+    for warning in &seen.warnings {
+        match *warning {
+            DecodeWarning::NoEndMarker => add(Problem::NoEndMarker, false),
+            DecodeWarning::MissingBlocks { missing, blocks } => {
+                let problem = Problem::MissingBlocks { missing, blocks };
+                let leave_out = problem.severity() == Severity::Error;
+                add(problem, leave_out);
+            }
+        }
+    }
+    let (width, height) = seen.size;
+    if width.min(height) < options.min_side {
+        add(Problem::Tiny { width, height }, (width, height) == (1, 1));
+    } else if seen.tone.deviation < UNIFORM {
+        add(Problem::Uniform { deviation: seen.tone.deviation }, false);
+    }
+    let extension = sample.path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    if let (Some(format), Some(extension)) = (seen.format, extension)
+        && !format.extensions().contains(&extension.as_str())
+    {
+        add(Problem::WrongExtension { format }, false);
+    }
+}

@@ -1,0 +1,246 @@
+//! The list of files to leave out: one path on a line, the reason behind a tab.
+//!
+//! The one decision: the list is a file that a person reads and edits, so it is checked as such: every line at
+//! fault is named by its number, and a path that fits no file is reported, not passed over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::report::Report;
+use crate::error::DataError;
+use crate::folder::{Dataset, Sample};
+
+/// A file to leave out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantineEntry {
+    /// The path below the dataset's folder, as [`Sample::rel`].
+    pub rel: String,
+    /// Why; may be empty.
+    pub reason: String,
+    /// The line of the list it was read from, from 1; 0 if it was not read.
+    pub line: usize,
+}
+
+/// Files to leave out. As text it is the list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quarantine {
+    /// The files, in the order of the list; each once.
+    pub entries: Vec<QuarantineEntry>,
+}
+
+/// A list that cannot be used.
+#[derive(Debug, Error)]
+#[error("the list of files to leave out{} cannot be used: {problems}", in_file(path.as_deref()))]
+pub struct QuarantineError {
+    /// The file it was read from.
+    pub path: Option<PathBuf>,
+    /// All that is wrong with it.
+    pub problems: QuarantineProblems,
+}
+
+fn in_file(path: Option<&Path>) -> String {
+    path.map(|path| format!(" `{}`", path.display())).unwrap_or_default()
+}
+
+/// All that is wrong with a list, by line; never empty.
+#[derive(Debug, PartialEq, Eq)]
+pub struct QuarantineProblems(pub Vec<(usize, QuarantineProblem)>);
+
+impl fmt::Display for QuarantineProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [(line, problem)] = self.0.as_slice() {
+            write!(f, "line {line}: {problem}")?;
+        } else {
+            write!(f, "{} problems", self.0.len())?;
+            for (line, problem) in &self.0 {
+                write!(f, "\n  - line {line}: {problem}")?;
+            }
+        }
+        write!(f, "\n\nhint: one path below the dataset's folder on each line, the reason behind a tab")
+    }
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QuarantineProblem {
+    /// A tab and a reason, but nothing before them.
+    #[error("there is no path before the tab")]
+    NoPath,
+    /// A path from the root of the file system.
+    #[error("`{path}` is absolute (expected a path below the dataset's folder)")]
+    Absolute {
+        /// The path.
+        path: String,
+    },
+    /// A path with `..` in it.
+    #[error("`{path}` leaves the dataset's folder")]
+    Outside {
+        /// The path.
+        path: String,
+    },
+    /// Bytes that are not UTF-8.
+    #[error("it is not UTF-8 text")]
+    NotText,
+}
+
+impl Quarantine {
+    /// The files that a report says to leave out, in the order of their paths, each with its gravest reason.
+    pub fn of(report: &Report) -> Self {
+        let mut reasons: BTreeMap<&str, String> = BTreeMap::new();
+        for finding in &report.findings {
+            for rel in &finding.leave_out {
+                let others: Vec<&str> =
+                    finding.files.iter().map(|file| file.rel.as_str()).filter(|other| other != rel).collect();
+                let detail = match others.first() {
+                    Some(other) if others.len() == 1 => format!(": {other}"),
+                    Some(other) => format!(": {other} and {} more", others.len() - 1),
+                    None => format!(": {}", finding.problem.detail()),
+                };
+                reasons.entry(rel).or_insert_with(|| format!("{}{detail}", finding.problem.title()));
+            }
+        }
+        let entry = |(rel, reason): (&str, String)| QuarantineEntry { rel: rel.to_owned(), reason, line: 0 };
+        Self { entries: reasons.into_iter().map(entry).collect() }
+    }
+
+    /// Reads a list. Empty lines, lines that begin with `#`, and repetitions are passed over.
+    ///
+    /// In a path `\t`, `\n`, `\r` and `\\` stand for a tab, line breaks and a backslash, and `\#` at the
+    /// beginning for a number sign.
+    ///
+    /// # Errors
+    /// Every line without a usable path.
+    pub fn parse(text: &str) -> Result<Self, QuarantineError> {
+        let (mut entries, mut problems) = (Vec::new(), Vec::new());
+        let mut known = BTreeSet::new();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        for (line, content) in (1..).zip(text.lines()) {
+            if content.trim().is_empty() || content.starts_with('#') {
+                continue;
+            }
+            let (path, reason) = content.split_once('\t').unwrap_or((content, ""));
+            let rel = unescaped(path);
+            match problem_of(&rel) {
+                Some(problem) => problems.push((line, problem)),
+                None if known.insert(rel.clone()) => {
+                    entries.push(QuarantineEntry { rel, reason: reason.trim().to_owned(), line });
+                }
+                None => {}
+            }
+        }
+        if problems.is_empty() {
+            return Ok(Self { entries });
+        }
+        Err(QuarantineError { path: None, problems: QuarantineProblems(problems) })
+    }
+
+    /// Reads a list from a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a line of it cannot be used.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        let named = |error: QuarantineError| QuarantineError { path: Some(path.to_owned()), ..error };
+        let bytes = fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Self::parse(text).map_err(|error| named(error).into()),
+            Err(error) => {
+                let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+                let problems = QuarantineProblems(vec![(line, QuarantineProblem::NotText)]);
+                Err(named(QuarantineError { path: None, problems }).into())
+            }
+        }
+    }
+
+    /// Takes the files out of the parts of a dataset, and returns the entries that fit no file in any of them.
+    pub fn exclude(&self, parts: &mut [&mut Vec<Sample>]) -> Vec<QuarantineEntry> {
+        let listed: BTreeSet<&str> = self.entries.iter().map(|entry| entry.rel.as_str()).collect();
+        let mut found = BTreeSet::new();
+        for samples in parts {
+            samples.retain(|sample| {
+                let is_listed = listed.contains(sample.rel.as_str());
+                if is_listed {
+                    found.insert(sample.rel.clone());
+                }
+                !is_listed
+            });
+        }
+        self.entries.iter().filter(|entry| !found.contains(&entry.rel)).cloned().collect()
+    }
+
+    /// [`exclude`](Self::exclude) for all parts of a dataset; the weights of training images stay with them.
+    pub fn exclude_from(&self, dataset: &mut Dataset) -> Vec<QuarantineEntry> {
+        let listed: BTreeSet<&str> = self.entries.iter().map(|entry| entry.rel.as_str()).collect();
+        if let Some(weights) = &mut dataset.train_weights {
+            let mut samples = dataset.train.iter();
+            weights.retain(|_| samples.next().is_none_or(|sample| !listed.contains(sample.rel.as_str())));
+        }
+        self.exclude(&mut [&mut dataset.train, &mut dataset.val, &mut dataset.test])
+    }
+}
+
+fn problem_of(rel: &str) -> Option<QuarantineProblem> {
+    let path = rel.to_owned();
+    let drive = matches!(rel.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+    if rel.trim().is_empty() {
+        Some(QuarantineProblem::NoPath)
+    } else if rel.starts_with('/') || drive {
+        Some(QuarantineProblem::Absolute { path })
+    } else if rel.split('/').any(|step| step == "..") {
+        Some(QuarantineProblem::Outside { path })
+    } else {
+        None
+    }
+}
+
+impl fmt::Display for Quarantine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# Files to leave out: a path below the dataset's folder, a tab, the reason.")?;
+        writeln!(f, "# Remove a line to keep its file. Lines that begin with a number sign do not count.")?;
+        for entry in &self.entries {
+            writeln!(f, "{}\t{}", escaped(&entry.rel), entry.reason.replace(['\t', '\n', '\r'], " "))?;
+        }
+        Ok(())
+    }
+}
+
+fn escaped(rel: &str) -> String {
+    let mut text = String::with_capacity(rel.len());
+    for (at, letter) in rel.char_indices() {
+        match letter {
+            '\\' => text.push_str("\\\\"),
+            '\t' => text.push_str("\\t"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '#' if at == 0 => text.push_str("\\#"),
+            letter => text.push(letter),
+        }
+    }
+    text
+}
+
+/// The path meant; a backslash before anything else is one, as in `\xFF`.
+fn unescaped(text: &str) -> String {
+    let mut rel = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let meant = match (letter, letters.peek()) {
+            ('\\', Some('\\')) => '\\',
+            ('\\', Some('t')) => '\t',
+            ('\\', Some('n')) => '\n',
+            ('\\', Some('r')) => '\r',
+            ('\\', Some('#')) => '#',
+            _ => {
+                rel.push(letter);
+                continue;
+            }
+        };
+        letters.next();
+        rel.push(meant);
+    }
+    rel
+}

@@ -1,0 +1,490 @@
+//! Batches of changed and normalised images, as Keras's iterators give them.
+//!
+//! The one decision: a batch is a pure function of (epoch, number). Keras's iterator has a state that every
+//! call moves on and that several workers share; here the iterator only counts, so the batches of an epoch can
+//! be made in any order, on any number of threads, and once more after a resume.
+
+mod arrays;
+mod directory;
+mod frame;
+mod frame_rows;
+mod listing;
+mod save;
+
+use ndarray::{Array1, Array2, Array3, Array4, ArrayD, Axis};
+use rayon::prelude::*;
+
+use super::ImageDataGenerator;
+use super::args::{Reader, choice};
+use super::error::{IdgError, IdgProblem};
+use super::layout::{from_hwc, hwc};
+use super::load::{ColorMode, Loading, ResizeFilter};
+use super::options::Compat;
+use crate::{DataPool, Key, shuffle};
+
+pub use arrays::{ArrayData, ArrayOptions};
+pub use directory::DirectoryOptions;
+pub use frame::FrameOptions;
+pub use frame_rows::{Column, Frame};
+pub use save::SaveTo;
+
+/// Which part of the data a flow takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subset {
+    /// What is left without the validation part.
+    Training,
+    /// The first `validation_split` of the data.
+    Validation,
+}
+
+choice!(Subset: Training = "training", Validation = "validation");
+
+/// What the targets of a flow are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClassMode {
+    /// One-hot rows; several ones where a row of a table has several labels.
+    Categorical,
+    /// 0 or 1.
+    Binary,
+    /// The number of the class.
+    Sparse,
+    /// The images themselves.
+    Input,
+    /// The numbers or texts of a table's columns, as they are. Keras's older name is `other`.
+    Raw,
+    /// One target for each of several columns.
+    MultiOutput,
+}
+
+choice!(ClassMode: Categorical = "categorical", Binary = "binary", Sparse = "sparse", Input = "input", Raw = "raw",
+    MultiOutput = "multi_output");
+
+impl ClassMode {
+    /// Whether the targets are made of classes.
+    fn has_classes(mode: Option<Self>) -> bool {
+        matches!(mode, Some(Self::Categorical | Self::Binary | Self::Sparse))
+    }
+}
+
+/// How samples are put together, in every kind of flow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batching {
+    /// Images in a batch; the last batch of an epoch may be smaller.
+    pub batch_size: usize,
+    /// Whether every epoch has an order of its own.
+    pub shuffle: bool,
+    /// The seed of the order and of the random changes.
+    pub seed: u64,
+    /// Which part of the data to take; all of it with `None`.
+    pub subset: Option<Subset>,
+    /// Where to save the images of each batch.
+    pub save_to: Option<SaveTo>,
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self { batch_size: 32, shuffle: true, seed: 0, subset: None, save_to: None }
+    }
+}
+
+impl Batching {
+    fn read(r: &mut Reader) -> Self {
+        Self {
+            batch_size: r.whole("batch_size", 32) as usize,
+            shuffle: r.flag("shuffle", true),
+            seed: r.whole("seed", 0),
+            subset: r.optional_choice("subset", None),
+            save_to: SaveTo::read(r),
+        }
+    }
+
+    fn problems(&self, generator: &ImageDataGenerator) -> Vec<IdgProblem> {
+        let mut found = Vec::new();
+        if self.batch_size == 0 {
+            let expected = "at least 1".to_owned();
+            found.push(IdgProblem::Value { name: "batch_size", got: "0".to_owned(), expected });
+        }
+        let o = generator.options();
+        if self.subset.is_some() && o.validation_split == 0.0 && o.compat == Compat::Documented {
+            found.push(IdgProblem::NoSplit);
+        }
+        found.extend(self.save_to.as_ref().and_then(SaveTo::problem));
+        found
+    }
+
+    /// The places of the subset among `n` in a row.
+    fn part(&self, n: usize, split: f64) -> std::ops::Range<usize> {
+        // Keras cuts off: 0.29 of 100 files are 28.
+        let first = (split * n as f64) as usize;
+        match self.subset {
+            None => 0..n,
+            Some(Subset::Validation) => 0..first.min(n),
+            Some(Subset::Training) => first.min(n)..n,
+        }
+    }
+}
+
+/// How files become images, in the flows of files.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FileOptions {
+    /// Height and width of the images, in pixels.
+    pub target_size: (u32, u32),
+    /// Their channels.
+    pub color_mode: ColorMode,
+    /// How they are resized. Keras's default is the nearest pixel.
+    pub interpolation: ResizeFilter,
+    /// Cut the middle out in the target's shape, rather than change the shape.
+    pub keep_aspect_ratio: bool,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self {
+            target_size: (256, 256),
+            color_mode: ColorMode::Rgb,
+            interpolation: ResizeFilter::Nearest,
+            keep_aspect_ratio: false,
+        }
+    }
+}
+
+impl FileOptions {
+    fn read(r: &mut Reader) -> Self {
+        Self {
+            target_size: r.size("target_size", (256, 256)),
+            color_mode: r.choice("color_mode", ColorMode::Rgb),
+            interpolation: r.choice("interpolation", ResizeFilter::Nearest),
+            keep_aspect_ratio: r.flag("keep_aspect_ratio", false),
+        }
+    }
+
+    fn problems(&self, generator: &ImageDataGenerator) -> Vec<IdgProblem> {
+        let mut found = Vec::new();
+        let (height, width) = self.target_size;
+        let sides = 1..=crate::decode::MAX_SIDE;
+        if !sides.contains(&height) || !sides.contains(&width) {
+            let (got, expected) = (format!("[{height}, {width}]"), format!("1 to {} pixels", sides.end()));
+            found.push(IdgProblem::Value { name: "target_size", got, expected });
+        }
+        if self.color_mode != ColorMode::Rgb && generator.needs_rgb() {
+            let (got, expected) = ("not `rgb`".to_owned(), "`rgb`, for `preprocessing_function`".to_owned());
+            found.push(IdgProblem::Value { name: "color_mode", got, expected });
+        }
+        found
+    }
+
+    fn loading(&self, compat: Compat) -> Loading {
+        let Self { target_size, color_mode, interpolation: filter, keep_aspect_ratio } = *self;
+        Loading { target_size, color_mode, filter, keep_aspect_ratio, compat }
+    }
+}
+
+/// The labels of all samples of a flow.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Labels {
+    /// There are none.
+    None,
+    /// The class of each.
+    One(Vec<u32>),
+    /// The classes of each.
+    Several(Vec<Vec<u32>>),
+}
+
+/// A column of targets as they are, one entry for each sample.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Numbers, `[N]` or `[N, K]` or more.
+    Numbers(ArrayD<f64>),
+    /// Texts.
+    Texts(Vec<String>),
+}
+
+impl Values {
+    fn pick(&self, places: &[usize]) -> Self {
+        match self {
+            Self::Numbers(array) => Self::Numbers(array.select(Axis(0), places)),
+            Self::Texts(texts) => Self::Texts(places.iter().map(|&at| texts[at].clone()).collect()),
+        }
+    }
+}
+
+/// What a net should say to the images of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Targets {
+    /// Nothing: the flow is for prediction.
+    None,
+    /// `[N, K]`: 1 for the classes of each image, 0 for the others.
+    Categorical(Array2<f32>),
+    /// `[N]`: 0 or 1.
+    Binary(Array1<f32>),
+    /// `[N]`: the number of the class.
+    Sparse(Array1<f32>),
+    /// The images of the batch once more.
+    Input,
+    /// Numbers or texts as they were given.
+    Raw(Values),
+    /// One for each column.
+    MultiOutput(Vec<Values>),
+}
+
+/// A batch of a flow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlowBatch {
+    /// Changed and normalised images, `[N, H, W, C]`, or `[N, C, H, W]` with `channels_first`; standard layout.
+    pub images: Array4<f32>,
+    /// What belongs to them.
+    pub targets: Targets,
+    /// The weight of each, if weights were given.
+    pub weights: Option<Vec<f32>>,
+    /// The rows of the arrays given beside the images, if any.
+    pub misc: Vec<ArrayD<f32>>,
+    /// The names of the files, or nothing in a flow of arrays.
+    pub filenames: Vec<String>,
+    /// The place of each sample in the flow.
+    pub indices: Vec<u32>,
+}
+
+/// Where the images of a flow come from.
+#[derive(Debug, Clone)]
+enum Source {
+    /// Images as they were given, in the layout of the generator.
+    Arrays(Array4<f32>),
+    Files {
+        paths: Vec<std::path::PathBuf>,
+        loading: Loading,
+    },
+}
+
+/// Where the targets come from.
+#[derive(Debug, Clone)]
+enum TargetSource {
+    Classes(Option<ClassMode>),
+    Raw(Values),
+    MultiOutput(Vec<Values>),
+}
+
+/// Batches without end, epoch after epoch, as Keras's iterators; or one epoch with [`Flow::epoch`].
+#[derive(Debug, Clone)]
+pub struct Flow {
+    generator: ImageDataGenerator,
+    source: Source,
+    targets: TargetSource,
+    labels: Labels,
+    classes: Vec<String>,
+    filenames: Vec<String>,
+    /// What the random changes of a sample depend on.
+    ids: Vec<u64>,
+    weights: Option<Vec<f32>>,
+    misc: Vec<ArrayD<f32>>,
+    batching: Batching,
+    warnings: Vec<String>,
+    pool: Option<DataPool>,
+    /// The epoch and the batch that come next, and the order of that epoch once it is known.
+    next: (u64, usize),
+    order: Option<Vec<u32>>,
+}
+
+impl Flow {
+    /// How many samples there are.
+    pub fn samples(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// How many batches an epoch has: samples by batch size, rounded up.
+    pub fn batches(&self) -> usize {
+        self.samples().div_ceil(self.batching.batch_size)
+    }
+
+    /// The names of the classes; the number of a class is its place. Empty where there are none.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The labels of all samples, in the order without shuffling.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// The names of all files as given or below the directory, in the order without shuffling.
+    pub fn filenames(&self) -> &[String] {
+        &self.filenames
+    }
+
+    /// What a person should know, one line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The generator that makes the images.
+    pub fn generator(&self) -> &ImageDataGenerator {
+        &self.generator
+    }
+
+    /// Makes the images of a batch on the threads of a pool. The batches do not depend on it.
+    #[must_use]
+    pub fn on(mut self, pool: &DataPool) -> Self {
+        self.pool = Some(pool.clone());
+        self
+    }
+
+    /// The order of samples in an epoch: a function of seed and epoch, or as they are without `shuffle`.
+    pub fn order(&self, epoch: u64) -> Vec<u32> {
+        let n = self.samples() as u32;
+        if self.batching.shuffle { shuffle(n, self.batching.seed, epoch) } else { (0..n).collect() }
+    }
+
+    /// The batches of one epoch, from 0.
+    pub fn epoch(&self, epoch: u64) -> Epoch<'_> {
+        Epoch { flow: self, epoch, order: self.order(epoch), next: 0 }
+    }
+
+    /// One batch of one epoch, both from 0.
+    ///
+    /// # Errors
+    /// There is no such batch, a file cannot be decoded or saved, or the generator's `fit` is missing.
+    pub fn batch(&self, epoch: u64, index: usize) -> Result<FlowBatch, IdgError> {
+        self.make(epoch, index, &self.order(epoch))
+    }
+
+    fn make(&self, epoch: u64, index: usize, order: &[u32]) -> Result<FlowBatch, IdgError> {
+        let size = self.batching.batch_size;
+        if index >= self.batches() {
+            return Err(IdgError::Batch { index, batches: self.batches() });
+        }
+        let indices = order[index * size..order.len().min((index + 1).saturating_mul(size))].to_vec();
+        let places: Vec<usize> = indices.iter().map(|&at| at as usize).collect();
+        let images = self.images(epoch, &places)?;
+        if let Some(save_to) = &self.batching.save_to {
+            for (image, &place) in images.iter().zip(&places) {
+                save_to.save(image, self.generator.options().data_format, place, epoch)?;
+            }
+        }
+        let images = stacked(&images)?;
+        Ok(FlowBatch {
+            images,
+            targets: self.targets_of(&places),
+            weights: self.weights.as_ref().map(|weights| places.iter().map(|&at| weights[at]).collect()),
+            misc: self.misc.iter().map(|array| array.select(Axis(0), &places)).collect(),
+            filenames: places.iter().filter_map(|&at| self.filenames.get(at).cloned()).collect(),
+            indices,
+        })
+    }
+
+    /// The finished images of some samples, in the layout of the generator.
+    fn images(&self, epoch: u64, places: &[usize]) -> Result<Vec<Array3<f32>>, IdgError> {
+        match &self.pool {
+            Some(pool) => pool
+                .install(|| {
+                    places.par_iter().with_max_len(1).map(|&at| self.image(epoch, at)).collect::<Vec<_>>()
+                })
+                .into_iter()
+                .collect(),
+            None => places.iter().map(|&at| self.image(epoch, at)).collect(),
+        }
+    }
+
+    fn image(&self, epoch: u64, at: usize) -> Result<Array3<f32>, IdgError> {
+        let format = self.generator.options().data_format;
+        let image = match &self.source {
+            Source::Arrays(images) => hwc(&images.index_axis(Axis(0), at), format),
+            Source::Files { paths, loading } => loading.load(&paths[at])?.into(),
+        };
+        let key = Key { seed: self.batching.seed, epoch, sample_id: self.ids[at] };
+        let params = self.generator.sample(key, image.dim().0, image.dim().1);
+        let image = self.generator.apply_hwc(image, &params);
+        Ok(from_hwc(self.generator.standardize_hwc(image)?, format))
+    }
+
+    fn targets_of(&self, places: &[usize]) -> Targets {
+        match (&self.targets, &self.labels) {
+            (TargetSource::Raw(values), _) => Targets::Raw(values.pick(places)),
+            (TargetSource::MultiOutput(columns), _) => {
+                Targets::MultiOutput(columns.iter().map(|values| values.pick(places)).collect())
+            }
+            (TargetSource::Classes(Some(ClassMode::Input)), _) => Targets::Input,
+            (TargetSource::Classes(Some(ClassMode::Categorical)), labels) => {
+                Targets::Categorical(one_hot(labels, self.classes.len(), places))
+            }
+            (TargetSource::Classes(Some(mode)), Labels::One(labels)) => {
+                let numbers = places.iter().map(|&at| labels[at] as f32).collect();
+                if *mode == ClassMode::Binary { Targets::Binary(numbers) } else { Targets::Sparse(numbers) }
+            }
+            (TargetSource::Classes(_), _) => Targets::None,
+        }
+    }
+}
+
+fn one_hot(labels: &Labels, classes: usize, places: &[usize]) -> Array2<f32> {
+    let mut rows = Array2::zeros((places.len(), classes));
+    for (mut row, &at) in rows.rows_mut().into_iter().zip(places) {
+        let of_row = match labels {
+            Labels::None => &[][..],
+            Labels::One(labels) => std::slice::from_ref(&labels[at]),
+            Labels::Several(labels) => &labels[at],
+        };
+        for &class in of_row {
+            row[class as usize] = 1.0;
+        }
+    }
+    rows
+}
+
+/// Images of one shape in one array.
+fn stacked(images: &[Array3<f32>]) -> Result<Array4<f32>, IdgError> {
+    let views: Vec<_> = images.iter().map(Array3::view).collect();
+    ndarray::stack(Axis(0), &views).map_err(|_| IdgError::Shape {
+        what: "images",
+        got: vec![images.len()],
+        expected: "images of one shape".to_owned(),
+    })
+}
+
+impl Iterator for Flow {
+    type Item = Result<FlowBatch, IdgError>;
+
+    /// The next batch; after the last of an epoch comes the first of the next. It ends only if there are no
+    /// samples.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.samples() == 0 {
+            return None;
+        }
+        let (epoch, index) = self.next;
+        let order = self.order.take().unwrap_or_else(|| self.order(epoch));
+        let batch = self.make(epoch, index, &order);
+        if index + 1 < self.batches() {
+            self.next = (epoch, index + 1);
+            self.order = Some(order);
+        } else {
+            self.next = (epoch + 1, 0);
+        }
+        Some(batch)
+    }
+}
+
+/// The batches of one epoch.
+#[derive(Debug, Clone)]
+pub struct Epoch<'a> {
+    flow: &'a Flow,
+    epoch: u64,
+    order: Vec<u32>,
+    next: usize,
+}
+
+impl Iterator for Epoch<'_> {
+    type Item = Result<FlowBatch, IdgError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.flow.batches() {
+            return None;
+        }
+        self.next += 1;
+        Some(self.flow.make(self.epoch, self.next - 1, &self.order))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.flow.batches() - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Epoch<'_> {}

@@ -1,0 +1,298 @@
+//! What is in a dataset: how many images of each class, how large, of which kinds.
+//!
+//! The one decision: only headers are read, never pixels, so that the answer comes at once; whether the pixels
+//! are any good is for [`crate::doctor`].
+
+pub mod header;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::DecodeReason;
+use crate::folder::{Dataset, ImageFolder, Sample};
+use crate::pool::DataPool;
+use crate::split::Part;
+pub use header::{Colour, Format, Header, parse_header, read_header};
+
+/// From this ratio of the largest to the smallest class on, a dataset counts as skewed.
+pub const SKEWED: f64 = 2.0;
+
+/// With fewer training images than this a class counts as small.
+pub const FEW: usize = 10;
+
+/// How many unreadable or animated files a report names at most.
+const NAMED: usize = 10;
+
+/// The images to look at, by part.
+#[derive(Debug, Clone)]
+pub struct Contents<'a> {
+    /// The names of the classes; a label is a place in this list.
+    pub classes: &'a [String],
+    /// The images of each part; a part may come more than once, or not at all.
+    pub parts: Vec<(Part, &'a [Sample])>,
+}
+
+impl<'a> From<&'a ImageFolder> for Contents<'a> {
+    fn from(folder: &'a ImageFolder) -> Self {
+        let parts =
+            vec![(Part::Train, &*folder.train), (Part::Val, &*folder.val), (Part::Test, &*folder.test)];
+        Self { classes: &folder.classes, parts }
+    }
+}
+
+impl<'a> From<&'a Dataset> for Contents<'a> {
+    fn from(dataset: &'a Dataset) -> Self {
+        let parts =
+            vec![(Part::Train, &*dataset.train), (Part::Val, &*dataset.val), (Part::Test, &*dataset.test)];
+        Self { classes: &dataset.classes, parts }
+    }
+}
+
+impl<'a> Contents<'a> {
+    /// Each image with its part, in order.
+    pub fn samples(&self) -> impl Iterator<Item = (Part, &'a Sample)> {
+        self.parts.iter().flat_map(|&(part, samples)| samples.iter().map(move |sample| (part, sample)))
+    }
+
+    /// How many images there are.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|(_, samples)| samples.len()).sum()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The name of a class.
+    pub(crate) fn class(&self, label: u32) -> String {
+        self.classes.get(label as usize).cloned().unwrap_or_else(|| format!("class {label}"))
+    }
+}
+
+/// The images of a class in each part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassCount {
+    /// The name of the class.
+    pub class: String,
+    /// Training images.
+    pub train: usize,
+    /// Validation images.
+    pub val: usize,
+    /// Test images.
+    pub test: usize,
+}
+
+/// Smallest, median and largest of a figure; the median of an even number is the upper of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Spread<T> {
+    /// The smallest.
+    pub min: T,
+    /// The median.
+    pub median: T,
+    /// The largest.
+    pub max: T,
+}
+
+impl<T: Copy> Spread<T> {
+    fn of(mut values: Vec<T>, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> Option<Self> {
+        values.sort_unstable_by(order);
+        let median = *values.get(values.len() / 2)?;
+        Some(Self { min: *values.first()?, median, max: *values.last()? })
+    }
+}
+
+/// Sizes of the images when they are upright.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Width in pixels.
+    pub width: Spread<u32>,
+    /// Height in pixels.
+    pub height: Spread<u32>,
+    /// Width over height.
+    pub aspect: Spread<f64>,
+}
+
+/// How many images are of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindCount {
+    /// Such as `JPEG`, or `grey, 16 bits`.
+    pub kind: String,
+    /// How many.
+    pub images: usize,
+}
+
+/// An image file whose header cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// The path below the dataset's folder.
+    pub rel: String,
+    /// Why, in one line.
+    pub reason: String,
+}
+
+/// What is in a dataset. As text it is a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// How many image files there are.
+    pub images: usize,
+    /// Their sizes together, in bytes.
+    pub bytes: u64,
+    /// The images of each class, in the order of the classes.
+    pub classes: Vec<ClassCount>,
+    /// Training images of the largest class over those of the smallest; `None` with fewer than two classes, or
+    /// a class without any.
+    pub balance: Option<f64>,
+    /// Sizes of the images; `None` when no header could be read.
+    pub sizes: Option<Sizes>,
+    /// Formats by content, the most frequent first.
+    pub formats: Vec<KindCount>,
+    /// Kinds of colour, the most frequent first.
+    pub colours: Vec<KindCount>,
+    /// For each EXIF orientation other than upright (2 to 8), how many images have it.
+    pub rotated: BTreeMap<u8, usize>,
+    /// How many files have frames that play; only the first is used.
+    pub animated: usize,
+    /// The first of them, as paths below the dataset's folder; up to 10.
+    pub first_animated: Vec<String>,
+    /// How many headers could not be read.
+    pub unreadable: usize,
+    /// The first of them; up to 10.
+    pub first_unreadable: Vec<Unreadable>,
+    /// What a person should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the headers of all images.
+///
+/// `progress` is called from the worker threads with the number of images done so far, once for each image.
+/// The result does not depend on the number of threads.
+pub fn inspect(contents: &Contents<'_>, pool: &DataPool, progress: &(dyn Fn(usize) + Sync)) -> Inspection {
+    let samples: Vec<(Part, &Sample)> = contents.samples().collect();
+    let done = AtomicUsize::new(0);
+    let look = |(_, sample): &(Part, &Sample)| {
+        let seen = (sample.path.metadata().map_or(0, |metadata| metadata.len()), read_header(&sample.path));
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+        seen
+    };
+    let seen: Vec<(u64, Result<Header, DecodeReason>)> =
+        pool.install(|| samples.par_iter().with_max_len(16).map(look).collect());
+    let classes = count_classes(contents);
+    let bytes = seen.iter().map(|(bytes, _)| bytes).sum();
+    let readable = || samples.iter().zip(&seen).filter_map(|((_, s), (_, h))| Some((*s, h.as_ref().ok()?)));
+    let headers: Vec<Header> = readable().map(|(_, header)| *header).collect();
+    let rels_of_animated: Vec<String> =
+        readable().filter(|(_, header)| header.animated).map(|(sample, _)| sample.rel.clone()).collect();
+    let failed = samples.iter().zip(&seen).filter_map(|((_, sample), (_, header))| {
+        let reason = header.as_ref().err()?.to_string();
+        Some(Unreadable { rel: sample.rel.clone(), reason })
+    });
+    let mut rotated = BTreeMap::new();
+    for header in headers.iter().filter(|header| header.orientation != 1) {
+        *rotated.entry(header.orientation).or_insert(0) += 1;
+    }
+    let mut found = Inspection {
+        images: samples.len(),
+        bytes,
+        balance: balance(&classes),
+        classes,
+        sizes: sizes(&headers),
+        formats: kinds(&headers, |header| header.format.name().to_owned()),
+        colours: kinds(&headers, colour_name),
+        rotated,
+        animated: rels_of_animated.len(),
+        first_animated: rels_of_animated.into_iter().take(NAMED).collect(),
+        unreadable: seen.len() - headers.len(),
+        first_unreadable: failed.take(NAMED).collect(),
+        warnings: Vec::new(),
+    };
+    found.warnings = warnings(&found);
+    found
+}
+
+fn count_classes(contents: &Contents<'_>) -> Vec<ClassCount> {
+    let mut counts: BTreeMap<u32, [usize; 3]> = BTreeMap::new();
+    for (label, _) in (0..).zip(contents.classes) {
+        counts.insert(label, [0; 3]);
+    }
+    for (part, sample) in contents.samples() {
+        counts.entry(sample.label).or_default()[part as usize] += 1;
+    }
+    let counted = counts.into_iter().map(|(label, [train, val, test])| ClassCount {
+        class: contents.class(label),
+        train,
+        val,
+        test,
+    });
+    counted.collect()
+}
+
+fn balance(classes: &[ClassCount]) -> Option<f64> {
+    let smallest = classes.iter().map(|class| class.train).min().filter(|&count| count > 0)?;
+    let largest = classes.iter().map(|class| class.train).max()?;
+    (classes.len() > 1).then(|| largest as f64 / smallest as f64)
+}
+
+fn sizes(headers: &[Header]) -> Option<Sizes> {
+    let upright: Vec<(u32, u32)> = headers.iter().map(Header::upright).collect();
+    let aspect = |&(width, height): &(u32, u32)| f64::from(width) / f64::from(height);
+    Some(Sizes {
+        width: Spread::of(upright.iter().map(|size| size.0).collect(), u32::cmp)?,
+        height: Spread::of(upright.iter().map(|size| size.1).collect(), u32::cmp)?,
+        aspect: Spread::of(upright.iter().map(aspect).collect(), f64::total_cmp)?,
+    })
+}
+
+fn colour_name(header: &Header) -> String {
+    let unit = if header.bits == 1 { "bit" } else { "bits" };
+    format!("{}, {} {unit}", header.colour.name(), header.bits)
+}
+
+/// Counts kinds, the most frequent first, by name where they are equally frequent.
+fn kinds(headers: &[Header], name: impl Fn(&Header) -> String) -> Vec<KindCount> {
+    let mut counts = BTreeMap::new();
+    for header in headers {
+        *counts.entry(name(header)).or_insert(0) += 1;
+    }
+    let mut kinds: Vec<KindCount> =
+        counts.into_iter().map(|(kind, images)| KindCount { kind, images }).collect();
+    kinds.sort_by_key(|kind| std::cmp::Reverse(kind.images));
+    kinds
+}
+
+fn warnings(found: &Inspection) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let largest = found.classes.iter().rev().max_by_key(|class| class.train);
+    let smallest = found.classes.iter().min_by_key(|class| class.train);
+    if let (Some(ratio), Some(largest), Some(smallest)) = (found.balance, largest, smallest)
+        && ratio >= SKEWED
+    {
+        warnings.push(format!(
+            "the classes are skewed: {} training images of `{}`, {} of `{}` ({ratio:.1} times as many); look at \
+             the recall of each class, not at the accuracy alone",
+            largest.train, largest.class, smallest.train, smallest.class
+        ));
+    }
+    let few: Vec<String> = found
+        .classes
+        .iter()
+        .filter(|class| class.train < FEW)
+        .map(|class| format!("`{}` ({})", class.class, class.train))
+        .collect();
+    if !few.is_empty() {
+        let more = if few.len() > NAMED { ", …" } else { "" };
+        let named = few.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        warnings.push(format!("fewer than {FEW} training images of {named}{more}"));
+    }
+    if found.animated > 0 {
+        warnings.push(format!("animated files: {} (only the first frame of each is used)", found.animated));
+    }
+    if found.unreadable > 0 {
+        warnings.push(format!("files that are no readable images: {}", found.unreadable));
+    }
+    warnings
+}

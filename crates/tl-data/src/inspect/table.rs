@@ -1,0 +1,113 @@
+//! An [`Inspection`] as text.
+//!
+//! The one decision: one column of names, numbers to the right, so that it reads well in any terminal and
+//! lines can be compared from run to run.
+
+use std::fmt;
+
+use super::{Inspection, KindCount, Spread};
+
+/// How many characters of a class name are shown.
+const NAME: usize = 32;
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} images, {}", self.images, size(self.bytes))?;
+        writeln!(f)?;
+        self.classes_table(f)?;
+        if let Some(balance) = self.balance {
+            writeln!(f, "largest to smallest class: {balance:.2}")?;
+        }
+        if let Some(sizes) = &self.sizes {
+            writeln!(f, "\n{:<14} {:>9} {:>9} {:>9}", "", "min", "median", "max")?;
+            line(f, "width, pixels", &sizes.width, 0)?;
+            line(f, "height, pixels", &sizes.height, 0)?;
+            line(f, "aspect", &sizes.aspect, 3)?;
+        }
+        writeln!(f)?;
+        writeln!(f, "formats: {}", listed(&self.formats))?;
+        writeln!(f, "colours: {}", listed(&self.colours))?;
+        if !self.rotated.is_empty() {
+            let rotated = self.rotated.iter().map(|(orientation, images)| KindCount {
+                kind: format!("orientation {orientation}"),
+                images: *images,
+            });
+            writeln!(f, "turned by EXIF: {}", listed(&rotated.collect::<Vec<_>>()))?;
+        }
+        for name in &self.first_animated {
+            writeln!(f, "animated: `{name}`")?;
+        }
+        for file in &self.first_unreadable {
+            writeln!(f, "unreadable: `{}`: {}", file.rel, file.reason)?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Inspection {
+    fn classes_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.classes.iter().map(|class| class.class.chars().count().min(NAME));
+        let width = names.max().unwrap_or(0).max("class".len());
+        writeln!(f, "{:<width$} {:>8} {:>8} {:>8}", "class", "train", "val", "test")?;
+        let mut sum = (0, 0, 0);
+        for class in &self.classes {
+            let name = shortened(&class.class, NAME);
+            writeln!(f, "{name:<width$} {:>8} {:>8} {:>8}", class.train, class.val, class.test)?;
+            sum = (sum.0 + class.train, sum.1 + class.val, sum.2 + class.test);
+        }
+        writeln!(f, "{:<width$} {:>8} {:>8} {:>8}", "all", sum.0, sum.1, sum.2)
+    }
+}
+
+fn line<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    spread: &Spread<T>,
+    digits: usize,
+) -> fmt::Result {
+    let Spread { min, median, max } = spread;
+    writeln!(f, "{name:<14} {min:>9.digits$} {median:>9.digits$} {max:>9.digits$}")
+}
+
+fn listed(kinds: &[KindCount]) -> String {
+    if kinds.is_empty() {
+        return "none".to_owned();
+    }
+    kinds.iter().map(|kind| format!("{} ({})", kind.kind, kind.images)).collect::<Vec<_>>().join("; ")
+}
+
+/// Bytes in units of 1024.
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut units = ["bytes", "KiB", "MiB", "GiB", "TiB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    while let (true, Some(next)) = (value >= 1024.0, units.clone().next()) {
+        (value, unit) = (value / 1024.0, next);
+        units.next();
+    }
+    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
+}
+
+/// The first characters of a text, with a mark where more were.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_in_words() {
+        assert_eq!(size(0), "0 bytes");
+        assert_eq!(size(1023), "1023 bytes");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(3 << 30), "3.0 GiB");
+    }
+}

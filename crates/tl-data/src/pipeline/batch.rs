@@ -1,0 +1,178 @@
+//! A batch, and the memory it lives in.
+//!
+//! The one decision: pixels know where their memory came from and take it back there when they are dropped, so that an
+//! epoch allocates as many batches as there are at a time and no more.
+
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex};
+
+use ndarray::{Array2, Array4};
+
+use crate::augment::Mix;
+
+/// Images and their labels, ready for a net.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Normalised images, `[N, 3, H, W]`, in standard layout.
+    pub images: Pixels,
+    /// The class of each image, `[N]`.
+    pub labels: Vec<u32>,
+    /// The place of each image in the list of samples, `[N]`.
+    pub indices: Vec<u32>,
+    /// How the images are mixed, if they are; then the labels alone are not what they show.
+    pub mix: Option<Mix>,
+    /// How much each image counts in the loss, `[N]`, where weights were given.
+    pub weights: Option<Vec<f32>>,
+}
+
+impl Batch {
+    /// The part of each class in each image, `[N, classes]`; rows sum to 1. A label beyond the classes counts for none.
+    pub fn soft_targets(&self, classes: usize) -> Array2<f32> {
+        let mut targets = Array2::zeros((self.labels.len(), classes));
+        let mut add = |row: usize, of: usize, part: f32| {
+            let label = self.labels.get(of).map(|&label| label as usize);
+            if let Some(target) = label.and_then(|label| targets.get_mut((row, label))) {
+                *target += part;
+            }
+        };
+        for row in 0..self.labels.len() {
+            match &self.mix {
+                None => add(row, row, 1.0),
+                Some(mix) => {
+                    add(row, row, mix.lambda);
+                    let partner = mix.partner.get(row).map_or(row, |&partner| partner as usize);
+                    add(row, partner, 1.0 - mix.lambda);
+                }
+            }
+        }
+        targets
+    }
+}
+
+/// The pixels of a batch: an array whose memory goes back to its loader when it is dropped.
+#[derive(Debug)]
+pub struct Pixels {
+    array: Array4<f32>,
+    home: Option<Arc<Buffers>>,
+}
+
+impl Pixels {
+    pub(super) fn new(array: Array4<f32>, home: &Arc<Buffers>) -> Self {
+        Self { array, home: Some(Arc::clone(home)) }
+    }
+
+    /// The array, to keep.
+    pub fn into_array(mut self) -> Array4<f32> {
+        self.home = None;
+        mem::take(&mut self.array)
+    }
+}
+
+impl Deref for Pixels {
+    type Target = Array4<f32>;
+
+    fn deref(&self) -> &Array4<f32> {
+        &self.array
+    }
+}
+
+impl DerefMut for Pixels {
+    fn deref_mut(&mut self) -> &mut Array4<f32> {
+        &mut self.array
+    }
+}
+
+impl From<Array4<f32>> for Pixels {
+    fn from(array: Array4<f32>) -> Self {
+        Self { array, home: None }
+    }
+}
+
+impl Clone for Pixels {
+    fn clone(&self) -> Self {
+        self.array.clone().into()
+    }
+}
+
+impl PartialEq for Pixels {
+    fn eq(&self, other: &Self) -> bool {
+        self.array == other.array
+    }
+}
+
+impl Drop for Pixels {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            home.put(mem::take(&mut self.array).into_raw_vec_and_offset().0);
+        }
+    }
+}
+
+/// Memory of batches that are no longer used.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    free: Mutex<Vec<Vec<f32>>>,
+    most: usize,
+}
+
+impl Buffers {
+    /// Keeps up to `most` buffers.
+    pub(super) fn new(most: usize) -> Self {
+        Self { free: Mutex::default(), most }
+    }
+
+    /// A buffer of this length and of unknown content.
+    pub(super) fn take(&self, length: usize) -> Vec<f32> {
+        let free = self.free.lock().ok().and_then(|mut free| free.pop());
+        match free {
+            Some(mut buffer) => {
+                buffer.resize(length, 0.0);
+                buffer
+            }
+            // Zeros from the allocator are not touched until they are written.
+            None => vec![0.0; length],
+        }
+    }
+
+    pub(super) fn put(&self, buffer: Vec<f32>) {
+        if let Ok(mut free) = self.free.lock()
+            && free.len() < self.most
+        {
+            free.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_comes_back_once_and_only_so_much_of_it() {
+        let home = Arc::new(Buffers::new(1));
+        let pixels = |home| Pixels::new(Array4::zeros((2, 3, 4, 4)), home);
+        let (a, b) = (pixels(&home), pixels(&home));
+        let (copy, place) = (a.clone(), a.as_ptr());
+        drop((a, b));
+        assert_eq!(home.free.lock().unwrap().len(), 1);
+        let taken = home.take(90);
+        assert_eq!((taken.as_ptr(), taken.len()), (place, 90));
+        drop(copy);
+        let kept = pixels(&home).into_array();
+        assert_eq!((kept.len(), home.free.lock().unwrap().len()), (96, 0));
+        assert_eq!(home.take(5), [0.0; 5]);
+    }
+
+    #[test]
+    fn soft_targets_are_mixtures() {
+        let images: Pixels = Array4::zeros((3, 3, 1, 1)).into();
+        let (labels, indices) = (vec![0, 2, 1], vec![7, 8, 9]);
+        let mut batch = Batch { images, labels, indices, mix: None, weights: None };
+        let rows = |batch: &Batch| batch.soft_targets(3).into_raw_vec_and_offset().0;
+        assert_eq!(rows(&batch), [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
+        batch.mix = Some(Mix { partner: vec![2, 1, 0], lambda: 0.75, window: None });
+        assert_eq!(rows(&batch), [0.75, 0.25, 0.0, 0.0, 0.0, 1.0, 0.25, 0.75, 0.0]);
+        assert_eq!(batch.soft_targets(2).row(1).to_vec(), [0.0, 0.0]);
+    }
+}

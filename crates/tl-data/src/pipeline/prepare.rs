@@ -1,0 +1,116 @@
+//! One file to one part of a batch.
+//!
+//! The one decision: everything between the file and the batch lies in buffers of the thread. Only what goes into the
+//! cache is allocated anew.
+//!
+//! Large JPEGs are decoded whole: the decoder in use has no scaled decoding. [`crate::LoaderOptions::shrink`] with a
+//! cache pays for that once.
+
+use std::sync::Arc;
+
+use image::RgbImage;
+
+use super::cache::DecodedCache;
+use super::options::{LoaderOptions, View};
+use crate::augment::{Crop, Key, Mix};
+use crate::decode::decode_with;
+use crate::error::DataError;
+use crate::folder::Sample;
+use crate::preprocess::{Interpolation, Normaliser};
+use crate::resample::{Axis, resample};
+use crate::scratch::Scratch;
+
+/// How the images of an epoch are made.
+#[derive(Debug)]
+pub(super) struct Images {
+    view: View,
+    normaliser: Normaliser,
+    seed: u64,
+    epoch: u64,
+    cache: Option<DecodedCache>,
+    shrink: Option<u32>,
+}
+
+/// A decoded image, of the cache or of this thread.
+enum Decoded {
+    Shared(Arc<RgbImage>),
+    Own(RgbImage),
+}
+
+impl Images {
+    pub(super) fn new(view: View, options: &LoaderOptions) -> Self {
+        let normaliser = view.preprocess().normaliser();
+        let LoaderOptions { seed, epoch, shrink, .. } = *options;
+        Self { view, normaliser, seed, epoch, cache: options.cache.clone(), shrink }
+    }
+
+    /// Height and width of the images made.
+    pub(super) fn side(&self) -> usize {
+        self.view.preprocess().input as usize
+    }
+
+    /// How to mix a batch of this number.
+    pub(super) fn mix(&self, number: u64, images: usize) -> Option<Mix> {
+        match &self.view {
+            View::Eval(_) => None,
+            View::Train(preprocess, augment) => {
+                augment.mixing?.sample((self.seed, self.epoch, number), images, preprocess.input)
+            }
+        }
+    }
+
+    /// Writes one image as `[3, H, W]`.
+    pub(super) fn write(&self, sample: &Sample, out: &mut [f32]) -> Result<(), DataError> {
+        Scratch::with(|scratch| {
+            let decoded = self.decoded(sample, scratch)?;
+            let image = match &decoded {
+                Decoded::Shared(image) => image,
+                Decoded::Own(image) => image,
+            };
+            let input = match &self.view {
+                View::Eval(preprocess) => preprocess.eval_with(image, scratch)?,
+                View::Train(preprocess, augment) => {
+                    let key = Key { seed: self.seed, epoch: self.epoch, sample_id: sample.id };
+                    let params = augment.sample(key, image.width(), image.height());
+                    params.apply_with(image, preprocess, scratch)?
+                }
+            };
+            self.normaliser.normalise(&input, out)?;
+            scratch.recycle(input);
+            if let Decoded::Own(image) = decoded {
+                scratch.recycle(image);
+            }
+            Ok(())
+        })
+    }
+
+    fn decoded(&self, sample: &Sample, scratch: &mut Scratch) -> Result<Decoded, DataError> {
+        let path = &sample.path;
+        if let Some(image) = self.cache.as_ref().and_then(|cache| cache.get(path, self.shrink)) {
+            return Ok(Decoded::Shared(image));
+        }
+        let mut image = decode_with(path, scratch)?;
+        if let Some(side) = self.shrink
+            && side < image.width().min(image.height())
+        {
+            let small = shrunk(&image, side, scratch)?;
+            scratch.recycle(std::mem::replace(&mut image, small));
+        }
+        Ok(match &self.cache {
+            None => Decoded::Own(image),
+            Some(cache) => cache.put(path, self.shrink, image).map_or_else(Decoded::Own, Decoded::Shared),
+        })
+    }
+}
+
+/// The image with a short side of `side` pixels.
+fn shrunk(image: &RgbImage, side: u32, scratch: &mut Scratch) -> Result<RgbImage, DataError> {
+    let (width, height) = image.dimensions();
+    let short = u64::from(width.min(height).max(1));
+    let axis = |length: u32| {
+        let scaled = (u64::from(length) * u64::from(side) + short / 2) / short;
+        Axis::whole(length, scaled as u32)
+    };
+    let whole = Crop { x: 0, y: 0, width, height };
+    resample(image, whole, axis(width), axis(height), Interpolation::Bilinear, scratch)
+}

@@ -1,0 +1,289 @@
+//! Which split of a dataset to take: the one it comes with, a saved one, a round of cross-validation, or a new
+//! one.
+//!
+//! The one decision: whatever the split comes from, it is checked in the same way. Every class that
+//! validates or tests has to train, and something has to train and to validate.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{
+    Fractions, GroupPattern, Part, SplitFile, SplitInput, SplitProblem, SplitProblems, Strata, fold_parts,
+    folds, parts,
+};
+use crate::collected::some_names;
+use crate::error::DataError;
+
+/// Where the parts come from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum SplitMode {
+    /// From the data, and by fractions where the data does not say.
+    #[default]
+    Fractions,
+    /// One round of cross-validation. Images that the data has as test images stay that and are in no fold.
+    Fold {
+        /// How many folds there are.
+        folds: u32,
+        /// The one that validates, from 0.
+        held_out: u32,
+    },
+    /// From a saved split, whatever the data says.
+    Saved(SplitFile),
+}
+
+/// How to split a dataset.
+#[derive(Debug, Clone)]
+pub struct SplitOptions {
+    /// Where the parts come from.
+    pub mode: SplitMode,
+    /// The part that validates, for [`SplitMode::Fractions`], in 0..1.
+    pub val_fraction: f64,
+    /// The part that tests, for [`SplitMode::Fractions`] of data without test images; 0 for none.
+    pub test_fraction: f64,
+    /// The seed of every choice.
+    pub seed: u64,
+    /// What names the group of an image, in the place of the groups that the data has.
+    pub group: Option<GroupPattern>,
+}
+
+impl Default for SplitOptions {
+    fn default() -> Self {
+        Self { mode: SplitMode::default(), val_fraction: 0.2, test_fraction: 0.0, seed: 0, group: None }
+    }
+}
+
+/// Where a split came from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SplitSource {
+    /// The data: its folders, or a column of its table.
+    Given {
+        /// Whether that is a column rather than folders.
+        column: bool,
+    },
+    /// Made by fractions.
+    Made {
+        /// The part that validates.
+        val: f64,
+        /// The part that tests.
+        test: f64,
+        /// The seed.
+        seed: u64,
+        /// Whether groups were kept together.
+        grouped: bool,
+        /// Whether only the training images of the data were split.
+        within_train: bool,
+    },
+    /// A round of cross-validation.
+    Fold {
+        /// How many folds there are.
+        folds: u32,
+        /// The one that validates, from 0.
+        held_out: u32,
+        /// The seed.
+        seed: u64,
+        /// Whether groups were kept together.
+        grouped: bool,
+    },
+    /// A saved split.
+    Saved {
+        /// Its [`SplitFile::sha256`].
+        sha256: String,
+    },
+}
+
+impl fmt::Display for SplitSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let together = |grouped: &bool| if *grouped { ", groups kept together" } else { "" };
+        match self {
+            Self::Given { column: true } => f.write_str("as in the table"),
+            Self::Given { column: false } => f.write_str("as in the folder"),
+            Self::Made { val, test, seed, grouped, within_train } => {
+                write!(f, "{val} for validation")?;
+                if *test > 0.0 {
+                    write!(f, " and {test} for test")?;
+                }
+                let of = if *within_train { " of the training images" } else { "" };
+                write!(f, "{of}, seed {seed}{}", together(grouped))
+            }
+            Self::Fold { folds, held_out, seed, grouped } => {
+                write!(f, "fold {held_out} of 0..{folds} for validation, seed {seed}{}", together(grouped))
+            }
+            Self::Saved { sha256 } => write!(f, "saved, sha256 {sha256}"),
+        }
+    }
+}
+
+/// A split of a dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    /// The part of each image, in the order of the images.
+    pub parts: Vec<Part>,
+    /// Where it came from.
+    pub source: SplitSource,
+    /// What a person should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// A dataset to split.
+pub(crate) struct Data<'a> {
+    /// The images.
+    pub(crate) input: SplitInput<'a>,
+    /// The names of the classes or labels; empty for other tasks.
+    pub(crate) classes: &'a [String],
+    /// The parts that the data says; all or none.
+    pub(crate) given: Option<Vec<Part>>,
+    /// Whether a column says them.
+    pub(crate) column: bool,
+}
+
+/// Splits a dataset as the options say, and checks the result.
+pub(crate) fn plan(data: Data<'_>, options: &SplitOptions) -> Result<Split, DataError> {
+    let Data { mut input, classes, given, column } = data;
+    if let Some(pattern) = &options.group {
+        input.groups = Some(pattern.groups(&input.names)?);
+    }
+    let mut warnings = Vec::new();
+    let (parts, source) = match &options.mode {
+        SplitMode::Saved(file) => {
+            if given.is_some() {
+                let what = if column { "column" } else { "folders" };
+                warnings.push(format!("the split is the saved one; the {what} of the data do not count"));
+            }
+            (file.parts_of(&input.names)?, SplitSource::Saved { sha256: file.sha256() })
+        }
+        SplitMode::Fold { folds, held_out } => by_fold(&input, given, (*folds, *held_out), options.seed)?,
+        SplitMode::Fractions => by_fractions(&input, given, column, options)?,
+    };
+    check(&input, classes, &parts)?;
+    warnings.extend(missing(&input, classes, &parts));
+    warnings.extend(leaks(&input, &parts));
+    Ok(Split { parts, source, warnings })
+}
+
+fn by_fold(
+    input: &SplitInput<'_>,
+    given: Option<Vec<Part>>,
+    (count, held_out): (u32, u32),
+    seed: u64,
+) -> Result<(Vec<Part>, SplitSource), DataError> {
+    if held_out >= count {
+        let expected = format!("less than the number of folds, {count}");
+        return Err(DataError::Option { option: "held_out", got: held_out.to_string(), expected });
+    }
+    let mut parts = given.unwrap_or_else(|| vec![Part::Train; input.names.len()]);
+    let places: Vec<usize> = (0..parts.len()).filter(|&place| parts[place] != Part::Test).collect();
+    let folds = folds(&some_of(input, &places), count, seed)?;
+    for (place, part) in places.into_iter().zip(fold_parts(&folds, held_out)) {
+        parts[place] = part;
+    }
+    let grouped = input.groups.is_some();
+    Ok((parts, SplitSource::Fold { folds: count, held_out, seed, grouped }))
+}
+
+fn by_fractions(
+    input: &SplitInput<'_>,
+    given: Option<Vec<Part>>,
+    column: bool,
+    options: &SplitOptions,
+) -> Result<(Vec<Part>, SplitSource), DataError> {
+    let fractions = Fractions { val: options.val_fraction, test: options.test_fraction };
+    fractions.check()?;
+    let (seed, grouped) = (options.seed, input.groups.is_some());
+    let made =
+        |test, within_train| SplitSource::Made { val: fractions.val, test, seed, grouped, within_train };
+    let Some(mut given) = given else {
+        return Ok((parts(input, fractions, seed)?, made(fractions.test, false)));
+    };
+    // Without training images there is nothing to take from; the checks say so.
+    if given.contains(&Part::Val) || !given.contains(&Part::Train) {
+        return Ok((given, SplitSource::Given { column }));
+    }
+    let test = if given.contains(&Part::Test) { 0.0 } else { fractions.test };
+    let places: Vec<usize> = (0..given.len()).filter(|&place| given[place] == Part::Train).collect();
+    let made_parts = parts(&some_of(input, &places), Fractions { test, ..fractions }, seed)?;
+    for (place, part) in places.into_iter().zip(made_parts) {
+        given[place] = part;
+    }
+    Ok((given, made(test, true)))
+}
+
+/// The images at some places.
+fn some_of<'a>(input: &SplitInput<'a>, places: &[usize]) -> SplitInput<'a> {
+    fn pick<T: Copy>(all: &[T], places: &[usize]) -> Vec<T> {
+        places.iter().map(|&place| all[place]).collect()
+    }
+    let strata = match &input.strata {
+        Strata::None => Strata::None,
+        Strata::Classes(classes) => Strata::Classes(pick(classes, places)),
+        Strata::Labels(labels) => Strata::Labels(pick(labels, places)),
+        Strata::Numbers(numbers) => Strata::Numbers(pick(numbers, places)),
+    };
+    let groups = input.groups.as_ref().map(|groups| pick(groups, places));
+    SplitInput { names: pick(&input.names, places), strata, groups }
+}
+
+/// Images of each class or label in each part.
+fn counts(input: &SplitInput<'_>, classes: usize, parts: &[Part]) -> Vec<[u64; 3]> {
+    let mut counts = vec![[0; 3]; classes];
+    let mut count = |label: &u32, part: Part| {
+        if let Some(count) = counts.get_mut(*label as usize) {
+            count[part as usize] += 1;
+        }
+    };
+    match &input.strata {
+        Strata::Classes(labels) => labels.iter().zip(parts).for_each(|(label, &part)| count(label, part)),
+        Strata::Labels(labels) => {
+            let each = labels.iter().zip(parts);
+            each.for_each(|(labels, &part)| labels.iter().for_each(|label| count(label, part)));
+        }
+        _ => {}
+    }
+    counts
+}
+
+fn check(input: &SplitInput<'_>, classes: &[String], parts: &[Part]) -> Result<(), DataError> {
+    let mut problems = SplitProblems::default();
+    for part in [Part::Train, Part::Val] {
+        if !parts.contains(&part) {
+            problems.push(|| SplitProblem::EmptyPart { part });
+        }
+    }
+    // A label without training images is a warning: the others of the image are still learned.
+    let classes = if matches!(input.strata, Strata::Classes(_)) { classes } else { &[] };
+    for (class, count) in classes.iter().zip(counts(input, classes.len(), parts)) {
+        let [train, val, test] = count;
+        let class = || class.clone();
+        match (train, val, test) {
+            (0, 0, 0) => problems.push(|| SplitProblem::NoImages { class: class() }),
+            (0, 0, _) => problems.push(|| SplitProblem::Untrained { class: class(), part: Part::Test }),
+            (0, ..) => problems.push(|| SplitProblem::Untrained { class: class(), part: Part::Val }),
+            _ => {}
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(DataError::Split { problems }) }
+}
+
+/// A warning for the classes or labels without images in a part that has some.
+fn missing(input: &SplitInput<'_>, classes: &[String], parts: &[Part]) -> Vec<String> {
+    let counts = counts(input, classes.len(), parts);
+    let there = Part::ALL.into_iter().filter(|part| parts.contains(part));
+    let warning = |part: Part| {
+        let without = classes.iter().zip(&counts).filter(|(_, count)| count[part as usize] == 0);
+        let names: Vec<&str> = without.map(|(class, _)| class.as_str()).collect();
+        (!names.is_empty()).then(|| format!("no {} images of {}", part.word(), some_names(names)))
+    };
+    there.filter_map(warning).collect()
+}
+
+/// A warning for the groups with images in more than one part.
+fn leaks(input: &SplitInput<'_>, parts: &[Part]) -> Option<String> {
+    let mut first: BTreeMap<&str, (Part, bool)> = BTreeMap::new();
+    for (&group, &part) in input.groups.as_ref()?.iter().zip(parts) {
+        let (seen, divided) = first.entry(group).or_insert((part, false));
+        *divided |= *seen != part;
+    }
+    let divided: Vec<&str> =
+        first.iter().filter(|(_, (_, divided))| *divided).map(|(group, _)| *group).collect();
+    let names = some_names(divided.iter().copied());
+    (!divided.is_empty()).then(|| format!("groups with images in more than one part: {names}"))
+}

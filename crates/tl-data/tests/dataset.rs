@@ -1,0 +1,304 @@
+//! From tables and folders to what trains: splits of all origins, checked and repeated.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are part of it")]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{put_bytes, tree};
+use tempfile::TempDir;
+use tl_data::{
+    Dataset, GroupPattern, ImageFolder, OpenOptions, Part, Sample, SplitFile, SplitMode, SplitOptions,
+    SplitOrigin, SplitSource, Table, TableOptions, TargetSpec,
+};
+
+fn images(n: u32) -> TempDir {
+    let names: Vec<String> =
+        (0..n).map(|i| format!("{}/{}_{i}.png", ["x", "y"][i as usize % 2], i / 4)).collect();
+    tree(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn rels(samples: &[Sample]) -> Vec<&str> {
+    samples.iter().map(|sample| sample.rel.as_str()).collect()
+}
+
+/// A table of the images of `dir`, the class being the folder, with more columns.
+fn table(dir: &TempDir, header: &str, more: impl Fn(&Sample) -> String) -> Table {
+    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    let mut text = format!("file,label{header}\n");
+    for sample in folder.train.iter().chain(&folder.val).rev() {
+        text += &format!("{},{}{}\n", sample.rel, folder.classes[sample.label as usize], more(sample));
+    }
+    Table::open(&put_bytes(dir.path(), "t.csv", text.as_bytes()), &TableOptions::default()).unwrap()
+}
+
+fn plain(dir: &TempDir) -> Table {
+    table(dir, "", |_| String::new())
+}
+
+#[test]
+fn a_table_trains_as_its_folders_do() {
+    let dir = images(40);
+    for seed in 0..4 {
+        let options = SplitOptions { seed, val_fraction: 0.3, ..SplitOptions::default() };
+        let from_table = plain(&dir).into_folder(&options).unwrap();
+        let folder = ImageFolder::open(dir.path(), &OpenOptions { seed, val_fraction: 0.3 }).unwrap();
+        assert_eq!(
+            (&from_table.train, &from_table.val, &from_table.classes),
+            (&folder.train, &folder.val, &folder.classes)
+        );
+        assert_eq!(from_table.split.to_string(), format!("0.3 for validation, seed {seed}"));
+        let image_folder = from_table.into_image_folder();
+        assert_eq!((image_folder.split, &image_folder.train), (folder.split, &folder.train));
+        let again = Dataset::open(dir.path(), &options).unwrap();
+        assert_eq!((&again.train, &again.val, again.ignored), (&folder.train, &folder.val, folder.ignored));
+    }
+}
+
+#[test]
+fn the_column_of_the_split_decides() {
+    let dir = images(12);
+    let part = |sample: &Sample| [",train", ",valid", ",test"][sample.rel.len() % 3].to_owned();
+    let dataset = table(&dir, ",split", part).into_folder(&SplitOptions::default()).unwrap();
+    assert_eq!(dataset.split, SplitSource::Given { column: true });
+    for (samples, expected) in
+        [(&dataset.train, ",train"), (&dataset.val, ",valid"), (&dataset.test, ",test")]
+    {
+        assert!(samples.iter().all(|sample| part(sample) == expected));
+    }
+    let mut sorted = dataset.train.clone();
+    sorted.sort_by(|a, b| (a.label, &a.rel).cmp(&(b.label, &b.rel)));
+    assert_eq!(sorted, dataset.train);
+    assert_eq!(dataset.into_image_folder().split, SplitOrigin::Folders);
+}
+
+#[test]
+fn training_images_validate_where_the_column_has_none() {
+    let dir = images(40);
+    let part = |sample: &Sample| if sample.rel.contains("/0_") { ",test" } else { ",train" }.to_owned();
+    let dataset = table(&dir, ",split", part).into_folder(&SplitOptions::default()).unwrap();
+    assert_eq!((dataset.train.len(), dataset.val.len(), dataset.test.len()), (28, 8, 4));
+    assert_eq!(dataset.split.to_string(), "0.2 for validation of the training images, seed 0");
+}
+
+#[test]
+fn what_a_column_can_get_wrong() {
+    let dir = images(12);
+    let split = |part: &dyn Fn(&Sample) -> &'static str| {
+        let table = table(&dir, ",split", |sample| format!(",{}", part(sample)));
+        table.into_folder(&SplitOptions::default()).unwrap_err().to_string()
+    };
+    assert_eq!(
+        split(&|sample| if sample.rel.starts_with('x') { "train" } else { "val" }),
+        "the images cannot be split: class `y` has validation images but no training images\n\n\
+         hint: move some of its images to the training part"
+    );
+    assert_eq!(
+        split(&|_| "test"),
+        "the images cannot be split: 4 problems\
+        \n  - there are no training images\
+        \n  - there are no validation images\
+        \n  - class `x` has test images but no training images\
+        \n  - class `y` has test images but no training images\
+        \n\nhint: move some of its images to the training part"
+    );
+    let list = TableOptions {
+        classes: Some(["x", "y", "z"].map(str::to_owned).to_vec()),
+        ..TableOptions::default()
+    };
+    let table = Table::open(
+        &dir.path().join("t.csv"),
+        &TableOptions { split: tl_data::ColumnChoice::Unused, ..list },
+    )
+    .unwrap();
+    let error = table.into_folder(&SplitOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("class `z` has no images"), "{error}");
+}
+
+#[test]
+fn groups_by_column_and_by_name() {
+    let dir = images(40);
+    let group = |sample: &Sample| sample.rel[2..].split('_').next().unwrap().to_owned();
+    let by_column = table(&dir, ",group", |sample| format!(",{}", group(sample)));
+    let column = by_column.into_folder(&SplitOptions::default()).unwrap();
+    let pattern =
+        SplitOptions { group: Some(GroupPattern::new(r"^(\d+)_").unwrap()), ..SplitOptions::default() };
+    let name = plain(&dir).into_folder(&pattern).unwrap();
+    let folder = Dataset::open(dir.path(), &pattern).unwrap();
+    for dataset in [&column, &name, &folder] {
+        assert_eq!((&dataset.train, &dataset.val), (&column.train, &column.val));
+        let train: BTreeSet<String> = dataset.train.iter().map(group).collect();
+        assert!(dataset.val.iter().all(|sample| !train.contains(&group(sample))));
+        assert_eq!((dataset.train.len(), dataset.val.len()), (32, 8));
+        assert!(dataset.split.to_string().ends_with("groups kept together"));
+    }
+    let wrong =
+        SplitOptions { group: Some(GroupPattern::new(r"^(\w)-").unwrap()), ..SplitOptions::default() };
+    let error = plain(&dir).into_folder(&wrong).unwrap_err().to_string();
+    assert!(
+        error.contains("40 problems\n  - `")
+            && error.contains("has no group (expected a match of `^(\\w)-`)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_given_split_that_divides_groups_is_a_warning() {
+    let dir = images(12);
+    let more = |sample: &Sample| {
+        let number: u32 = sample.rel.trim_end_matches(".png").rsplit('_').next().unwrap().parse().unwrap();
+        format!(",{},g{}", ["train", "val"][usize::from([0, 4, 5, 8].contains(&number))], number / 4)
+    };
+    let dataset = table(&dir, ",split,group", more).into_folder(&SplitOptions::default()).unwrap();
+    assert_eq!(dataset.warnings, ["groups with images in more than one part: `g0`, `g1`, `g2`"]);
+}
+
+#[test]
+fn rounds_of_cross_validation() {
+    let dir = images(40);
+    let mut held_out = Vec::new();
+    for round in 0..5 {
+        let mode = SplitMode::Fold { folds: 5, held_out: round };
+        let dataset =
+            plain(&dir).into_folder(&SplitOptions { mode: mode.clone(), ..SplitOptions::default() }).unwrap();
+        assert_eq!((dataset.train.len(), dataset.val.len()), (32, 8));
+        assert_eq!(dataset.val.iter().filter(|sample| sample.label == 0).count(), 4);
+        assert_eq!(dataset.split.to_string(), format!("fold {round} of 0..5 for validation, seed 0"));
+        held_out.extend(dataset.val.into_iter().map(|sample| sample.rel));
+    }
+    held_out.sort();
+    held_out.dedup();
+    assert_eq!(held_out.len(), 40);
+    let mode = SplitMode::Fold { folds: 5, held_out: 5 };
+    let error = plain(&dir).into_folder(&SplitOptions { mode, ..SplitOptions::default() }).unwrap_err();
+    assert_eq!(error.to_string(), "option `held_out` is 5 (expected less than the number of folds, 5)");
+    let test = |sample: &Sample| if sample.rel.contains("/0_") { ",test" } else { ",train" }.to_owned();
+    let mode = SplitMode::Fold { folds: 2, held_out: 0 };
+    let dataset =
+        table(&dir, ",split", test).into_folder(&SplitOptions { mode, ..SplitOptions::default() }).unwrap();
+    assert_eq!((dataset.train.len(), dataset.val.len(), dataset.test.len()), (18, 18, 4));
+}
+
+#[test]
+fn a_saved_split_pins_the_parts() {
+    let dir = images(20);
+    let first = plain(&dir);
+    let split = first.split(&SplitOptions { seed: 7, ..SplitOptions::default() }).unwrap();
+    let text = first.split_file(&split).unwrap().to_json();
+    assert!(text.contains("\"made\": \"0.2 for validation, seed 7\""), "{text}");
+    let saved = || SplitOptions {
+        mode: SplitMode::Saved(SplitFile::from_json(&text).unwrap()),
+        ..SplitOptions::default()
+    };
+    let pinned = plain(&dir).into_folder(&saved()).unwrap();
+    let val: Vec<&str> =
+        (0..20).filter(|&i| split.parts[i] == Part::Val).map(|i| first.records[i].rel.as_str()).collect();
+    assert_eq!(
+        rels(&pinned.val).into_iter().collect::<BTreeSet<_>>(),
+        val.into_iter().collect::<BTreeSet<_>>()
+    );
+    assert!(pinned.split.to_string().starts_with("saved, sha256 "));
+    let folder = Dataset::open(dir.path(), &saved()).unwrap();
+    assert_eq!((&folder.train, &folder.val), (&pinned.train, &pinned.val));
+    let given = table(&dir, ",split", |_| ",train".to_owned()).into_folder(&saved()).unwrap();
+    assert_eq!(given.warnings, ["the split is the saved one; the column of the data do not count"]);
+
+    put_bytes(dir.path(), "x/new.png", b"");
+    let error = Dataset::open(dir.path(), &saved()).unwrap_err().to_string();
+    assert!(error.contains("`x/new.png` is not in the saved split"), "{error}");
+}
+
+#[test]
+fn weights_come_along() {
+    let dir = images(12);
+    let weight = |sample: &Sample| f32::from(sample.rel.as_bytes()[sample.rel.len() - 5] - b'0') + 0.5;
+    let dataset = table(&dir, ",weight", |sample| format!(",{}", weight(sample)));
+    let dataset = dataset.into_folder(&SplitOptions::default()).unwrap();
+    let weights: Vec<f32> = dataset.train.iter().map(weight).collect();
+    assert_eq!(dataset.train_weights, Some(weights));
+    assert_eq!(plain(&dir).into_folder(&SplitOptions::default()).unwrap().train_weights, None);
+}
+
+#[test]
+fn tables_of_other_targets_are_split_but_no_folders() {
+    let dir = images(20);
+    let open = |text: String, target: TargetSpec| {
+        let path = put_bytes(dir.path(), "o.csv", text.as_bytes());
+        Table::open(&path, &TableOptions { target, ..TableOptions::default() }).unwrap()
+    };
+    let rows = plain(&dir).records;
+    let row = |f: &dyn Fn(usize) -> String| -> String {
+        rows.iter().enumerate().map(|(i, r)| format!("{},{}\n", r.rel, f(i))).collect()
+    };
+    let flags = open(
+        format!("file,a,b\n{}", row(&|i| format!("{},{}", i % 2, u32::from(i == 3)))),
+        TargetSpec::Flags { columns: None },
+    );
+    let split = flags.split(&SplitOptions::default()).unwrap();
+    assert_eq!(split.parts.iter().filter(|part| **part == Part::Val).count(), 4);
+    assert_eq!(split.warnings, ["no validation images of `b`"]);
+    let numbers =
+        open(format!("file,y\n{}", row(&|i| (i * i).to_string())), TargetSpec::Numbers { columns: None });
+    assert_eq!(
+        numbers
+            .split(&SplitOptions::default())
+            .unwrap()
+            .parts
+            .iter()
+            .filter(|part| **part == Part::Val)
+            .count(),
+        4
+    );
+    let nothing = open(format!("file,y\n{}", row(&|i| i.to_string())), TargetSpec::Nothing);
+    assert_eq!(
+        nothing
+            .split(&SplitOptions::default())
+            .unwrap()
+            .parts
+            .iter()
+            .filter(|part| **part == Part::Val)
+            .count(),
+        4
+    );
+    for table in [flags, numbers, nothing] {
+        let error = table.into_folder(&SplitOptions::default()).unwrap_err().to_string();
+        assert!(error.ends_with("(expected one class for each image)"), "{error}");
+    }
+}
+
+#[test]
+fn a_held_out_folder_without_the_first_class_keeps_its_labels() {
+    let dir = tree(&["train/a/1.png", "train/b/2.png", "val/b/3.png", "test/b/4.png"]);
+    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    assert_eq!((folder.val[0].label, folder.test[0].label), (1, 1));
+    let dataset = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
+    assert_eq!((&dataset.val, &dataset.test, &dataset.train), (&folder.val, &folder.test, &folder.train));
+    assert_eq!(dataset.split, SplitSource::Given { column: false });
+    assert_eq!(dataset.warnings, folder.warnings);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_looked_at_is_an_error() {
+    use std::os::unix::fs::symlink;
+    use tl_data::{LabelledFolder, list_images};
+    let dir = tree(&["train/a/1.png", "train/a/2.png", "train/b/3.png", "train/b/4.png", "val/a/5.png"]);
+    let at = |rel: &str| dir.path().join(rel);
+    let folder = || ImageFolder::open(dir.path(), &OpenOptions::default()).map_err(|error| error.to_string());
+    let classes = ["a", "b"].map(str::to_owned);
+    symlink("loop.png", at("train/a/loop.png")).unwrap();
+    assert!(folder().unwrap_err().contains("train/a/loop.png` cannot be read: "));
+    let error = list_images(&[at("train/a/loop.png"), at("gone.png")]).unwrap_err().to_string();
+    assert!(
+        error.contains("loop.png` cannot be read: ") && error.contains("gone.png` does not exist"),
+        "{error}"
+    );
+    std::fs::remove_file(at("train/a/loop.png")).unwrap();
+    assert_eq!(folder().unwrap().split, SplitOrigin::Folders);
+
+    // A validation or test folder that is a broken link is not the same as none.
+    symlink("nowhere", at("test")).unwrap();
+    assert!(folder().unwrap_err().contains("test` cannot be read: "));
+    let labelled = LabelledFolder::open(dir.path(), &classes).unwrap_err().to_string();
+    assert!(labelled.contains("test` cannot be read: "), "{labelled}");
+}

@@ -1,0 +1,130 @@
+//! Data as people have it: tables, groups, folds, copies, skewed classes.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{epochs, json, names, run, small_set};
+
+const CLASSES: [&str; 2] = ["bag", "sneaker"];
+
+fn files(dir: &Path) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    for class in CLASSES {
+        for name in names(&dir.join("data/train").join(class)) {
+            rows.push((format!("train/{class}/{name}"), class.to_owned()));
+        }
+    }
+    rows
+}
+
+#[test]
+fn a_table_trains_as_its_folders_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    small_set(dir, &CLASSES, 10, 2);
+    let rows: Vec<String> = files(dir).into_iter().map(|(file, class)| format!("{file},{class}")).collect();
+    fs::write(dir.join("data/labels.csv"), format!("image,label\n{}\n", rows.join("\n"))).unwrap();
+    let args = ["finetune", "--data", "data/labels.csv", "--preset", "feature-extraction", "--epochs", "4"];
+    run(dir, &[&args[..], &["--run", "a"]].concat()).expect_success();
+    let split = json(&dir.join("a/split.json"));
+    assert_eq!(split["train"].as_array().unwrap().len() + split["val"].as_array().unwrap().len(), 20);
+
+    // The split of that run again, and the spec of it.
+    run(dir, &[&args[..], &["--run", "b", "--split", "a/split.json", "--seed", "9"]].concat())
+        .expect_success();
+    assert_eq!(json(&dir.join("b/split.json"))["sha256"], split["sha256"]);
+    run(dir, &["finetune", "--config", "a/spec.json", "--run", "c"]).expect_success();
+    assert_eq!(epochs(&dir.join("c")), epochs(&dir.join("a")));
+
+    let held_out = |fold: &str| {
+        let run_name = format!("fold{fold}");
+        let more = ["--run", &run_name, "--folds", "2", "--fold", fold, "--epochs", "1"];
+        run(dir, &[&args[..5], &more].concat()).expect_success();
+        json(&dir.join(run_name).join("split.json"))["val"].as_array().unwrap().clone()
+    };
+    let (first, second) = (held_out("0"), held_out("1"));
+    assert_eq!(first.len() + second.len(), 20);
+    assert!(first.iter().all(|file| !second.contains(file)));
+
+    let before = names(dir);
+    fs::write(dir.join("data/bad.csv"), "image,label\ntrain/bag/none.png,bag\n,sneaker\n").unwrap();
+    let bad = ["finetune", "--data", "data/bad.csv", "--label-column", "lable", "--run", "x"];
+    run(dir, &bad).expect_error(&["bad.csv", "lable"]);
+    run(dir, &["finetune", "--data", "data/bad.csv", "--run", "x"]).expect_error(&["bad.csv", "none.png"]);
+    run(dir, &["finetune", "--data", "data", "--label-column", "label", "--run", "x"])
+        .expect_error(&["--label-column is for a table"]);
+    assert_eq!(names(dir), before);
+}
+
+#[test]
+fn the_doctor_finds_copies_and_the_run_leaves_them_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    small_set(dir, &CLASSES, 8, 3);
+    let first = |class: &str| dir.join("data/train").join(class).join("0000.png");
+    // The same picture in training and validation, and one under two labels.
+    fs::copy(first("bag"), dir.join("data/val/bag/leak.png")).unwrap();
+    fs::copy(first("sneaker"), dir.join("data/train/bag/wrong.png")).unwrap();
+    fs::write(dir.join("data/train/bag/broken.png"), b"no image").unwrap();
+    let output = run(dir, &["data", "doctor", "data", "--quarantine", "bad.txt", "--json"]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    let report: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert!(report["findings"].as_array().unwrap().len() >= 3, "{report}");
+    let list = fs::read_to_string(dir.join("bad.txt")).unwrap();
+    for file in
+        ["train/bag/0000.png", "train/bag/wrong.png", "train/sneaker/0000.png", "train/bag/broken.png"]
+    {
+        assert!(list.contains(file), "{list}");
+    }
+    assert!(!list.lines().any(|line| line.starts_with("val/")), "{list}");
+
+    let args =
+        ["finetune", "--data", "data", "--preset", "feature-extraction", "--epochs", "2", "--run", "run"];
+    run(dir, &args).expect_error(&["broken.png", "--skip-bad"]);
+    run(dir, &[&args[..], &["--exclude", "bad.txt"]].concat()).expect_success();
+    assert!(!fs::read_to_string(dir.join("run/split.json")).unwrap().contains("wrong.png"));
+    fs::write(dir.join("stale.txt"), "train/bag/gone.png\n").unwrap();
+    run(dir, &["finetune", "--data", "data", "--exclude", "stale.txt"])
+        .expect_error(&["files that are not in the data", "gone.png"]);
+
+    let seen = run(dir, &["data", "inspect", "data", "--sheet", "classes.png", "--json"]).expect_success();
+    let seen: Value = serde_json::from_str(&seen.stdout).unwrap();
+    assert_eq!(seen["images"], 25);
+    assert!(fs::read(dir.join("classes.png")).unwrap().starts_with(b"\x89PNG"));
+    run(dir, &["data", "inspect", "data", "--sheet", "classes.png"]).expect_error(&["`classes.png` exists"]);
+}
+
+#[test]
+fn augmentation_weights_and_sampling_reach_the_run_and_repeat() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    small_set(dir, &CLASSES, 10, 4);
+    for i in 3..10 {
+        fs::remove_file(dir.join(format!("data/train/bag/{i:04}.png"))).unwrap();
+    }
+    let args = ["finetune", "--data", "data", "--epochs", "2,1,1", "--batch", "4", "--augment", "strong"];
+    let more = ["--class-weights", "balanced", "--balanced-sampling", "--run"];
+    run(dir, &[&args[..], &more, &["a", "--data-threads", "1"]].concat()).expect_success();
+    run(dir, &[&args[..], &more, &["b", "--data-threads", "2"]].concat()).expect_success();
+    assert_eq!(epochs(&dir.join("a")), epochs(&dir.join("b")));
+    let spec = json(&dir.join("a/spec.json"));
+    assert_eq!((&spec["class_weights"], &spec["balanced_sampling"]), (&"balanced".into(), &true.into()));
+    assert_eq!(spec["augment"]["policy"], "trivial-augment-wide");
+    assert!(spec["augment"]["mixing"].is_object(), "{spec}");
+    run(dir, &["finetune", "--config", "a/spec.json", "--run", "c"]).expect_success();
+    assert_eq!(epochs(&dir.join("c")), epochs(&dir.join("a")));
+
+    let sheet =
+        ["augment", "data/train", "--augment", "medium", "--out", "sheet.png", "--most", "2", "--json"];
+    let drawn = run(dir, &sheet).expect_success().stdout;
+    assert_eq!(drawn.lines().count(), 14);
+    let drawn: Vec<Value> = drawn.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_ne!(drawn[0]["parameters"], drawn[7]["parameters"]);
+    fs::write(dir.join("recipe.json"), r#"{ "flip": true, "rotate": 3 }"#).unwrap();
+    run(dir, &["finetune", "--data", "data", "--augment", "recipe.json"])
+        .expect_error(&["recipe.json", "unknown field `rotate`"]);
+    run(dir, &["finetune", "--data", "data", "--augment", "mild", "--class-weights", "some"])
+        .expect_error(&["--augment is `mild`", "--class-weights is `some`"]);
+}
