@@ -38,26 +38,26 @@ fn loaders(samples: &Arc<[Sample]>, epochs: u64) -> Result<(), DataError> {
     let preprocess = Preprocess::imagenet(224);
     for threads in [1, 2] {
         let pool = DataPool::new(threads)?;
-        let time = |name: &str, view: View, options: &LoaderOptions| -> Result<(), DataError> {
-            run(samples, view, options.clone(), &pool)?;
+        let time = |name: &str, view: &View, options: &LoaderOptions| -> Result<(), DataError> {
+            run(samples, view.clone(), options.clone(), &pool)?;
             let start = Instant::now();
             for epoch in 1..=epochs {
-                run(samples, view, LoaderOptions { epoch, ..options.clone() }, &pool)?;
+                run(samples, view.clone(), LoaderOptions { epoch, ..options.clone() }, &pool)?;
             }
             let images = samples.len() as f64 * epochs as f64;
             println!("{threads} threads, {name}: {:.1} images/s", images / start.elapsed().as_secs_f64());
             Ok(())
         };
         let plain = LoaderOptions::in_order(samples.len(), BATCH);
-        time("validation", View::Eval(preprocess), &plain)?;
+        time("validation", &View::Eval(preprocess), &plain)?;
         for preset in AugmentPreset::ALL.into_iter().skip(1) {
-            time(preset.name(), View::Train(preprocess, preset.recipe()), &plain)?;
+            time(preset.name(), &View::train(preprocess, preset.recipe()), &plain)?;
         }
-        let basic = View::Train(preprocess, Augment::basic());
+        let basic = View::train(preprocess, Augment::basic());
         let cache = Some(DecodedCache::new(4 << 30));
-        time("basic, cached", basic, &LoaderOptions { cache, ..plain.clone() })?;
+        time("basic, cached", &basic, &LoaderOptions { cache, ..plain.clone() })?;
         let (cache, shrink) = (Some(DecodedCache::new(4 << 30)), Some(basic.shrink_side()));
-        time("basic, shrunk and cached", basic, &LoaderOptions { cache, shrink, ..plain })?;
+        time("basic, shrunk and cached", &basic, &LoaderOptions { cache, shrink, ..plain })?;
     }
     Ok(())
 }

@@ -61,7 +61,7 @@ pub use folder::{
 };
 pub use inspect::{Contents, Inspection, inspect};
 pub use options::{OptionProblem, OptionProblems};
-pub use pipeline::{Batch, DecodedCache, Loader, LoaderOptions, Pixels, View};
+pub use pipeline::{Augmentation, Batch, DecodedCache, Loader, LoaderOptions, Pixels, View};
 pub use pool::DataPool;
 pub use preprocess::{Interpolation, Normaliser, Preprocess};
 pub use sheet::{Cell, Sheet, SheetOptions};

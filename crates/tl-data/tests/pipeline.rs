@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use common::two_classes;
 use tl_data::{
-    Augment, Batch, ColorJitter, DataPool, DecodedCache, ErasingFill, GaussianBlur, ImageFolder, Loader,
-    LoaderOptions, Mixing, OpenOptions, Policy, Posterize, Preprocess, RandomAffine, RandomErasing, Sample,
-    Sharpness, Solarize, View, decode_rgb, probe, shuffle, verify,
+    Augment, Augmentation, Batch, ColorJitter, DataPool, DecodedCache, ErasingFill, GaussianBlur,
+    ImageFolder, Loader, LoaderOptions, Mixing, OpenOptions, Policy, Posterize, Preprocess, RandomAffine,
+    RandomErasing, Sample, Sharpness, Solarize, View, decode_rgb, probe, shuffle, verify,
 };
 
 fn samples(dir: &tempfile::TempDir) -> Arc<[Sample]> {
@@ -31,9 +31,9 @@ fn options(n: usize, batch: usize, prefetch: usize) -> LoaderOptions {
     }
 }
 
-fn run(samples: &Arc<[Sample]>, view: View, options: LoaderOptions, threads: usize) -> Vec<Batch> {
+fn run(samples: &Arc<[Sample]>, view: &View, options: LoaderOptions, threads: usize) -> Vec<Batch> {
     let pool = DataPool::new(threads).unwrap();
-    Loader::new(Arc::clone(samples), view, options, &pool).unwrap().map(Result::unwrap).collect()
+    Loader::new(Arc::clone(samples), view.clone(), options, &pool).unwrap().map(Result::unwrap).collect()
 }
 
 /// All pixels, labels and indices of an epoch, one after the other.
@@ -49,13 +49,13 @@ fn threads_batch_size_and_prefetch_do_not_matter() {
     let samples = samples(&dir);
     let n = samples.len();
     for view in
-        [View::Eval(Preprocess::imagenet(32)), View::Train(Preprocess::imagenet(32), Augment::basic())]
+        [View::Eval(Preprocess::imagenet(32)), View::train(Preprocess::imagenet(32), Augment::basic())]
     {
-        let first = joined(&run(&samples, view, options(n, 5, 2), 1));
+        let first = joined(&run(&samples, &view, options(n, 5, 2), 1));
         assert_eq!(first.2, options(n, 5, 2).order);
         assert!(first.2.iter().zip(&first.1).all(|(&index, &label)| samples[index as usize].label == label));
         for (threads, batch, prefetch) in [(2, 5, 2), (16, 5, 0), (16, 1, 7), (2, n, 1), (1, usize::MAX, 0)] {
-            let other = joined(&run(&samples, view, options(n, batch, prefetch), threads));
+            let other = joined(&run(&samples, &view, options(n, batch, prefetch), threads));
             assert_eq!(other, first, "{threads} threads, batch {batch}, prefetch {prefetch}");
         }
     }
@@ -104,15 +104,15 @@ fn with_everything_on_the_bytes_are_the_same() {
     let dir = two_classes(12);
     let samples = samples(&dir);
     let n = samples.len();
-    let view = View::Train(Preprocess::imagenet(32), everything());
-    let first = run(&samples, view, options(n, 5, 2), 1);
+    let view = View::train(Preprocess::imagenet(32), everything());
+    let first = run(&samples, &view, options(n, 5, 2), 1);
     assert!(first.iter().any(|batch| batch.mix.is_some()));
     for (threads, prefetch) in [(2, 0), (16, 3)] {
-        let other = run(&samples, view, options(n, 5, prefetch), threads);
+        let other = run(&samples, &view, options(n, 5, prefetch), threads);
         assert_eq!(joined_mixed(&other), joined_mixed(&first), "{threads} threads");
     }
     for start_batch in 1..=5 {
-        let rest = run(&samples, view, LoaderOptions { start_batch, ..options(n, 5, 2) }, 2);
+        let rest = run(&samples, &view, LoaderOptions { start_batch, ..options(n, 5, 2) }, 2);
         assert_eq!(joined_mixed(&rest), joined_mixed(&first[start_batch..]), "from batch {start_batch}");
     }
     // All, some and none of the images fit.
@@ -120,15 +120,15 @@ fn with_everything_on_the_bytes_are_the_same() {
         let cache = DecodedCache::new(budget);
         for epoch in 0..3 {
             let cache = Some(cache.clone());
-            let cached = run(&samples, view, LoaderOptions { cache, ..options(n, 5, 2) }, 2);
+            let cached = run(&samples, &view, LoaderOptions { cache, ..options(n, 5, 2) }, 2);
             assert_eq!(joined_mixed(&cached), joined_mixed(&first), "{budget} bytes, time {epoch}");
         }
         assert!(cache.bytes() <= budget);
         assert_eq!(cache.hits(), 2 * cache.images() as u64);
         assert_eq!(cache.images() == n, budget == 1 << 30);
     }
-    let shrunk = |cache| {
-        joined_mixed(&run(&samples, view, LoaderOptions { shrink: Some(24), cache, ..options(n, 5, 2) }, 2))
+    let shrunk = |cache: Option<DecodedCache>| {
+        joined_mixed(&run(&samples, &view, LoaderOptions { shrink: Some(24), cache, ..options(n, 5, 2) }, 2))
     };
     let cache = DecodedCache::new(1 << 30);
     assert_eq!(shrunk(None), shrunk(Some(cache.clone())));
@@ -155,8 +155,8 @@ fn a_mixed_batch_is_a_mixture_of_the_plain_one() {
     let mixing = Mixing { mixup_alpha: 0.4, ..Mixing::default() };
     let plain = Augment::basic();
     let run = |augment| {
-        let view = View::Train(Preprocess::imagenet(16), augment);
-        run(&samples, view, LoaderOptions::in_order(6, 6), 2).remove(0)
+        let view = View::train(Preprocess::imagenet(16), augment);
+        run(&samples, &view, LoaderOptions::in_order(6, 6), 2).remove(0)
     };
     let (plain, mixed) = (run(plain), run(Augment { mixing: Some(mixing), ..plain }));
     let mix = mixed.mix.as_ref().unwrap();
@@ -171,7 +171,7 @@ fn a_mixed_batch_is_a_mixture_of_the_plain_one() {
 
 #[test]
 fn shrinking_loses_nothing_that_matters() {
-    let view = View::Train(Preprocess::imagenet(224), Augment::basic());
+    let view = View::train(Preprocess::imagenet(224), Augment::basic());
     assert_eq!(view.shrink_side(), 438);
     assert_eq!(View::Eval(Preprocess::imagenet(224)).shrink_side(), 256);
 }
@@ -183,7 +183,7 @@ fn batches_hold_what_was_asked_for() {
     let preprocess = Preprocess::imagenet(24);
     let order = vec![3, 3, 0, 7, 1];
     let options = LoaderOptions { order: order.clone(), ..options(0, 2, 2) };
-    let batches = run(&samples, View::Eval(preprocess), options, 2);
+    let batches = run(&samples, &View::Eval(preprocess), options, 2);
     assert_eq!(
         batches.iter().map(|batch| batch.images.dim()).collect::<Vec<_>>(),
         [(2, 3, 24, 24), (2, 3, 24, 24), (1, 3, 24, 24)]
@@ -201,16 +201,61 @@ fn every_epoch_shows_another_view_and_evaluation_never_does() {
     let dir = two_classes(4);
     let samples = samples(&dir);
     let preprocess = Preprocess::imagenet(24);
-    let with = |view, seed, epoch| {
+    let with = |view: &View, seed, epoch| {
         let options = LoaderOptions { seed, epoch, ..LoaderOptions::in_order(8, 8) };
         joined(&run(&samples, view, options, 2)).0
     };
-    let train = View::Train(preprocess, Augment::basic());
-    assert_eq!(with(train, 1, 0), with(train, 1, 0));
-    assert_ne!(with(train, 1, 0), with(train, 1, 1));
-    assert_ne!(with(train, 1, 0), with(train, 2, 0));
-    assert_eq!(with(View::Eval(preprocess), 1, 0), with(View::Eval(preprocess), 2, 5));
-    assert_eq!(with(View::Train(preprocess, Augment::none()), 1, 0), with(View::Eval(preprocess), 1, 0));
+    let train = View::train(preprocess, Augment::basic());
+    let (plain, eval) = (View::train(preprocess, Augment::none()), View::Eval(preprocess));
+    assert_eq!(with(&train, 1, 0), with(&train, 1, 0));
+    assert_ne!(with(&train, 1, 0), with(&train, 1, 1));
+    assert_ne!(with(&train, 1, 0), with(&train, 2, 0));
+    assert_eq!(with(&eval, 1, 0), with(&eval, 2, 5));
+    assert_eq!(with(&plain, 1, 0), with(&eval, 1, 0));
+}
+
+#[test]
+fn an_image_data_generator_trains_as_well() {
+    let dir = two_classes(4);
+    let samples = samples(&dir);
+    let preprocess = Preprocess::imagenet(24);
+    let read = |text: &str| -> Augmentation { serde_json::from_str(text).unwrap() };
+    let view = View::train(preprocess, read(r#"{"rotation_range": 30, "horizontal_flip": true}"#));
+    let epoch = |view: &View, epoch, threads| {
+        let options = LoaderOptions { epoch, ..LoaderOptions::in_order(8, 3) };
+        joined(&run(&samples, view, options, threads)).0
+    };
+    assert_eq!(epoch(&view, 0, 1), epoch(&view, 0, 16));
+    assert_ne!(epoch(&view, 0, 1), epoch(&view, 1, 1));
+    // Without random changes it is the whole image at the size of the input, normalised for the net.
+    let plain = epoch(&View::train(preprocess, read(r#"{"fill_mode": "wrap"}"#)), 0, 1);
+    let image = tl_data::decode_rgb(&samples[0].path).unwrap();
+    let Augmentation::Generator(generator) = read(r#"{"fill_mode": "wrap"}"#) else { unreachable!() };
+    assert!(!generator.augments());
+    let key = tl_data::Key { seed: 0, epoch: 0, sample_id: 0 };
+    let small = Augmentation::Generator(generator).apply(&image, key, &preprocess).unwrap();
+    assert_eq!(small.dimensions(), (24, 24));
+    let red = (f32::from(small.get_pixel(5, 7).0[0]) / 255.0 - preprocess.mean[0]) / preprocess.std[0];
+    assert!((f32::from_bits(plain[7 * 24 + 5]) - red).abs() < 1e-5);
+}
+
+#[test]
+fn a_cache_on_disk_changes_nothing_and_serves_the_next_run() {
+    let dir = two_classes(6);
+    let samples = samples(&dir);
+    let view = View::train(Preprocess::imagenet(24), Augment::basic());
+    let first = joined(&run(&samples, &view, options(12, 5, 2), 2));
+    for time in 0..3 {
+        let cache = DecodedCache::on_disk(&dir.path().join("decoded"), 1 << 30).unwrap();
+        let lent = Some(cache.clone());
+        let cached = run(&samples, &view, LoaderOptions { cache: lent, ..options(12, 5, 2) }, 2);
+        assert_eq!(joined(&cached), first);
+        assert_eq!((cache.images(), cache.hits()), (12, if time == 0 { 0 } else { 12 }));
+    }
+    let file = dir.path().join("a_file");
+    fs::write(&file, "").unwrap();
+    let error = DecodedCache::on_disk(&file, 1).unwrap_err().to_string();
+    assert!(error.contains("a_file"), "{error}");
 }
 
 #[test]
@@ -257,7 +302,7 @@ fn dropping_it_in_the_middle_stops_promptly() {
     // Batches of 10,000 images: seconds of work each.
     let options = LoaderOptions { order, batch: 10_000, prefetch: 3, ..LoaderOptions::default() };
     let view = View::Eval(Preprocess::imagenet(16));
-    let mut loader = Loader::new(Arc::clone(&samples), view, options, &pool).unwrap();
+    let mut loader = Loader::new(Arc::clone(&samples), view.clone(), options, &pool).unwrap();
     assert_eq!(loader.next().unwrap().unwrap().labels.len(), 10_000);
     let start = Instant::now();
     drop(loader);
@@ -274,7 +319,8 @@ fn two_loaders_share_a_pool() {
     let samples = samples(&dir);
     let pool = DataPool::new(1).unwrap();
     let view = View::Eval(Preprocess::imagenet(16));
-    let make = || Loader::new(Arc::clone(&samples), view, LoaderOptions::in_order(12, 5), &pool).unwrap();
+    let make =
+        || Loader::new(Arc::clone(&samples), view.clone(), LoaderOptions::in_order(12, 5), &pool).unwrap();
     assert_eq!(
         make().zip(make()).filter(|(a, b)| a.as_ref().unwrap().images == b.as_ref().unwrap().images).count(),
         3
@@ -307,7 +353,7 @@ fn nonsense_is_refused() {
         shrink: Some(0),
         ..good.clone()
     };
-    let text = refused(View::Train(preprocess, Augment { invert: 7.0, ..Augment::none() }), bad);
+    let text = refused(View::train(preprocess, Augment { invert: 7.0, ..Augment::none() }), bad);
     for name in ["6 problems", "`batch`", "`start_batch`", "`weights` is 2", "NaN", "`shrink`", "`invert`"] {
         assert!(text.contains(name), "{name} is not in {text}");
     }

@@ -6,8 +6,10 @@
 
 mod batch;
 mod cache;
+mod disk;
 mod options;
 mod prepare;
+mod view;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +28,8 @@ use prepare::Images;
 
 pub use batch::{Batch, Pixels};
 pub use cache::DecodedCache;
-pub use options::{LoaderOptions, View};
+pub use options::LoaderOptions;
+pub use view::{Augmentation, View};
 
 /// An iterator over the batches of one epoch.
 ///
@@ -202,7 +205,7 @@ mod tests {
             let pool = DataPool::new(threads).unwrap();
             let order = vec![0; 400];
             let options = LoaderOptions { batch: 10, prefetch, order, ..LoaderOptions::default() };
-            let view = View::Train(Preprocess::imagenet(8), Augment::basic());
+            let view = View::train(Preprocess::imagenet(8), Augment::basic());
             let mut loader = Loader::new(samples.clone(), view, options, &pool).unwrap();
             assert_eq!(loader.size_hint(), (0, Some(40)));
             for taken in 1..=40 {

@@ -5,51 +5,9 @@
 use std::sync::Arc;
 
 use super::cache::DecodedCache;
-use crate::augment::Augment;
+use super::view::View;
 use crate::error::DataError;
 use crate::options::Checks;
-use crate::preprocess::Preprocess;
-
-/// How images are prepared.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a run has a handful of views, and a plain value is simpler")]
-pub enum View {
-    /// The validation transform; the seed and the epoch do not matter.
-    Eval(Preprocess),
-    /// Augmented images, another view of each in every epoch.
-    Train(Preprocess, Augment),
-}
-
-impl View {
-    /// Size, filter and normalisation.
-    pub fn preprocess(&self) -> &Preprocess {
-        match self {
-            Self::Eval(preprocess) | Self::Train(preprocess, _) => preprocess,
-        }
-    }
-
-    /// A short side to shrink images to, for [`LoaderOptions::shrink`], at which nothing has to be enlarged: not the
-    /// whole image, and not the smallest crop of a square image.
-    pub fn shrink_side(&self) -> u32 {
-        let preprocess = self.preprocess();
-        let crop = match self {
-            Self::Train(_, augment) => augment.random_resized_crop,
-            Self::Eval(_) => None,
-        };
-        let for_crop = crop.map_or(0.0, |crop| {
-            let ratio = f64::from(crop.ratio.1).max(1.0 / f64::from(crop.ratio.0));
-            f64::from(preprocess.input) * (ratio / f64::from(crop.scale.0)).sqrt()
-        });
-        (for_crop.ceil() as u32).max(preprocess.resize).max(preprocess.input)
-    }
-
-    fn note(&self, checks: &mut Checks) {
-        self.preprocess().note(checks);
-        if let Self::Train(_, augment) = self {
-            augment.note(checks);
-        }
-    }
-}
 
 /// What a [`crate::Loader`] goes through.
 #[derive(Debug, Clone)]

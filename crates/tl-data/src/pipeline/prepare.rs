@@ -6,17 +6,16 @@
 //! Large JPEGs are decoded whole: the decoder in use has no scaled decoding. [`crate::LoaderOptions::shrink`] with a
 //! cache pays for that once.
 
-use std::sync::Arc;
-
 use image::RgbImage;
 
-use super::cache::DecodedCache;
-use super::options::{LoaderOptions, View};
+use super::cache::{Decoded, DecodedCache};
+use super::options::LoaderOptions;
+use super::view::{Augmentation, View};
 use crate::augment::{Crop, Key, Mix};
 use crate::decode::decode_with;
 use crate::error::DataError;
 use crate::folder::Sample;
-use crate::preprocess::{Interpolation, Normaliser};
+use crate::preprocess::{Interpolation, Normaliser, Preprocess};
 use crate::resample::{Axis, resample};
 use crate::scratch::Scratch;
 
@@ -29,12 +28,6 @@ pub(super) struct Images {
     epoch: u64,
     cache: Option<DecodedCache>,
     shrink: Option<u32>,
-}
-
-/// A decoded image, of the cache or of this thread.
-enum Decoded {
-    Shared(Arc<RgbImage>),
-    Own(RgbImage),
 }
 
 impl Images {
@@ -52,10 +45,10 @@ impl Images {
     /// How to mix a batch of this number.
     pub(super) fn mix(&self, number: u64, images: usize) -> Option<Mix> {
         match &self.view {
-            View::Eval(_) => None,
-            View::Train(preprocess, augment) => {
+            View::Train(preprocess, Augmentation::Recipe(augment)) => {
                 augment.mixing?.sample((self.seed, self.epoch, number), images, preprocess.input)
             }
+            View::Train(_, Augmentation::Generator(_)) | View::Eval(_) => None,
         }
     }
 
@@ -63,16 +56,12 @@ impl Images {
     pub(super) fn write(&self, sample: &Sample, out: &mut [f32]) -> Result<(), DataError> {
         Scratch::with(|scratch| {
             let decoded = self.decoded(sample, scratch)?;
-            let image = match &decoded {
-                Decoded::Shared(image) => image,
-                Decoded::Own(image) => image,
-            };
+            let image = decoded.image();
             let input = match &self.view {
                 View::Eval(preprocess) => preprocess.eval_with(image, scratch)?,
-                View::Train(preprocess, augment) => {
+                View::Train(preprocess, augmentation) => {
                     let key = Key { seed: self.seed, epoch: self.epoch, sample_id: sample.id };
-                    let params = augment.sample(key, image.width(), image.height());
-                    params.apply_with(image, preprocess, scratch)?
+                    augmentation.apply_with(image, key, preprocess, scratch)?
                 }
             };
             self.normaliser.normalise(&input, out)?;
@@ -86,8 +75,10 @@ impl Images {
 
     fn decoded(&self, sample: &Sample, scratch: &mut Scratch) -> Result<Decoded, DataError> {
         let path = &sample.path;
-        if let Some(image) = self.cache.as_ref().and_then(|cache| cache.get(path, self.shrink)) {
-            return Ok(Decoded::Shared(image));
+        if let Some(cache) = &self.cache
+            && let Some(found) = cache.get(path, self.shrink, scratch)
+        {
+            return Ok(found);
         }
         let mut image = decode_with(path, scratch)?;
         if let Some(side) = self.shrink
@@ -98,8 +89,59 @@ impl Images {
         }
         Ok(match &self.cache {
             None => Decoded::Own(image),
-            Some(cache) => cache.put(path, self.shrink, image).map_or_else(Decoded::Own, Decoded::Shared),
+            Some(cache) => cache.put(path, self.shrink, image),
         })
+    }
+}
+
+impl Augmentation {
+    /// One view of an image, `input` x `input`.
+    ///
+    /// # Errors
+    /// The image is empty.
+    pub fn apply(&self, image: &RgbImage, key: Key, preprocess: &Preprocess) -> Result<RgbImage, DataError> {
+        Scratch::with(|scratch| self.apply_with(image, key, preprocess, scratch))
+    }
+
+    fn apply_with(
+        &self,
+        image: &RgbImage,
+        key: Key,
+        preprocess: &Preprocess,
+        scratch: &mut Scratch,
+    ) -> Result<RgbImage, DataError> {
+        match self {
+            Self::Recipe(augment) => {
+                let params = augment.sample(key, image.width(), image.height());
+                params.apply_with(image, preprocess, scratch)
+            }
+            Self::Generator(generator) => {
+                let side = preprocess.input;
+                let (width, height) = image.dimensions();
+                let whole = Crop { x: 0, y: 0, width, height };
+                let axes = (Axis::whole(width, side), Axis::whole(height, side));
+                let small = resample(image, whole, axes.0, axes.1, preprocess.interpolation, scratch)?;
+                let params = generator.sample(key, side as usize, side as usize);
+                let changed = generator.apply_rgb8(&small, &params);
+                scratch.recycle(small);
+                Ok(changed)
+            }
+        }
+    }
+
+    /// What is drawn for an image of this size, as JSON.
+    pub fn parameters(
+        &self,
+        key: Key,
+        (width, height): (u32, u32),
+        preprocess: &Preprocess,
+    ) -> serde_json::Value {
+        let side = preprocess.input as usize;
+        let value = match self {
+            Self::Recipe(augment) => serde_json::to_value(augment.sample(key, width, height)),
+            Self::Generator(generator) => serde_json::to_value(generator.sample(key, side, side)),
+        };
+        value.unwrap_or_default()
     }
 }
 
