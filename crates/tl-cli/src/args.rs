@@ -82,9 +82,21 @@ pub(crate) struct FinetuneArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     /// Random changes to training images in phases that augment: none, basic, light, medium, strong, auto (by the number of
-    /// images), or a JSON file with a recipe (`tl augment` shows what they do) [default: basic]
+    /// images), or a JSON file: a recipe, or the arguments of a Keras ImageDataGenerator (`tl augment` shows what they do)
+    /// [default: basic]
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) augment: Option<String>,
+    /// Shrink images to this short side, in pixels, before they are augmented; 0 for never [default: where photos are more
+    /// than twice as large as any crop needs, to what it needs]
+    #[arg(long, value_name = "PX")]
+    pub(crate) shrink: Option<u32>,
+    /// Most memory for decoded images, kept from epoch to epoch in phases that augment, in MiB; 0 for none. Results do not
+    /// depend on it [default: 1024, at most a quarter of what is free]
+    #[arg(long, value_name = "MIB")]
+    pub(crate) image_cache: Option<u64>,
+    /// Keep decoded images in this folder instead, for later runs as well; --image-cache then says how much of the disk
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image_cache_dir: Option<PathBuf>,
     /// How much each class counts in the loss: none, balanced (all classes alike), or effective (arXiv:1901.05555)
     /// [default: none]
     #[arg(long, value_name = "KIND")]
@@ -407,7 +419,7 @@ pub(crate) struct AugmentArgs {
     /// Images and folders of images
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<PathBuf>,
-    /// none, basic, light, medium, strong, or a JSON file with a recipe
+    /// none, basic, light, medium, strong, or a JSON file: a recipe, or the arguments of a Keras ImageDataGenerator
     #[arg(long, value_name = "NAME|FILE", default_value = "basic")]
     pub(crate) augment: String,
     /// The .png to write, which must not exist; more pages become NAME-2.png, …
@@ -416,13 +428,13 @@ pub(crate) struct AugmentArgs {
     /// Views of each image
     #[arg(long, value_name = "N", default_value_t = 7)]
     pub(crate) views: u32,
-    /// Most images
+    /// Most images, evenly out of all
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) most: usize,
     /// Height and width of the net's input in pixels
     #[arg(long, value_name = "PX", default_value_t = 224)]
     pub(crate) image_size: u32,
-    /// The seed of the run whose views these are
+    /// The seed; with a folder of class folders the views are those of a run with this seed
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tl_backbones::Weights;
-use tl_data::{Augment, ClassWeighting, DataPool, Sample};
+use tl_data::{Augment, ClassWeighting, DataPool, DecodedCache, Sample, View};
 use tl_finetune::Plan;
 use tl_heads::Task;
 use tl_run::{
@@ -39,8 +39,9 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     let (Some(mut resolved), Some(folder)) = (resolved, folder) else { return Err(Exit(1).into()) };
 
     if resolved.augment_auto {
-        resolved.spec.augment = Augment::preset(folder.train.len(), folder.classes.len()).recipe();
+        resolved.spec.augment = Augment::preset(folder.train.len(), folder.classes.len()).recipe().into();
     }
+    let decoded = decoded_cache(args)?;
     let pool = DataPool::new(machine.data_threads)?;
     let all: Vec<Sample> = folder.train.iter().chain(&folder.val).cloned().collect();
     let mut images = prepare::verify(folder, resolved.spec.skip_bad, &pool, &ui)?;
@@ -55,9 +56,13 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     let (schedule, plan) = prepare::plan(&resolved, &model)?;
     images.warnings.extend(prepare::check_anew(&matched, &model, &plan)?);
     resolved.spec.image_size = Some(size);
+    let view = View::train(model.preprocess, resolved.spec.augment.clone());
+    resolved.spec.shrink.get_or_insert_with(|| shrink_side(&view, median));
+    images.warnings.extend(resolved.spec.augment.warnings());
+    let decoded = decoded.filter(|_| plan.phases.iter().any(|phase| phase.augment || phase.frontier == 0));
     resolved.spec.schedule = Some(schedule);
 
-    let job = Job { resolved, images, chosen, weights, model, plan, pool, machine, median, start };
+    let job = Job { resolved, images, chosen, weights, model, plan, pool, decoded, machine, median, start };
     job.announce(&ui);
     let mut run = job.create_run(interrupt)?;
     interrupt.be_graceful();
@@ -75,6 +80,7 @@ struct Job {
     model: Model,
     plan: Plan,
     pool: DataPool,
+    decoded: Option<DecodedCache>,
     machine: Machine,
     median: u32,
     start: Instant,
@@ -192,7 +198,9 @@ impl Job {
             train: &self.images.train,
             val: &self.images.val,
             pool: &self.pool,
-            augment: self.resolved.spec.augment,
+            augmentation: &self.resolved.spec.augment,
+            shrink: self.resolved.spec.shrink.filter(|side| *side > 0),
+            decoded: self.decoded.as_ref(),
             weights: self.images.weights.as_ref(),
             stop: &interrupt.stop,
         };
@@ -265,6 +273,7 @@ impl Job {
                 .collect(),
             seconds: self.start.elapsed().as_secs_f64(),
             images_per_second: outcome.images_per_second,
+            wait_seconds: outcome.wait_seconds,
             cache_bytes: outcome.cache_bytes,
             peak_memory_bytes: machine::peak_memory(),
             model_sha256: saved.sha256,
@@ -321,6 +330,25 @@ impl Job {
         });
         Ok(run.dir.write_text("report.html", &page)?)
     }
+}
+
+/// Where decoded images are kept, if anywhere.
+fn decoded_cache(args: &FinetuneArgs) -> anyhow::Result<Option<DecodedCache>> {
+    const USUAL: u64 = 1 << 30;
+    let given = args.image_cache.map(|mib| mib.saturating_mul(1 << 20));
+    Ok(match (&args.image_cache_dir, given) {
+        (_, Some(0)) => None,
+        (Some(dir), given) => Some(DecodedCache::on_disk(dir, given.unwrap_or(USUAL))?),
+        (None, Some(bytes)) => Some(DecodedCache::new(bytes)),
+        (None, None) => Some(DecodedCache::new(USUAL.min(machine::available_memory().unwrap_or(0) / 4))),
+    })
+}
+
+/// The short side to shrink images to before they are augmented, or 0: photos straight from a camera hold many times
+/// the pixels that any crop needs.
+fn shrink_side(view: &View, median_short_side: u32) -> u32 {
+    let side = view.shrink_side();
+    if median_short_side >= side.saturating_mul(2) { side } else { 0 }
 }
 
 /// A factor for each class in the loss.
@@ -382,7 +410,11 @@ fn show_summary(summary: &Summary, run: &Path, json: bool) -> anyhow::Result<()>
     lines.push(format!("best       epoch {}, phase {}", summary.best.epoch, summary.best.phase));
     let parts: Vec<String> =
         summary.phases.iter().map(|part| format!("{} {:.1}", part.phase, part.seconds)).collect();
-    lines.push(format!("time       {:.1} s: {}", summary.seconds, parts.join(", ")));
+    let waited = match summary.wait_seconds {
+        waited if waited < 0.05 => String::new(),
+        waited => format!("; the net waited {waited:.1} for images"),
+    };
+    lines.push(format!("time       {:.1} s: {}{waited}", summary.seconds, parts.join(", ")));
     if let Some(peak) = summary.peak_memory_bytes {
         let cache = ui::bytes(summary.cache_bytes);
         lines.push(format!("memory     {} at most, {cache} of it activations", ui::bytes(peak)));
@@ -447,5 +479,6 @@ fn epoch_row(result: &EpochResult) -> EpochRow {
         rate_last_stage: result.rate_last_stage,
         seconds: result.seconds,
         images_per_second: result.train.images() as f64 / result.train_seconds.max(f64::MIN_POSITIVE),
+        wait_seconds: result.wait_seconds,
     }
 }

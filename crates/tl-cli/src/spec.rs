@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tl_backbones::Card;
-use tl_data::Augment;
+use tl_data::{Augment, Augmentation};
 use tl_finetune::{Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
 
@@ -36,7 +36,11 @@ pub(crate) struct Spec {
     pub(crate) dropout: f64,
     /// Height and width of the net's input; chosen from the images where it is not given.
     pub(crate) image_size: Option<u32>,
-    pub(crate) augment: Augment,
+    pub(crate) augment: Augmentation,
+    /// The short side to which images are shrunk before they are augmented; 0 for never, and by their size where it is not
+    /// given.
+    #[serde(default)]
+    pub(crate) shrink: Option<u32>,
     /// The phases; made from the preset where they are not given.
     pub(crate) schedule: Option<Schedule>,
     /// Images in a training step.
@@ -148,8 +152,10 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
     };
     let augment_auto = args.augment.as_deref() == Some("auto");
     let augment = match args.augment.as_deref().filter(|_| !augment_auto) {
-        Some(text) => problems.take(crate::augment::recipe(text)).unwrap_or(base.augment),
-        None => base.augment,
+        Some(text) => {
+            problems.take(crate::augment::augmentation(text)).unwrap_or_else(|| base.augment.clone())
+        }
+        None => base.augment.clone(),
     };
     let backbone = given(&args.backbone, &base.backbone);
     // What an earlier run chose for its net says nothing about another one.
@@ -178,6 +184,7 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         dropout,
         image_size: args.image_size.or(base.image_size.filter(|_| same_net)),
         augment,
+        shrink: args.shrink.or(base.shrink),
         schedule: base.schedule.filter(|_| same_net && args.preset.is_none() && args.unfreeze.is_none()),
         batch: args.batch.unwrap_or(base.batch),
         label_smoothing: args.label_smoothing.unwrap_or(base.label_smoothing),
@@ -216,7 +223,8 @@ fn defaults() -> Spec {
         outputs: Outputs::Softmax,
         dropout: 0.2,
         image_size: None,
-        augment: Augment::basic(),
+        augment: Augment::basic().into(),
+        shrink: None,
         schedule: None,
         batch: 16,
         label_smoothing: 0.1,

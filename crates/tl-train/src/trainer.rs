@@ -3,6 +3,7 @@
 //! The best weights so far (validation accuracy, then loss, then the earlier epoch) are kept in memory and are what
 //! the model holds when the loop ends, however it ends.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,9 @@ use std::time::Instant;
 use tch::{Kind, Tensor};
 use tl_backbones::{Mode, NormMode};
 use tl_data::augment::Mix;
-use tl_data::{Augment, Batch, DataPool, Loader, LoaderOptions, Sample, View, balanced_order, shuffle};
+use tl_data::{
+    Augmentation, Batch, DataPool, DecodedCache, Loader, LoaderOptions, Sample, View, balanced_order, shuffle,
+};
 use tl_finetune::{BatchNorm, OptimizerState, Plan, PlannedPhase};
 use tl_torch::{Param, Role};
 
@@ -32,7 +35,11 @@ pub struct Images<'a> {
     /// Threads that decode.
     pub pool: &'a DataPool,
     /// What happens to training images in phases that augment.
-    pub augment: Augment,
+    pub augmentation: &'a Augmentation,
+    /// The short side to which images are shrunk before they are augmented, see [`LoaderOptions::shrink`].
+    pub shrink: Option<u32>,
+    /// Where decoded images are kept from one epoch to the next in phases that augment.
+    pub decoded: Option<&'a DecodedCache>,
     /// How much each training image counts in the loss, in the order of `train`; all the same where there is none.
     pub weights: Option<&'a Arc<[f32]>>,
     /// Set from outside to end the run after the current step.
@@ -88,6 +95,8 @@ pub struct EpochResult {
     pub seconds: f64,
     /// Wall time of the training alone.
     pub train_seconds: f64,
+    /// The part of it in which the net waited for images.
+    pub wait_seconds: f64,
     /// Whether its weights are the best so far.
     pub best: bool,
 }
@@ -134,6 +143,8 @@ pub struct Outcome {
     pub seconds: Vec<(String, f64)>,
     /// Training images per second over all epochs, evaluation not counted.
     pub images_per_second: f64,
+    /// The part of the training in which the net waited for images.
+    pub wait_seconds: f64,
     /// Most bytes of activations that were held.
     pub cache_bytes: u64,
 }
@@ -184,6 +195,7 @@ struct Run<'a> {
     seconds: Vec<(String, f64)>,
     cache_bytes: u64,
     trained: (usize, f64),
+    wait_seconds: f64,
 }
 
 /// One batch at the frontier of its phase.
@@ -211,6 +223,7 @@ impl<'a> Run<'a> {
             seconds: Vec::new(),
             cache_bytes: 0,
             trained: (0, 0.0),
+            wait_seconds: 0.0,
         }
     }
 
@@ -302,7 +315,8 @@ impl<'a> Run<'a> {
         let mut factor = 0.0;
         // Out of `self` while the batches borrow it; an epoch that does not end, ends the run.
         let mut optimizer = std::mem::take(&mut self.optimizer);
-        for (step, batch) in self.batches(phase)?.enumerate() {
+        let waited = Cell::new(0.0);
+        for (step, batch) in self.batches(phase, &waited)?.enumerate() {
             let done = u64::from(phase_epoch) * steps as u64 + step as u64;
             factor = phase.curve.factor(done, u64::from(phase.epochs) * steps as u64);
             let batch = batch?;
@@ -324,6 +338,7 @@ impl<'a> Run<'a> {
         }
         self.epochs += 1;
         self.trained = (self.trained.0 + n, self.trained.1 + train_seconds);
+        self.wait_seconds += waited.get();
         let mut result = EpochResult {
             epoch: self.epochs,
             phase: phase.name.clone(),
@@ -334,6 +349,7 @@ impl<'a> Run<'a> {
             rate_last_stage: phase.layer_rates.iter().rev().find_map(|rate| *rate).map(|rate| rate * factor),
             seconds: start.elapsed().as_secs_f64(),
             train_seconds,
+            wait_seconds: waited.get(),
             best: false,
         };
         self.note_best(&mut result);
@@ -341,11 +357,13 @@ impl<'a> Run<'a> {
         Ok(None)
     }
 
-    /// The epoch's batches, in its order, at the phase's frontier.
-    fn batches(
-        &self,
+    /// The epoch's batches, in its order, at the phase's frontier. The time in which there was nothing to do but wait for
+    /// the images is added up.
+    fn batches<'s>(
+        &'s self,
         phase: &PlannedPhase,
-    ) -> Result<Box<dyn Iterator<Item = Result<Step, TrainError>> + '_>, TrainError> {
+        waited: &'s Cell<f64>,
+    ) -> Result<Box<dyn Iterator<Item = Result<Step, TrainError>> + 's>, TrainError> {
         let model = self.model;
         let samples = self.images.train;
         let (seed, epoch) = (self.options.seed, u64::from(self.epochs));
@@ -362,15 +380,30 @@ impl<'a> Run<'a> {
         {
             return Ok(Box::new(self.kept_batches(kept, order).map(Ok)));
         }
-        let view = match phase.augment {
-            true => View::Train(self.model.preprocess, self.images.augment),
-            false => View::Eval(self.model.preprocess),
+        let (view, shrink) = match phase.augment {
+            true => {
+                (View::train(self.model.preprocess, self.images.augmentation.clone()), self.images.shrink)
+            }
+            false => (View::Eval(self.model.preprocess), None),
         };
-        let weights = self.images.weights.cloned();
-        let batch = self.options.batch;
-        let options = LoaderOptions { batch, order, seed, epoch, weights, ..LoaderOptions::default() };
-        let loader = Loader::new(samples.clone(), view, options, self.images.pool)?;
-        Ok(Box::new(loader.map(move |batch| {
+        let options = LoaderOptions {
+            batch: self.options.batch,
+            order,
+            seed,
+            epoch,
+            weights: self.images.weights.cloned(),
+            cache: self.images.decoded.cloned(),
+            shrink,
+            ..LoaderOptions::default()
+        };
+        let mut loader = Loader::new(samples.clone(), view, options, self.images.pool)?;
+        let timed = std::iter::from_fn(move || {
+            let start = Instant::now();
+            let batch = loader.next();
+            waited.set(waited.get() + start.elapsed().as_secs_f64());
+            batch
+        });
+        Ok(Box::new(timed.map(move |batch| {
             let batch = batch?;
             let xs = batch_tensor(&batch, model.device);
             let xs = tch::no_grad(|| model.forward(&xs, 0, frontier, |_| Mode::EVAL));
@@ -511,6 +544,7 @@ impl<'a> Run<'a> {
             epochs: self.epochs,
             seconds: self.seconds,
             images_per_second: self.trained.0 as f64 / self.trained.1.max(f64::MIN_POSITIVE),
+            wait_seconds: self.wait_seconds,
             cache_bytes: self.cache_bytes,
         }
     }
