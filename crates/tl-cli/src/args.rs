@@ -170,8 +170,9 @@ pub(crate) struct FinetuneArgs {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Default, Args)]
-pub(crate) struct SourceArgs {
+/// How a table is read.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ColumnArgs {
     /// Folder that a table's file names are relative to [default: the table's own]
     #[arg(long, value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
@@ -181,6 +182,22 @@ pub(crate) struct SourceArgs {
     /// Column of a table with the classes [default: one with a well-known name]
     #[arg(long, value_name = "NAME")]
     pub(crate) label_column: Option<String>,
+    /// Column of a table with how much each image counts in the loss [default: none]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) weight_column: Option<String>,
+    /// Column of a table that says train, val or test; none for a split of its own [default: one with a well-known name]
+    #[arg(long, value_name = "NAME|none")]
+    pub(crate) split_column: Option<String>,
+    /// Extension to append to file names of a table that have none, such as jpg
+    #[arg(long, value_name = "EXT")]
+    pub(crate) extension: Option<String>,
+}
+
+/// How data is read and split.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SourceArgs {
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
     /// What belongs together and is not split: a column, or a regular expression over file names whose first parentheses
     /// are the group, such as '^(patient[0-9]+)_'
     #[arg(long, value_name = "COLUMN|REGEX")]
@@ -214,9 +231,12 @@ pub(crate) struct EvaluateArgs {
     /// Run directory, or a folder with its model.json and model.safetensors
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
-    /// Folder of labelled images: DIR/CLASS/*, or one with test/ or val/ inside
+    /// Folder of labelled images: DIR/CLASS/*, or one with test/ or val/ inside; or a table of files and labels, of which
+    /// the test part is taken, else the validation part, else all
     #[arg(value_name = "DATA")]
     pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
     /// Go on without the images that cannot be decoded
     #[arg(long)]
     pub(crate) skip_bad: bool,
@@ -229,7 +249,8 @@ pub(crate) struct EvaluateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PredictArgs {
-    /// Run directory (left out with --backbone), then images and folders of images
+    /// Run directory (left out with --backbone), then images, folders of images, and tables or lists of them (.csv, .tsv,
+    /// .txt)
     #[arg(value_name = "RUN IMAGE", required = true)]
     pub(crate) paths: Vec<PathBuf>,
     /// Ask the pretrained net itself, with its published classes

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::Context;
 use tl_backbones::Weights;
 use tl_data::{Augment, ClassWeighting, DataPool, DecodedCache, Sample, View};
 use tl_finetune::Plan;
@@ -59,6 +60,10 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     let view = View::train(model.preprocess, resolved.spec.augment.clone());
     resolved.spec.shrink.get_or_insert_with(|| shrink_side(&view, median));
     images.warnings.extend(resolved.spec.augment.warnings());
+    if resolved.spec.balanced_sampling && resolved.spec.class_weights != ClassWeights::None {
+        let twice = "--class-weights and --balanced-sampling together make up for rare classes twice";
+        images.warnings.push(twice.to_owned());
+    }
     let decoded = decoded.filter(|_| plan.phases.iter().any(|phase| phase.augment || phase.frontier == 0));
     resolved.spec.schedule = Some(schedule);
 
@@ -168,7 +173,7 @@ impl Job {
         let manifest = Manifest {
             version: machine::version(),
             started: now["long"].clone(),
-            command: std::env::args().collect(),
+            command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
             data: self.images.facts.clone(),
             weights: WeightsFacts {
                 name: pretrained.name,
@@ -185,7 +190,18 @@ impl Job {
     }
 
     fn write_start(&self, run: &Run) -> anyhow::Result<()> {
-        run.dir.write_json("spec.json", &self.resolved.spec)?;
+        // The run keeps its own copies, so that it can be repeated whatever becomes of the files.
+        let mut spec = self.resolved.spec.clone();
+        if let Some(path) = &spec.source.exclude {
+            let list = std::fs::read_to_string(path)
+                .with_context(|| format!("failed to read `{}`", path.display()))?;
+            run.dir.write_text("excluded.txt", &list)?;
+            spec.source.exclude = Some("excluded.txt".into());
+        }
+        if spec.source.split.is_some() {
+            spec.source.split = Some("split.json".into());
+        }
+        run.dir.write_json("spec.json", &spec)?;
         run.dir.write_text("plan.txt", &self.plan.to_string())?;
         run.dir.write_json("manifest.json", &run.manifest)?;
         run.dir.write_text("split.json", &self.images.saved_split)?;
@@ -209,7 +225,7 @@ impl Job {
             seed: spec.seed,
             batch: spec.batch,
             label_smoothing: spec.label_smoothing,
-            cache_budget: spec.cache_budget_mib << 20,
+            cache_budget: spec.cache_budget_mib.saturating_mul(1 << 20),
             class_weights: class_weights(spec.class_weights, &self.images)?,
             balanced_sampling: spec.balanced_sampling,
         };

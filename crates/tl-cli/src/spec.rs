@@ -11,7 +11,7 @@ use tl_finetune::{Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
 
 use crate::args::FinetuneArgs;
-use crate::dataset::Source;
+use crate::dataset::{Source, absolute};
 use crate::errors::Problems;
 use crate::prepare;
 
@@ -99,7 +99,7 @@ fn parse_classes(text: &str) -> anyhow::Result<(Outputs, Option<usize>)> {
         ("binary", _) => Ok((Outputs::Binary, None)),
         (_, Ok(classes @ 2..)) => Ok((Outputs::Softmax, Some(classes))),
         ("multi-label" | "regression", _) => anyhow::bail!(
-            "--classes {text} needs a table of labels, and labels are read from folders only\n\n\
+            "--classes {text}: training on several labels or numbers for each image is not supported\n\n\
              hint: `softmax` or `binary`"
         ),
         _ => anyhow::bail!("--classes is `{text}`, expected `softmax`, `binary`, or a number from 2"),
@@ -166,12 +166,20 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         (None, Some(card)) if args.config.is_none() => Some(prepare::default_head(card)),
         (None, _) => Some(base.head.clone()),
     };
+    let data = data_folder(args, &base, problems).unwrap_or_default();
+    let source = Source::merged(&args.source, &base.source, args.data.is_none() || data == base.data);
+    source.check_names(problems);
+    if args.val_fraction.is_some() && (source.split.is_some() || source.folds.is_some()) {
+        problems.add(anyhow::anyhow!(
+            "--val-fraction is given, and --split or --folds already says which images validate"
+        ));
+    }
     let epochs = args.epochs.as_deref().map(|text| problems.take(parse_epochs(text)));
     let dropout = args.dropout.unwrap_or_else(|| default_dropout(args, &base));
     let spec = Spec {
         format: FORMAT,
-        data: data_folder(args, &base, problems).unwrap_or_default(),
-        source: Source::merged(&args.source, &base.source),
+        data,
+        source,
         val_fraction: args.val_fraction.unwrap_or(base.val_fraction),
         backbone,
         weights: match &args.weights {
@@ -246,7 +254,9 @@ fn read(path: &Path) -> anyhow::Result<Spec> {
         "`{}` has format {format}, this version knows up to {FORMAT}\n\nhint: use a newer `tl`",
         path.display(),
     );
-    Ok(tl_run::RunDir::read_json(path, "run specification")?)
+    let mut spec: Spec = tl_run::RunDir::read_json(path, "run specification")?;
+    spec.source = spec.source.relative_to(path.parent().unwrap_or(Path::new("")));
+    Ok(spec)
 }
 
 fn data_folder(args: &FinetuneArgs, base: &Spec, problems: &mut Problems) -> Option<PathBuf> {
@@ -256,7 +266,7 @@ fn data_folder(args: &FinetuneArgs, base: &Spec, problems: &mut Problems) -> Opt
         None => problems.take(embedded())?,
     };
     // What is not there is reported when the folder is opened, under the name that was given.
-    let folder = folder.canonicalize().unwrap_or(folder);
+    let folder = absolute(&folder);
     if folder.to_str().is_none() {
         let hint = "hint: rename the folder, or give a link to it";
         problems.add(anyhow::anyhow!("--data `{}` is not a name in UTF-8\n\n{hint}", folder.display()));

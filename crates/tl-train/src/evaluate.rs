@@ -75,13 +75,6 @@ pub fn batch_tensor(batch: &Batch, device: Device) -> Tensor {
     image_batch(data, [n as i64, c as i64, h as i64, w as i64], device)
 }
 
-/// # Shapes
-/// `[N]`, int64.
-pub(crate) fn targets(model: &Model, labels: &[u32]) -> Tensor {
-    let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
-    Tensor::from_slice(&labels).to_device(model.device)
-}
-
 /// Collects batches of logits.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {

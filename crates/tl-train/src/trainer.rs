@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use tch::{Kind, Tensor};
 use tl_backbones::{Mode, NormMode};
-use tl_data::augment::Mix;
 use tl_data::{
     Augmentation, Batch, DataPool, DecodedCache, Loader, LoaderOptions, Sample, View, balanced_order, shuffle,
 };
@@ -19,8 +18,9 @@ use tl_finetune::{BatchNorm, OptimizerState, Plan, PlannedPhase};
 use tl_torch::{Param, Role};
 
 use crate::error::TrainError;
-use crate::evaluate::{EVAL_BATCH, Tally, batch_tensor, evaluate, targets};
+use crate::evaluate::{EVAL_BATCH, Tally, batch_tensor, evaluate};
 use crate::frontier::{Cache, Kept, Set};
+use crate::loss::{Loss, Shown};
 use crate::metrics::Scores;
 use crate::model::Model;
 use crate::optimizer::{AdamW, Target};
@@ -187,6 +187,7 @@ struct Run<'a> {
     plan: &'a Plan,
     images: &'a Images<'a>,
     options: &'a Options,
+    loss: Loss,
     cache: Cache,
     optimizer: AdamW,
     best: Option<(EpochResult, BTreeMap<String, Tensor>)>,
@@ -201,20 +202,23 @@ struct Run<'a> {
 /// One batch at the frontier of its phase.
 struct Step {
     xs: Tensor,
-    labels: Vec<u32>,
-    /// How much each image counts.
-    weights: Option<Vec<f32>>,
-    /// How the images are mixed with each other, if they are.
-    mix: Option<Mix>,
+    shown: Shown,
 }
 
 impl<'a> Run<'a> {
     fn new(model: &'a Model, plan: &'a Plan, images: &'a Images<'a>, options: &'a Options) -> Self {
+        let class_weights = options.class_weights.as_ref();
+        let loss = Loss {
+            task: model.task,
+            label_smoothing: options.label_smoothing,
+            class_weights: class_weights.map(|weights| Tensor::from_slice(weights).to_device(model.device)),
+        };
         Self {
             model,
             plan,
             images,
             options,
+            loss,
             cache: Cache::default(),
             optimizer: AdamW::default(),
             best: None,
@@ -408,7 +412,7 @@ impl<'a> Run<'a> {
             let xs = batch_tensor(&batch, model.device);
             let xs = tch::no_grad(|| model.forward(&xs, 0, frontier, |_| Mode::EVAL));
             let Batch { labels, weights, mix, .. } = batch;
-            Ok(Step { xs, labels, weights, mix })
+            Ok(Step { xs, shown: Shown { labels, weights, mix } })
         })))
     }
 
@@ -421,7 +425,7 @@ impl<'a> Run<'a> {
             let labels = indices.iter().map(|&i| samples[i as usize].label).collect();
             let weights =
                 self.images.weights.map(|weights| indices.iter().map(|&i| weights[i as usize]).collect());
-            Step { xs: kept.pick(indices), labels, weights, mix: None }
+            Step { xs: kept.pick(indices), shown: Shown { labels, weights, mix: None } }
         })
     }
 
@@ -447,7 +451,7 @@ impl<'a> Run<'a> {
         };
         let pooled = model.forward(&batch.xs, phase.frontier, model.stages(), mode);
         let logits = model.head.forward(&pooled, phase.head_rate.map(|_| seed));
-        let loss = self.losses(&logits, batch).mean(None::<Kind>);
+        let loss = self.loss.of(&logits, &batch.shown).mean(None::<Kind>);
         if !loss.double_value(&[]).is_finite() {
             return false;
         }
@@ -456,35 +460,8 @@ impl<'a> Run<'a> {
         for param in model.tensors().filter(|param| param.tensor.requires_grad()) {
             param.tensor.shallow_clone().zero_grad();
         }
-        tally.add(model.task, &logits.detach(), &batch.labels);
+        tally.add(model.task, &logits.detach(), &batch.shown.labels);
         true
-    }
-
-    /// The loss of each image: of a mixed one, of both its labels by their parts; times the image's weight.
-    fn losses(&self, logits: &Tensor, batch: &Step) -> Tensor {
-        let model = self.model;
-        let class_weights = self
-            .options
-            .class_weights
-            .as_ref()
-            .map(|weights| Tensor::from_slice(weights).to_device(model.device));
-        let smoothing = self.options.label_smoothing;
-        let of = |labels: &[u32]| {
-            model.task.losses(logits, &targets(model, labels), smoothing, class_weights.as_ref())
-        };
-        let own = of(&batch.labels);
-        let losses = match &batch.mix {
-            None => own,
-            Some(mix) => {
-                let partners: Vec<u32> = mix.partner.iter().map(|&i| batch.labels[i as usize]).collect();
-                let part = f64::from(mix.lambda);
-                own * part + of(&partners) * (1.0 - part)
-            }
-        };
-        match &batch.weights {
-            None => losses,
-            Some(weights) => losses * Tensor::from_slice(weights).to_device(model.device),
-        }
     }
 
     /// `None` if it was stopped.
