@@ -455,7 +455,7 @@ pub(crate) struct AugmentArgs {
     /// Height and width of the net's input in pixels
     #[arg(long, value_name = "PX", default_value_t = 224)]
     pub(crate) image_size: u32,
-    /// The seed; with a folder of class folders the views are those of a run with this seed
+    /// Everything random is derived from it; another seed shows other views
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
     #[command(flatten)]

@@ -124,7 +124,7 @@ pub(crate) struct Resolved {
     pub(crate) run: Option<PathBuf>,
 }
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
 
 /// Looks up and checks everything that needs neither images nor weights.
@@ -255,6 +255,11 @@ fn read(path: &Path) -> anyhow::Result<Spec> {
         path.display(),
     );
     let mut spec: Spec = tl_run::RunDir::read_json(path, "run specification")?;
+    if format < 3 {
+        // Before it was written down, nothing was shrunk.
+        spec.shrink = Some(0);
+        spec.format = FORMAT;
+    }
     spec.source = spec.source.relative_to(path.parent().unwrap_or(Path::new("")));
     Ok(spec)
 }
