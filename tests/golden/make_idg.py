@@ -131,7 +131,8 @@ def documented():
     rng = np.random.default_rng(1)
     for fill, mode in [("nearest", "nearest"), ("reflect", "reflect"), ("wrap", "grid-wrap"), ("constant", "constant")]:
         for order in (0, 1, 2, 3, 5):
-            for height, width in [(20, 33), (24, 24), (9, 4)]:
+            # Not below some 10 pixels: there SciPy's `reflect` reads a value that it has overwritten.
+            for height, width in [(20, 33), (24, 24), (13, 11)]:
                 theta, tx, ty, shear = rng.uniform(-1, 1, 4).round(3) * [180, 9, 9, 30]
                 zx, zy = rng.uniform(0.6, 1.6, 2).round(3)
                 params = dict(theta=theta, tx=tx, ty=ty, shear=shear, zx=zx, zy=zy)

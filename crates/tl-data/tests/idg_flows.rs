@@ -7,7 +7,6 @@
 mod idg_common;
 
 use std::fs;
-use std::path::Path;
 
 use idg_common::{
     args, augmented, directory_options, flow_of, frame_options, generator, golden, numbers, photos, picture,
@@ -16,11 +15,10 @@ use idg_common::{
 use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
 use ndarray::{Array1, Array4, ArrayD, Axis};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tl_data::DataPool;
 use tl_data::idg::{
-    ArrayData, ArrayOptions, Column, Compat, DirectoryOptions, Flow, FlowBatch, Frame, FrameOptions,
-    IdgError, ImageDataGenerator, Labels, Targets, Values,
+    ArrayData, ArrayOptions, Column, Compat, DirectoryOptions, FlowBatch, Frame, FrameOptions, IdgError,
+    ImageDataGenerator, Labels, Targets, Values,
 };
 
 /// The arguments of a case, as it was flowed there.

@@ -82,7 +82,7 @@ fn fit_on_changed_images_is_that_of_keras() {
 
 #[test]
 fn whitening_is_the_same_from_either_side() {
-    // Twelve images of nine values, and the same ones once more: the second product is the larger one.
+    // Eight images of nine values, and the same ones once more, so that there are more images than values.
     let few = stack(8, [3, 3, 1]);
     let twice = ndarray::concatenate(Axis(0), &[few.view(), few.view()]).unwrap();
     let zca = |x: &Array4<f32>| {

@@ -80,11 +80,11 @@ pub struct ImageDataGenerator {
 }
 
 /// A function that changes an image `[H, W, C]` in place.
-type Change = dyn Fn(&mut Array3<f32>) + Send + Sync;
+pub type PreprocessingFunction = dyn Fn(&mut Array3<f32>) + Send + Sync;
 
 /// A `preprocessing_function` of the caller's.
 #[derive(Clone)]
-struct Function(Arc<Change>);
+struct Function(Arc<PreprocessingFunction>);
 
 impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,7 +122,7 @@ impl ImageDataGenerator {
     /// image as `[H, W, C]`, whatever `data_format` says, and must leave it in its shape. It is not among the
     /// [`ImageDataGenerator::options`] and is not saved with them.
     #[must_use]
-    pub fn with_preprocessing(mut self, function: Arc<dyn Fn(&mut Array3<f32>) + Send + Sync>) -> Self {
+    pub fn with_preprocessing(mut self, function: Arc<PreprocessingFunction>) -> Self {
         self.options.preprocessing_function = None;
         self.function = Some(Function(function));
         self

@@ -107,16 +107,8 @@ struct Found {
 }
 
 impl Found {
-    fn add_class(
-        &mut self,
-        label: u32,
-        name: &str,
-        folder: &Path,
-        follow_links: bool,
-        batching: &Batching,
-        split: f64,
-    ) {
-        let listing = images_below(folder, name, follow_links);
+    fn add_class(&mut self, label: u32, name: &str, folder: &Path, options: &DirectoryOptions, split: f64) {
+        let listing = images_below(folder, name, options.follow_links);
         self.lenient.extend(listing.problems);
         let n = listing.files.len();
         if n == 0 || name.starts_with('.') {
@@ -128,9 +120,9 @@ impl Found {
                 "`{link}` leads to a folder that is listed already, and is left out; Keras lists it once more"
             ));
         }
-        let part = batching.part(n, split);
+        let part = options.batching.part(n, split);
         if part.is_empty() && n > 0 {
-            let subset = batching.part_name();
+            let subset = options.batching.part_name();
             self.remarks.push(format!(
                 "class `{name}` has no images in the {subset} part: {n} of them, `validation_split` {split}"
             ));
@@ -177,7 +169,7 @@ impl ImageDataGenerator {
             }
             let path = directory.join(folder);
             if path.is_dir() {
-                found.add_class(label, class, &path, options.follow_links, &options.batching, split);
+                found.add_class(label, class, &path, options, split);
             } else {
                 found.lenient.push(IdgProblem::NoClassFolder { class: class.clone(), path });
             }
