@@ -101,6 +101,20 @@ pub fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, DecodeReason> {
     caught(|| decode(bytes, &mut Scratch::default())).map(|decoded| decoded.image)
 }
 
+/// An image with all that its file says: alpha, and 16 bits where it has them.
+pub(crate) struct Stored {
+    /// As it lies in the file, not yet upright.
+    pub(crate) image: DynamicImage,
+    /// What makes it upright.
+    pub(crate) orientation: Orientation,
+    pub(crate) format: ImageFormat,
+}
+
+/// [`decode_bytes`] before the conversion to RGB, within the same limits.
+pub(crate) fn decode_stored(bytes: &[u8]) -> Result<Stored, DecodeReason> {
+    caught(|| decode_raw(bytes, &mut Scratch::default())).map(|(stored, _)| stored)
+}
+
 /// Decodes the content of a file and looks harder than [`decode_bytes`]: the blocks of a sequential JPEG are
 /// counted, which takes up to half as long again.
 ///
@@ -170,6 +184,17 @@ fn read_into(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DecodeReason> {
 }
 
 fn decode(bytes: &[u8], scratch: &mut Scratch) -> Result<Decoded, DecodeReason> {
+    let (Stored { image, orientation, .. }, warnings) = decode_raw(bytes, scratch)?;
+    let rgb = image.into_rgb8();
+    if orientation == Orientation::NoTransforms {
+        return Ok(Decoded { image: rgb, warnings });
+    }
+    let mut upright = DynamicImage::ImageRgb8(rgb);
+    upright.apply_orientation(orientation);
+    Ok(Decoded { image: upright.into_rgb8(), warnings })
+}
+
+fn decode_raw(bytes: &[u8], scratch: &mut Scratch) -> Result<(Stored, Vec<DecodeWarning>), DecodeReason> {
     if bytes.is_empty() {
         return Err(DecodeReason::Empty);
     }
@@ -191,16 +216,11 @@ fn decode(bytes: &[u8], scratch: &mut Scratch) -> Result<Decoded, DecodeReason> 
         }
     }
     let uncommon = if format == ImageFormat::Tiff { Uncommon::of(&bytes) } else { None };
-    let (rgb, orientation) = match uncommon {
+    let (image, orientation) = match uncommon {
         Some(kind) => kind.decode(&bytes)?,
         None => decode_as(&bytes, format, name, scratch)?,
     };
-    if orientation == Orientation::NoTransforms {
-        return Ok(Decoded { image: rgb, warnings });
-    }
-    let mut upright = DynamicImage::ImageRgb8(rgb);
-    upright.apply_orientation(orientation);
-    Ok(Decoded { image: upright.into_rgb8(), warnings })
+    Ok((Stored { image, orientation, format }, warnings))
 }
 
 /// Decodes a file of a known format, not yet upright.
@@ -209,7 +229,7 @@ fn decode_as(
     format: ImageFormat,
     name: &'static str,
     scratch: &mut Scratch,
-) -> Result<(RgbImage, Orientation), DecodeReason> {
+) -> Result<(DynamicImage, Orientation), DecodeReason> {
     let fail = |error| reason_of(error, name);
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
@@ -227,9 +247,9 @@ fn decode_as(
         // A decoder that stops early must not leave what another image left there.
         image.fill(0);
         decoder.read_image(&mut image).map_err(fail)?;
-        return Ok((image, orientation));
+        return Ok((image.into(), orientation));
     }
-    Ok((DynamicImage::from_decoder(decoder).map_err(fail)?.into_rgb8(), orientation))
+    Ok((DynamicImage::from_decoder(decoder).map_err(fail)?, orientation))
 }
 
 /// Refuses pictures that are too large, or empty; `bytes` is what a decoder needs for a pixel.
