@@ -1,10 +1,11 @@
 //! From `--data` to a dataset: a folder of class folders, or a table that names files and labels; and the ways to split
 //! either.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use tl_data::doctor::QuarantineEntry;
 use tl_data::{
     ColumnChoice, Dataset, GroupPattern, Quarantine, SplitFile, SplitMode, SplitOptions, Table, TableOptions,
     TargetSpec,
@@ -85,19 +86,21 @@ pub(crate) fn open_source(
         Some(path) => Some(problems.take(Quarantine::read(path).map_err(anyhow::Error::from))?),
         None => None,
     };
+    let names: BTreeSet<String> =
+        exclude.iter().flat_map(|list| &list.entries).map(|entry| entry.rel.clone()).collect();
     let opened = match table {
-        true => Table::open(data, &table_options(source)).and_then(|table| {
-            // How the columns were understood is for the person to see.
-            let notes = table.notes.clone();
-            let mut dataset = table.into_folder(&split)?;
-            dataset.warnings.splice(0..0, notes);
-            Ok(dataset)
+        true => Table::open(data, &table_options(source)).and_then(|mut table| {
+            table.leave_out(&names);
+            table.into_folder(&split)
         }),
-        false => Dataset::open(data, &split),
+        false => Dataset::open_without(data, &split, &names),
     };
     let mut dataset = problems.take(opened.map_err(anyhow::Error::from))?;
+    // How the columns were understood is for the person to see.
+    let notes = std::mem::take(&mut dataset.notes);
+    dataset.warnings.splice(0..0, notes);
     if let Some(list) = exclude {
-        problems.take(leave_out(&list, &mut dataset));
+        problems.take(all_left_out(&list, &dataset));
     }
     Some(dataset)
 }
@@ -105,7 +108,7 @@ pub(crate) fn open_source(
 fn split_options(source: &Source, table: bool, val_fraction: f64, seed: u64) -> anyhow::Result<SplitOptions> {
     let mode = match (&source.split, source.folds, source.fold) {
         (Some(_), Some(_), _) => anyhow::bail!("--split and --folds are both given"),
-        (Some(path), None, None) => SplitMode::Saved(read_split(path)?),
+        (Some(path), None, None) => SplitMode::Saved(SplitFile::read(path)?),
         (None, Some(folds), Some(held_out)) => SplitMode::Fold { folds, held_out },
         (None, Some(_), None) => {
             anyhow::bail!("--folds says how many; --fold has to say which validates, from 0")
@@ -117,14 +120,6 @@ fn split_options(source: &Source, table: bool, val_fraction: f64, seed: u64) -> 
     let pattern = source.group.as_deref().filter(|group| !table || group.contains('('));
     let group = pattern.map(GroupPattern::new).transpose()?;
     Ok(SplitOptions { mode, val_fraction, seed, group, ..SplitOptions::default() })
-}
-
-fn read_split(path: &Path) -> anyhow::Result<SplitFile> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))?;
-    let csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-    let read = if csv { SplitFile::from_csv(&text) } else { SplitFile::from_json(&text) };
-    read.with_context(|| format!("split `{}`", path.display()))
 }
 
 fn table_options(source: &Source) -> TableOptions {
@@ -143,8 +138,9 @@ fn table_options(source: &Source) -> TableOptions {
 }
 
 /// A list that names files which are not there was made for other data.
-fn leave_out(list: &Quarantine, dataset: &mut Dataset) -> anyhow::Result<()> {
-    let unknown = list.exclude_from(dataset);
+fn all_left_out(list: &Quarantine, dataset: &Dataset) -> anyhow::Result<()> {
+    let unknown: Vec<&QuarantineEntry> =
+        list.entries.iter().filter(|entry| !dataset.left_out.contains_key(&entry.rel)).collect();
     let names: Vec<String> =
         unknown.iter().take(5).map(|entry| format!("line {}: `{}`", entry.line, entry.rel)).collect();
     anyhow::ensure!(
@@ -152,10 +148,6 @@ fn leave_out(list: &Quarantine, dataset: &mut Dataset) -> anyhow::Result<()> {
         "--exclude lists {} files that are not in the data: {}",
         unknown.len(),
         names.join(", ")
-    );
-    anyhow::ensure!(
-        !dataset.train.is_empty() && !dataset.val.is_empty(),
-        "--exclude leaves no images to train or validate on"
     );
     Ok(())
 }

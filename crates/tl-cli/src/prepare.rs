@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tch::Device;
 use tl_backbones::{BackboneError, Card, Input, Load, Loaded, Weights};
-use tl_data::{BadImage, DataPool, Dataset, Part, Preprocess, Sample, SplitFile};
+use tl_data::{BadImage, DataPool, Dataset, Preprocess, Sample};
 use tl_finetune::{BatchNorm, NetInfo, Plan, Schedule};
 use tl_heads::{HeadSpec, Pool};
 use tl_run::{DataFacts, Skipped};
@@ -51,16 +51,26 @@ pub(crate) fn verify(
     pool: &DataPool,
     ui: &RefCell<Ui>,
 ) -> anyhow::Result<Images> {
-    let Dataset { root, classes, train, val, test, train_weights, split, ignored, mut warnings } = dataset;
-    let all: Vec<Sample> = [&train, &val, &test].into_iter().flatten().cloned().collect();
+    let all: Vec<Sample> =
+        [&dataset.train, &dataset.val, &dataset.test].into_iter().flatten().cloned().collect();
     let bad = check_images(&all, pool, ui);
-    refuse_bad(&bad, &root, skip_bad)?;
-    let weights = train_weights.map(|weights| {
-        let kept =
-            train.iter().zip(weights).filter(|(sample, _)| !bad.iter().any(|bad| bad.path == sample.path));
-        kept.map(|(_, weight)| weight).collect()
-    });
-    let saved_split = split_file((&root, &split.to_string()), [&train, &val, &test], &bad)?;
+    refuse_bad(&bad, &dataset.root, skip_bad)?;
+    let is_bad = |sample: &Sample| bad.iter().any(|bad| bad.path == sample.path);
+    let unreadable = all.iter().filter(|sample| is_bad(sample)).map(|sample| sample.rel.clone()).collect();
+    let saved_split = dataset
+        .split_file(&unreadable)
+        .with_context(|| format!("the split of `{}`", dataset.root.display()))?
+        .to_json();
+    let Dataset { root, classes, train, val, test, train_weights, split, ignored, mut warnings, .. } =
+        dataset;
+    let weights = match train_weights {
+        Some(weights) => {
+            let kept = train.iter().zip(weights).filter(|(sample, _)| !is_bad(sample));
+            let kept: Vec<f32> = kept.map(|(_, weight)| weight).collect();
+            Some(tl_data::mean_one(&kept).context("the images that are left to train on")?.into())
+        }
+        None => None,
+    };
     let (train, val, test) = (good(train, &bad), good(val, &bad), good(test, &bad));
     for (label, class) in classes.iter().enumerate() {
         let has = |samples: &[Sample]| samples.iter().any(|sample| sample.label as usize == label);
@@ -82,26 +92,6 @@ pub(crate) fn verify(
     };
     let skipped = bad.iter().map(|bad| skipped(bad, &root)).collect();
     Ok(Images { classes, train, weights, val, test, saved_split, skipped, warnings, facts })
-}
-
-/// All images with the part that each is in, as JSON.
-fn split_file(
-    (root, made): (&Path, &str),
-    parts: [&Vec<Sample>; 3],
-    bad: &[BadImage],
-) -> anyhow::Result<String> {
-    let good = |sample: &&Sample| !bad.iter().any(|bad| bad.path == sample.path);
-    let named: Vec<(&str, Part)> = parts
-        .into_iter()
-        .zip(Part::ALL)
-        .flat_map(|(samples, part)| {
-            samples.iter().filter(good).map(move |sample| (sample.rel.as_str(), part))
-        })
-        .collect();
-    let parts: Vec<Part> = named.iter().map(|(_, part)| *part).collect();
-    let file = SplitFile::new(named.into_iter().map(|(name, _)| name), &parts, made)
-        .with_context(|| format!("the split of `{}`", root.display()))?;
-    Ok(file.to_json())
 }
 
 /// Decodes every image, with a bar.
