@@ -115,7 +115,7 @@ struct Run {
 impl Job {
     fn announce(&self, ui: &RefCell<Ui>) {
         let ui = ui.borrow();
-        let Images { classes, train, val, test, skipped, warnings, facts, .. } = &self.images;
+        let Images { classes, train, val, test, skipped, notes, warnings, facts, .. } = &self.images;
         let names: Vec<&str> = classes.iter().take(8).map(String::as_str).collect();
         let more = if classes.len() > names.len() { ", …" } else { "" };
         ui.line(&format!("data       {}", facts.path));
@@ -125,6 +125,9 @@ impl Job {
             n.0, n.1, n.2, facts.split
         ));
         ui.line(&format!("           {} classes: {}{more}", classes.len(), names.join(", ")));
+        for note in notes {
+            ui.line(&format!("           {note}"));
+        }
         // The package or repository is enough here; the manifest has the file in it too.
         let source = self.chosen.located.source.split(": ").next().unwrap_or_default();
         ui.line(&format!("backbone   {}, weights from {}", self.model.backbone.card.name, source));

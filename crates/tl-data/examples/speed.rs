@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tl_data::{
-    AffineParams, Augment, AugmentPreset, Crop, DataError, DataPool, DecodedCache, Erase, EraseFill,
-    ImageFolder, Key, Length, Loader, LoaderOptions, Op, OpenOptions, Params, Preprocess, RgbImage, Sample,
-    View, decode_rgb,
+    AffineParams, Augment, AugmentPreset, Crop, DataError, DataPool, Dataset, DecodedCache, Erase, EraseFill,
+    Key, Length, Loader, LoaderOptions, Op, Params, Preprocess, RgbImage, Sample, SplitOptions, View,
+    decode_rgb,
 };
 
 const BATCH: usize = 32;
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let dir = args.next().ok_or("usage: speed DIR [EPOCHS]")?;
     let epochs: u64 = args.next().map_or(Ok(3), |text| text.parse())?;
-    let folder = ImageFolder::open(Path::new(&dir), &OpenOptions::default())?;
+    let folder = Dataset::open(Path::new(&dir), &SplitOptions::default())?;
     let samples: Arc<[Sample]> = folder.train.into_iter().chain(folder.val).collect();
     println!("{} images", samples.len());
     loaders(&samples, epochs)?;

@@ -158,6 +158,22 @@ pub fn weighted_order(weights: &[f64], n: usize, seed: u64, epoch: u64) -> Resul
     Ok((0..n).map(|_| draw()).collect())
 }
 
+/// Weights of images scaled so that their mean is 1; reckoned in 64 bits, so no sum is too large.
+///
+/// # Errors
+/// A weight is negative or not finite, all are 0, or there are none.
+pub fn mean_one(weights: &[f32]) -> Result<Vec<f32>, DataError> {
+    if let Some(weight) = weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
+        return refuse("weights", format!("a list with {weight}"), "finite numbers from 0 on");
+    }
+    let sum: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+    if sum <= 0.0 {
+        return refuse("weights", format!("a list of sum {sum}"), "a sum above 0");
+    }
+    let mean = sum / weights.len() as f64;
+    Ok(weights.iter().map(|&weight| (f64::from(weight) / mean) as f32).collect())
+}
+
 fn check_places(places: usize, n: usize) -> Result<(), DataError> {
     if n > 0 && places == 0 {
         return refuse("samples", "an empty list".to_owned(), "at least one sample");
@@ -206,6 +222,15 @@ mod tests {
             assert!(weighted_order(bad, 3, 0, 0).is_err(), "{bad:?}");
         }
         assert!(weighted_order(&[], 0, 0, 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn weights_of_mean_one() {
+        assert_eq!(mean_one(&[0.0, 1.0, 3.0]).unwrap(), [0.0, 0.75, 2.25]);
+        assert_eq!(mean_one(&[f32::MAX; 3]).unwrap(), [1.0; 3]);
+        for bad in [&[][..], &[0.0, 0.0], &[1.0, -1.0], &[f32::NAN], &[f32::INFINITY]] {
+            assert!(mean_one(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{put, put_bytes};
 use image::{Rgb, RgbImage};
 use tl_data::doctor::{Problem, Report, Same, Severity};
-use tl_data::{Contents, DataPool, DoctorOptions, ImageFolder, OpenOptions, examine};
+use tl_data::{Contents, DataPool, Dataset, DoctorOptions, SplitOptions, examine};
 
 /// A picture of soft patches that looks like no other: their places and colours depend on `seed` alone.
 fn scene(width: u32, height: u32, seed: u64) -> RgbImage {
@@ -44,7 +44,7 @@ fn toned(seed: u64, level: impl Fn(u8) -> u8) -> RgbImage {
 }
 
 fn examined(dir: &Path, threads: usize) -> Report {
-    let folder = ImageFolder::open(dir, &OpenOptions::default()).unwrap();
+    let folder = Dataset::open(dir, &SplitOptions::default()).unwrap();
     let contents = Contents::from(&folder);
     let done = AtomicUsize::new(0);
     let progress = |_| {
@@ -265,7 +265,7 @@ fn links_names_and_permissions() {
     fs::set_permissions(at("train/a/05.png"), fs::Permissions::from_mode(0o000)).unwrap();
     // To root every file is open.
     let closed = fs::read(at("train/a/05.png")).is_err();
-    let folder = ImageFolder::open(dir.path(), &OpenOptions::default());
+    let folder = Dataset::open(dir.path(), &SplitOptions::default());
     assert!(folder.is_err(), "a link to itself is an error when a folder is opened");
     fs::remove_file(at("train/a/self")).unwrap();
     let report = examined(dir.path(), 2);
@@ -294,7 +294,7 @@ fn links_names_and_permissions() {
 #[test]
 fn a_sample_that_vanished() {
     let dir = sound();
-    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
     fs::remove_file(dir.path().join("val/b/07.png")).unwrap();
     let pool = DataPool::new(2).unwrap();
     let options = DoctorOptions::default();

@@ -6,10 +6,10 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{picture, put, put_bytes};
-use tl_data::{Contents, DataPool, ImageFolder, Inspection, OpenOptions, inspect};
+use tl_data::{Contents, DataPool, Dataset, Inspection, SplitOptions, inspect};
 
 fn inspected(dir: &tempfile::TempDir, threads: usize) -> Inspection {
-    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
     let done = AtomicUsize::new(0);
     let found = inspect(&Contents::from(&folder), &DataPool::new(threads).unwrap(), &|_| {
         done.fetch_add(1, Ordering::Relaxed);

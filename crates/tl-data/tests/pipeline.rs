@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use common::two_classes;
 use tl_data::{
-    Augment, Augmentation, Batch, ColorJitter, DataPool, DecodedCache, ErasingFill, GaussianBlur,
-    ImageFolder, Loader, LoaderOptions, Mixing, OpenOptions, Policy, Posterize, Preprocess, RandomAffine,
-    RandomErasing, Sample, Sharpness, Solarize, View, decode_rgb, probe, shuffle, verify,
+    Augment, Augmentation, Batch, ColorJitter, DataPool, Dataset, DecodedCache, ErasingFill, GaussianBlur,
+    Loader, LoaderOptions, Mixing, Policy, Posterize, Preprocess, RandomAffine, RandomErasing, Sample,
+    Sharpness, Solarize, SplitOptions, View, decode_rgb, probe, shuffle, verify,
 };
 
 fn samples(dir: &tempfile::TempDir) -> Arc<[Sample]> {
-    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
     folder.train.into_iter().chain(folder.val).collect()
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use common::{picture, put, put_bytes, tree};
 use tl_data::doctor::{Quarantine, QuarantineEntry};
 use tl_data::split::SplitOptions;
-use tl_data::{Contents, DataPool, Dataset, DoctorOptions, ImageFolder, OpenOptions, examine};
+use tl_data::{Contents, DataPool, Dataset, DoctorOptions, examine};
 
 fn entry(rel: &str, reason: &str, line: usize) -> QuarantineEntry {
     QuarantineEntry { rel: rel.to_owned(), reason: reason.to_owned(), line }
@@ -24,7 +24,7 @@ fn a_report_becomes_a_list_and_the_list_is_read_back() {
     }
     fs::copy(dir.path().join("val/a/1.png"), dir.path().join("train/a/copy.png")).unwrap();
     put_bytes(dir.path(), "train/a/broken.png", b"");
-    let open = || ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    let open = || Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
     let mut folder = open();
     let pool = DataPool::new(2).unwrap();
     let options = DoctorOptions { near: None, ..DoctorOptions::default() };

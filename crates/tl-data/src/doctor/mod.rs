@@ -6,10 +6,11 @@
 //! ```no_run
 //! use tl_data::doctor::{DoctorOptions, Quarantine, examine};
 //! use tl_data::inspect::Contents;
-//! use tl_data::{DataPool, ImageFolder, OpenOptions};
+//! use tl_data::{DataPool, Dataset, SplitMode, SplitOptions};
 //!
 //! # fn main() -> Result<(), tl_data::DataError> {
-//! let folder = ImageFolder::open("photos".as_ref(), &OpenOptions::default())?;
+//! let as_it_is = SplitOptions { mode: SplitMode::None, ..SplitOptions::default() };
+//! let folder = Dataset::open("photos".as_ref(), &as_it_is)?;
 //! let pool = DataPool::new(4)?;
 //! let options = DoctorOptions::default();
 //! let report = examine(&Contents::from(&folder), Some(&folder.root), &options, &pool, &|_done| {})?;

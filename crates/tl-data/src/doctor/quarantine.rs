@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -13,6 +12,7 @@ use thiserror::Error;
 use super::report::Report;
 use crate::error::DataError;
 use crate::folder::{Dataset, Sample};
+use crate::small_file;
 
 /// A file to leave out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,10 +142,10 @@ impl Quarantine {
     /// Reads a list from a file.
     ///
     /// # Errors
-    /// The file cannot be read, or a line of it cannot be used.
+    /// The file cannot be read, is not a regular one or larger than 256 MiB, or a line of it cannot be used.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let named = |error: QuarantineError| QuarantineError { path: Some(path.to_owned()), ..error };
-        let bytes = fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+        let bytes = small_file::read(path)?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Self::parse(text).map_err(|error| named(error).into()),
             Err(error) => {

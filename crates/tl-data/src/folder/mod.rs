@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::error::{DataError, FolderProblem, FolderProblems};
-use crate::split::{Fractions, Part, stratified};
 use scan::{Classes, Layout, Scan};
 
 pub use dataset::Dataset;
+pub(crate) use dataset::{Why, unreadable};
 pub use fingerprint::fingerprint;
 pub use labelled::LabelledFolder;
 pub use list::list_images;
@@ -56,20 +56,6 @@ impl Sample {
     }
 }
 
-/// Where the split into training and validation images comes from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum SplitOrigin {
-    /// From the folders `train` and `val`.
-    Folders,
-    /// Made here: of each class the same part, chosen by seed and file name.
-    Made {
-        /// The part of each class that validates, in 0..1.
-        fraction: f64,
-        /// The seed of the choice.
-        seed: u64,
-    },
-}
-
 /// Files that were passed over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ignored {
@@ -80,89 +66,6 @@ pub struct Ignored {
     pub first: Vec<String>,
     /// Hidden files and folders and those that operating systems leave behind, such as `Thumbs.db`.
     pub hidden: usize,
-}
-
-/// How to open an [`ImageFolder`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct OpenOptions {
-    /// The part of each class that validates when there is no validation folder, in 0..1.
-    pub val_fraction: f64,
-    /// The seed of that choice.
-    pub seed: u64,
-}
-
-impl Default for OpenOptions {
-    fn default() -> Self {
-        Self { val_fraction: 0.2, seed: 0 }
-    }
-}
-
-/// A dataset with one folder per class.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ImageFolder {
-    /// The folder as it was given.
-    pub root: PathBuf,
-    /// The names of the classes, sorted by their bytes; a label is a place in this list.
-    pub classes: Vec<String>,
-    /// Training images, sorted by class and path.
-    pub train: Vec<Sample>,
-    /// Validation images, sorted by class and path.
-    pub val: Vec<Sample>,
-    /// Test images, sorted by class and path; empty without a test folder.
-    pub test: Vec<Sample>,
-    /// Where the split comes from.
-    pub split: SplitOrigin,
-    /// Files that were passed over.
-    pub ignored: Ignored,
-    /// What a person should know, one line each.
-    pub warnings: Vec<String>,
-}
-
-impl ImageFolder {
-    /// Lists a dataset; no image is opened.
-    ///
-    /// Split folders may also be called `training`; `valid`, `validation`, `dev`; `testing`; in any case.
-    /// Without a validation folder a part of the training images validates. Class folders may have folders
-    /// inside.
-    ///
-    /// # Errors
-    /// The folder is missing, unreadable, empty, has no images or a single class, a class of `train` has no
-    /// images, or a class of `val` or `test` is not in `train`; all that is wrong is reported together.
-    pub fn open(dir: &Path, options: &OpenOptions) -> Result<Self, DataError> {
-        let OpenOptions { val_fraction: fraction, seed } = *options;
-        if !(fraction > 0.0 && fraction < 1.0) {
-            let expected = "between 0 and 1".to_owned();
-            return Err(DataError::Option { option: "val_fraction", got: fraction.to_string(), expected });
-        }
-        let mut scan = Scan::default();
-        let (read, known) = read_checked(dir, &mut scan)?;
-        let mut warnings = scan.warnings;
-        for (name, _, classes) in read.held_out() {
-            warnings.extend(missing_classes(name, classes, &known));
-        }
-        let train = samples(read.train, &known);
-        let test = read.test.map(|part| samples(part.1, &known)).unwrap_or_default();
-        let (train, val, split) = match read.val {
-            Some(part) => (train, samples(part.1, &known), SplitOrigin::Folders),
-            None => {
-                let (train, val) = divide(train, fraction, seed);
-                (train, val, SplitOrigin::Made { fraction, seed })
-            }
-        };
-        if let SplitOrigin::Made { .. } = split {
-            warnings.extend(alone(&train, &val, &known));
-        }
-        Ok(Self {
-            root: dir.to_owned(),
-            classes: known,
-            train,
-            val,
-            test,
-            split,
-            ignored: scan.ignored,
-            warnings,
-        })
-    }
 }
 
 /// The class folders of each part of a dataset.
@@ -198,18 +101,6 @@ fn read_checked(dir: &Path, scan: &mut Scan) -> Result<(Parts, Vec<String>), Dat
     }
     let problems = FolderProblems(std::mem::take(&mut scan.problems));
     Err(DataError::Folder { path: dir.to_owned(), problems })
-}
-
-/// Takes a part of each class to validate on. Returns (train, val), each in the order given.
-fn divide(samples: Vec<Sample>, val: f64, seed: u64) -> (Vec<Sample>, Vec<Sample>) {
-    let names: Vec<&str> = samples.iter().map(|sample| sample.rel.as_str()).collect();
-    let classes: Vec<u32> = samples.iter().map(|sample| sample.label).collect();
-    let parts = stratified(&names, &classes, Fractions { val, test: 0.0 }, seed);
-    let (mut train, mut held_out) = (Vec::new(), Vec::new());
-    for (sample, part) in samples.into_iter().zip(parts) {
-        if part == Part::Val { &mut held_out } else { &mut train }.push(sample);
-    }
-    (train, held_out)
 }
 
 fn read_parts(dir: &Path, scan: &mut Scan) -> Parts {
@@ -269,17 +160,6 @@ fn missing_classes(part: &str, classes: &Classes, known: &[String]) -> Option<St
     let missing = |class: &&String| classes.get(*class).is_none_or(Vec::is_empty);
     let names: Vec<String> = known.iter().filter(missing).map(|class| format!("`{class}`")).collect();
     (!names.is_empty()).then(|| format!("no {part} images of {}", names.join(", ")))
-}
-
-/// A warning for the classes that are too small to split.
-fn alone(train: &[Sample], val: &[Sample], classes: &[String]) -> Option<String> {
-    let in_val = |label: usize| val.iter().any(|sample| sample.label as usize == label);
-    let in_train = |label: usize| train.iter().any(|sample| sample.label as usize == label);
-    let names: Vec<String> = (0..classes.len())
-        .filter(|&label| in_train(label) && !in_val(label))
-        .map(|label| format!("`{}`", classes[label]))
-        .collect();
-    (!names.is_empty()).then(|| format!("no validation images of {} (a single image each)", names.join(", ")))
 }
 
 /// The images of each class, numbered by its place in `known`, which is sorted.

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DecodeReason;
-use crate::folder::{Dataset, ImageFolder, Sample};
+use crate::folder::{Dataset, Sample};
 use crate::pool::DataPool;
 use crate::split::Part;
 pub use header::{Colour, Format, Header, parse_header, read_header};
@@ -34,14 +34,6 @@ pub struct Contents<'a> {
     pub classes: &'a [String],
     /// The images of each part; a part may come more than once, or not at all.
     pub parts: Vec<(Part, &'a [Sample])>,
-}
-
-impl<'a> From<&'a ImageFolder> for Contents<'a> {
-    fn from(folder: &'a ImageFolder) -> Self {
-        let parts =
-            vec![(Part::Train, &*folder.train), (Part::Val, &*folder.val), (Part::Test, &*folder.test)];
-        Self { classes: &folder.classes, parts }
-    }
 }
 
 impl<'a> From<&'a Dataset> for Contents<'a> {

@@ -1,7 +1,7 @@
 //! Batches of the images in one folder for each class: Keras's `flow_from_directory`.
 //!
 //! The one decision: classes, files and splits are Keras's to the last file, also where this crate's own
-//! [`ImageFolder`](crate::ImageFolder) does otherwise, so that a split made by Keras is found again: every
+//! [`Dataset`](crate::Dataset) does otherwise, so that a split made by Keras is found again: every
 //! folder is a class, even a hidden or an empty one (with a warning), and validation is the first part of each.
 
 use std::collections::BTreeSet;
