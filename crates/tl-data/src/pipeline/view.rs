@@ -69,7 +69,7 @@ impl View {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Augmentation {
     /// A recipe of this crate.
-    Recipe(Augment),
+    Recipe(Box<Augment>),
     /// Keras's `ImageDataGenerator`: the image is resized to the net's input without regard to its proportions, as
     /// `flow_from_directory` does with `target_size`, and changed there. Its normalisation is not used, for a pretrained
     /// net has its own; see [`Augmentation::warnings`].
@@ -137,13 +137,13 @@ impl Augmentation {
         let augment: Augment =
             serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())?;
         augment.check().map_err(|error| error.to_string())?;
-        Ok(Self::Recipe(augment))
+        Ok(augment.into())
     }
 }
 
 impl From<Augment> for Augmentation {
     fn from(augment: Augment) -> Self {
-        Self::Recipe(augment)
+        Self::Recipe(Box::new(augment))
     }
 }
 
