@@ -143,7 +143,7 @@ fn weights_follow_their_images() {
     let weights: Arc<[f32]> = (0..6).map(|i| i as f32 / 2.0).collect();
     let order = vec![5, 0, 3];
     let options = LoaderOptions { order, weights: Some(weights), ..LoaderOptions::in_order(0, 2) };
-    let batches = run(&samples, View::Eval(Preprocess::imagenet(8)), options, 2);
+    let batches = run(&samples, &View::Eval(Preprocess::imagenet(8)), options, 2);
     let all: Vec<f32> = batches.iter().flat_map(|batch| batch.weights.clone().unwrap()).collect();
     assert_eq!(all, [2.5, 0.0, 1.5]);
 }

@@ -43,8 +43,21 @@ impl Dataset {
     /// # Errors
     /// Those of [`ImageFolder::open`], and those of [`Table::split`](crate::table::Table::split).
     pub fn open(dir: &Path, options: &SplitOptions) -> Result<Self, DataError> {
+        Self::open_as(dir, options, false)
+    }
+
+    /// [`Dataset::open`] for a dataset that may be in disorder, to look at it: links to nothing, folders that cannot
+    /// be read, classes without images and classes without training images become warnings.
+    ///
+    /// # Errors
+    /// The others of [`Dataset::open`].
+    pub fn open_leniently(dir: &Path, options: &SplitOptions) -> Result<Self, DataError> {
+        Self::open_as(dir, options, true)
+    }
+
+    fn open_as(dir: &Path, options: &SplitOptions, lenient: bool) -> Result<Self, DataError> {
         let mut scan = Scan::default();
-        let (parts, classes) = read_checked(dir, &mut scan)?;
+        let (parts, classes) = read_checked(dir, &mut scan, lenient)?;
         let missing: Vec<String> =
             parts.held_out().filter_map(|(name, _, found)| missing_classes(name, found, &classes)).collect();
         let Parts { train, val, test } = parts;
