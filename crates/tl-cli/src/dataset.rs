@@ -61,12 +61,27 @@ pub(crate) fn open(
     open_source(data, &Source::merged(args, &Source::default()), val_fraction, seed, problems)
 }
 
+/// Opens `data` to look at what is wrong with it: what a run would refuse for single files is passed over.
+pub(crate) fn open_leniently(data: &Path, args: &SourceArgs, problems: &mut Problems) -> Option<Dataset> {
+    open_as(data, &Source::merged(args, &Source::default()), (0.2, 42), true, problems)
+}
+
 /// Opens `data`, splits it, and takes out what is listed; what is wrong joins the problems.
 pub(crate) fn open_source(
     data: &Path,
     source: &Source,
     val_fraction: f64,
     seed: u64,
+    problems: &mut Problems,
+) -> Option<Dataset> {
+    open_as(data, source, (val_fraction, seed), false, problems)
+}
+
+fn open_as(
+    data: &Path,
+    source: &Source,
+    (val_fraction, seed): (f64, u64),
+    lenient: bool,
     problems: &mut Problems,
 ) -> Option<Dataset> {
     let table = data.is_file();
@@ -86,13 +101,16 @@ pub(crate) fn open_source(
         None => None,
     };
     let opened = match table {
-        true => Table::open(data, &table_options(source)).and_then(|table| {
-            // How the columns were understood is for the person to see.
-            let notes = table.notes.clone();
-            let mut dataset = table.into_folder(&split)?;
-            dataset.warnings.splice(0..0, notes);
-            Ok(dataset)
-        }),
+        true => Table::open(data, &TableOptions { check_files: !lenient, ..table_options(source) }).and_then(
+            |table| {
+                // How the columns were understood is for the person to see.
+                let notes = table.notes.clone();
+                let mut dataset = table.into_folder(&split)?;
+                dataset.warnings.splice(0..0, notes);
+                Ok(dataset)
+            },
+        ),
+        false if lenient => Dataset::open_leniently(data, &split),
         false => Dataset::open(data, &split),
     };
     let mut dataset = problems.take(opened.map_err(anyhow::Error::from))?;

@@ -274,3 +274,26 @@ pub(crate) fn escaped(name: &OsStr) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::Format;
+
+    #[test]
+    fn what_is_decoded_is_listed() {
+        use Format::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
+        let all = [Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP].map(Format::extensions).concat();
+        assert_eq!(BTreeSet::from_iter(all), BTreeSet::from(EXTENSIONS));
+        assert!(EXTENSIONS.is_sorted());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn no_two_names_become_the_same() {
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(escaped(OsStr::from_bytes(b"\xE4.png")), "\\xE4.png");
+        assert_eq!(escaped(OsStr::new("\\xE4.png")), "\\\\xE4.png");
+        assert_eq!(escaped(OsStr::new("größe")), "größe");
+    }
+}
