@@ -122,7 +122,9 @@ pub(crate) fn epochs(run: &Path) -> Vec<Value> {
     let rows = text.lines().map(|line| {
         let mut row: Value = serde_json::from_str(line).unwrap();
         let fields = row.as_object_mut().unwrap();
-        assert!(fields.remove("seconds").is_some() && fields.remove("images_per_second").is_some());
+        for time in ["seconds", "images_per_second", "wait_seconds"] {
+            assert!(fields.remove(time).is_some(), "{time}");
+        }
         row
     });
     rows.collect()

@@ -82,9 +82,21 @@ pub(crate) struct FinetuneArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     /// Random changes to training images in phases that augment: none, basic, light, medium, strong, auto (by the number of
-    /// images), or a JSON file with a recipe (`tl augment` shows what they do) [default: basic]
+    /// images), or a JSON file: a recipe, or the arguments of a Keras ImageDataGenerator (`tl augment` shows what they do)
+    /// [default: basic]
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) augment: Option<String>,
+    /// Shrink images to this short side, in pixels, before they are augmented; 0 for never [default: where photos are more
+    /// than twice as large as any crop needs, to what it needs]
+    #[arg(long, value_name = "PX")]
+    pub(crate) shrink: Option<u32>,
+    /// Most memory for decoded images, kept from epoch to epoch in phases that augment, in MiB; 0 for none. Results do not
+    /// depend on it [default: 1024, at most a quarter of what is free]
+    #[arg(long, value_name = "MIB")]
+    pub(crate) image_cache: Option<u64>,
+    /// Keep decoded images in this folder instead, for later runs as well; --image-cache then says how much of the disk
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image_cache_dir: Option<PathBuf>,
     /// How much each class counts in the loss: none, balanced (all classes alike), or effective (arXiv:1901.05555)
     /// [default: none]
     #[arg(long, value_name = "KIND")]
@@ -158,8 +170,9 @@ pub(crate) struct FinetuneArgs {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Default, Args)]
-pub(crate) struct SourceArgs {
+/// How a table is read.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ColumnArgs {
     /// Folder that a table's file names are relative to [default: the table's own]
     #[arg(long, value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
@@ -169,6 +182,22 @@ pub(crate) struct SourceArgs {
     /// Column of a table with the classes [default: one with a well-known name]
     #[arg(long, value_name = "NAME")]
     pub(crate) label_column: Option<String>,
+    /// Column of a table with how much each image counts in the loss [default: none]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) weight_column: Option<String>,
+    /// Column of a table that says train, val or test; none for a split of its own [default: one with a well-known name]
+    #[arg(long, value_name = "NAME|none")]
+    pub(crate) split_column: Option<String>,
+    /// Extension to append to file names of a table that have none, such as jpg
+    #[arg(long, value_name = "EXT")]
+    pub(crate) extension: Option<String>,
+}
+
+/// How data is read and split.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SourceArgs {
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
     /// What belongs together and is not split: a column, or a regular expression over file names whose first parentheses
     /// are the group, such as '^(patient[0-9]+)_'
     #[arg(long, value_name = "COLUMN|REGEX")]
@@ -202,9 +231,12 @@ pub(crate) struct EvaluateArgs {
     /// Run directory, or a folder with its model.json and model.safetensors
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
-    /// Folder of labelled images: DIR/CLASS/*, or one with test/ or val/ inside
+    /// Folder of labelled images: DIR/CLASS/*, or one with test/ or val/ inside; or a table of files and labels, of which
+    /// the test part is taken, else the validation part, else all
     #[arg(value_name = "DATA")]
     pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
     /// Go on without the images that cannot be decoded
     #[arg(long)]
     pub(crate) skip_bad: bool,
@@ -217,7 +249,8 @@ pub(crate) struct EvaluateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PredictArgs {
-    /// Run directory (left out with --backbone), then images and folders of images
+    /// Run directory (left out with --backbone), then images, folders of images, and tables or lists of them (.csv, .tsv,
+    /// .txt)
     #[arg(value_name = "RUN IMAGE", required = true)]
     pub(crate) paths: Vec<PathBuf>,
     /// Ask the pretrained net itself, with its published classes
@@ -410,7 +443,7 @@ pub(crate) struct AugmentArgs {
     /// Images and folders of images
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<PathBuf>,
-    /// none, basic, light, medium, strong, or a JSON file with a recipe
+    /// none, basic, light, medium, strong, or a JSON file: a recipe, or the arguments of a Keras ImageDataGenerator
     #[arg(long, value_name = "NAME|FILE", default_value = "basic")]
     pub(crate) augment: String,
     /// The .png to write, which must not exist; more pages become NAME-2.png, …
@@ -419,13 +452,13 @@ pub(crate) struct AugmentArgs {
     /// Views of each image
     #[arg(long, value_name = "N", default_value_t = 7)]
     pub(crate) views: u32,
-    /// Most images
+    /// Most images, evenly out of all
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) most: usize,
     /// Height and width of the net's input in pixels
     #[arg(long, value_name = "PX", default_value_t = 224)]
     pub(crate) image_size: u32,
-    /// The seed of the run whose views these are
+    /// Everything random is derived from it; another seed shows other views
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
     #[command(flatten)]

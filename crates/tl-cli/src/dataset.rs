@@ -1,16 +1,19 @@
 //! From `--data` to a dataset: a folder of class folders, or a table that names files and labels; and the ways to split
 //! either.
+//!
+//! The one decision: every command opens data through here, so that what `inspect` shows is what `finetune` trains on.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tl_data::{
-    ColumnChoice, Dataset, GroupPattern, Quarantine, SplitFile, SplitMode, SplitOptions, Table, TableOptions,
-    TargetSpec,
+    ColumnChoice, Dataset, GroupPattern, Part, Quarantine, Sample, SplitFile, SplitMode, SplitOptions, Table,
+    TableOptions, Target, TargetSpec,
 };
 
-use crate::args::SourceArgs;
+use crate::args::{ColumnArgs, SourceArgs};
 use crate::errors::Problems;
 
 /// How the data is read and split, as a run keeps it.
@@ -21,33 +24,71 @@ pub(crate) struct Source {
     pub(crate) images: Option<PathBuf>,
     pub(crate) file_column: Option<String>,
     pub(crate) label_column: Option<String>,
+    pub(crate) weight_column: Option<String>,
+    /// A column, or `none`.
+    pub(crate) split_column: Option<String>,
+    pub(crate) extension: Option<String>,
     /// A column, or a regular expression over file names.
     pub(crate) group: Option<String>,
     pub(crate) folds: Option<u32>,
     pub(crate) fold: Option<u32>,
-    /// A saved split.
+    /// A saved split; in a run's `spec.json` relative to it.
     pub(crate) split: Option<PathBuf>,
-    /// A list of files to leave out.
+    /// A list of files to leave out; in a run's `spec.json` relative to it.
     pub(crate) exclude: Option<PathBuf>,
 }
 
 impl Source {
-    /// What is given here, else what was given before.
-    pub(crate) fn merged(args: &SourceArgs, base: &Self) -> Self {
-        let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-        let path =
-            |new: &Option<PathBuf>, old: &Option<PathBuf>| new.as_ref().map(whole).or_else(|| old.clone());
+    /// What is given here, else what was given before. Other data has nothing of the old table's columns, and another
+    /// way to split takes the place of the old one.
+    pub(crate) fn merged(args: &SourceArgs, base: &Self, same_data: bool) -> Self {
+        let nothing = Self::default();
+        let table = if same_data { base } else { &nothing };
+        let splits = args.split.is_some() || args.folds.is_some() || args.fold.is_some() || !same_data;
+        let split = if splits { &nothing } else { base };
+        let path = |new: &Option<PathBuf>, old: &Option<PathBuf>| {
+            new.as_deref().map(absolute).or_else(|| old.clone())
+        };
+        let word = |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
+        let columns = &args.columns;
         Self {
-            images: path(&args.images, &base.images),
-            file_column: args.file_column.clone().or_else(|| base.file_column.clone()),
-            label_column: args.label_column.clone().or_else(|| base.label_column.clone()),
-            group: args.group.clone().or_else(|| base.group.clone()),
-            folds: args.folds.or(base.folds),
-            fold: args.fold.or(base.fold),
-            split: path(&args.split, &base.split),
-            exclude: path(&args.exclude, &base.exclude),
+            images: path(&columns.images, &table.images),
+            file_column: word(&columns.file_column, &table.file_column),
+            label_column: word(&columns.label_column, &table.label_column),
+            weight_column: word(&columns.weight_column, &table.weight_column),
+            split_column: word(&columns.split_column, &table.split_column),
+            extension: word(&columns.extension, &table.extension),
+            group: word(&args.group, &table.group),
+            folds: args.folds.or(split.folds),
+            fold: args.fold.or(split.fold),
+            split: path(&args.split, &split.split),
+            exclude: path(&args.exclude, &table.exclude),
         }
     }
+
+    /// The same with the paths of a run's own files made whole.
+    pub(crate) fn relative_to(mut self, folder: &Path) -> Self {
+        for path in [&mut self.split, &mut self.exclude].into_iter().flatten() {
+            *path = absolute(&folder.join(&path));
+        }
+        self
+    }
+
+    /// Names that cannot be written into `spec.json`.
+    pub(crate) fn check_names(&self, problems: &mut Problems) {
+        let paths = [("--images", &self.images), ("--split", &self.split), ("--exclude", &self.exclude)];
+        for (flag, path) in paths {
+            if let Some(path) = path.as_ref().filter(|path| path.to_str().is_none()) {
+                let hint = "hint: rename it, or give a link to it";
+                problems.add(anyhow::anyhow!("{flag} `{}` is not a name in UTF-8\n\n{hint}", path.display()));
+            }
+        }
+    }
+}
+
+/// A path from the root on. Links stay as they are: a table is looked for beside its link's own name.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Opens `data` as the words say; what is wrong joins the problems.
@@ -58,12 +99,14 @@ pub(crate) fn open(
     seed: u64,
     problems: &mut Problems,
 ) -> Option<Dataset> {
-    open_source(data, &Source::merged(args, &Source::default()), val_fraction, seed, problems)
+    let source = Source::merged(args, &Source::default(), true);
+    open_source(&absolute(data), &source, val_fraction, seed, problems)
 }
 
 /// Opens `data` to look at what is wrong with it: what a run would refuse for single files is passed over.
 pub(crate) fn open_leniently(data: &Path, args: &SourceArgs, problems: &mut Problems) -> Option<Dataset> {
-    open_as(data, &Source::merged(args, &Source::default()), (0.2, 42), true, problems)
+    let source = Source::merged(args, &Source::default(), true);
+    open_as(&absolute(data), &source, (0.2, 42), true, problems)
 }
 
 /// Opens `data`, splits it, and takes out what is listed; what is wrong joins the problems.
@@ -85,55 +128,78 @@ fn open_as(
     problems: &mut Problems,
 ) -> Option<Dataset> {
     let table = data.is_file();
-    if !table {
+    if data.is_dir() {
         let given = [
             ("--images", source.images.is_some()),
             ("--file-column", source.file_column.is_some()),
             ("--label-column", source.label_column.is_some()),
+            ("--weight-column", source.weight_column.is_some()),
+            ("--split-column", source.split_column.is_some()),
+            ("--extension", source.extension.is_some()),
         ];
         for (flag, _) in given.into_iter().filter(|(_, given)| *given) {
-            problems.add(anyhow::anyhow!("{flag} is for a table, and `{}` is none", data.display()));
+            problems.add(anyhow::anyhow!("{flag} is for a table, and `{}` is a folder", data.display()));
         }
     }
-    let split = problems.take(split_options(source, table, val_fraction, seed))?;
     let exclude = match &source.exclude {
-        Some(path) => Some(problems.take(Quarantine::read(path).map_err(anyhow::Error::from))?),
-        None => None,
+        Some(path) => problems.take(Quarantine::read(path).map_err(anyhow::Error::from)),
+        None => Some(Quarantine::default()),
     };
+    // What is wrong with the table is said with what is wrong with the words.
     let opened = match table {
-        true => Table::open(data, &TableOptions { check_files: !lenient, ..table_options(source) }).and_then(
-            |table| {
-                // How the columns were understood is for the person to see.
-                let notes = table.notes.clone();
-                let mut dataset = table.into_folder(&split)?;
-                dataset.warnings.splice(0..0, notes);
-                Ok(dataset)
-            },
-        ),
-        false if lenient => Dataset::open_leniently(data, &split),
-        false => Dataset::open(data, &split),
+        true => {
+            let options = TableOptions { check_files: !lenient, ..table_options(source) };
+            problems.take(Table::open(data, &options).map_err(anyhow::Error::from)).map(Some)
+        }
+        false => Some(None),
     };
-    let mut dataset = problems.take(opened.map_err(anyhow::Error::from))?;
-    if let Some(list) = exclude {
-        problems.take(leave_out(&list, &mut dataset));
+    let split = problems.take(split_options(source, table, val_fraction, seed));
+    let (exclude, opened, split) = (exclude?, opened?, split?);
+    let mut dataset = match opened {
+        Some(table) => problems.take(into_dataset(table, &split))?,
+        None => {
+            let open = if lenient { Dataset::open_leniently } else { Dataset::open };
+            problems.take(open(data, &split).map_err(anyhow::Error::from))?
+        }
+    };
+    if source.exclude.is_some() {
+        problems.take(leave_out(&exclude, &mut dataset))?;
     }
     Some(dataset)
 }
 
+fn into_dataset(table: Table, split: &SplitOptions) -> anyhow::Result<Dataset> {
+    // How the columns were understood is for the person to see.
+    let notes = table.notes.clone();
+    let mut dataset = table.into_folder(split)?;
+    dataset.warnings.splice(0..0, notes);
+    Ok(dataset)
+}
+
 fn split_options(source: &Source, table: bool, val_fraction: f64, seed: u64) -> anyhow::Result<SplitOptions> {
     let mode = match (&source.split, source.folds, source.fold) {
-        (Some(_), Some(_), _) => anyhow::bail!("--split and --folds are both given"),
-        (Some(path), None, None) => SplitMode::Saved(read_split(path)?),
-        (None, Some(folds), Some(held_out)) => SplitMode::Fold { folds, held_out },
+        (Some(_), None, None) | (None, None, None) => None,
+        (Some(_), ..) => anyhow::bail!("--split and --folds are both given\n\nhint: leave one of them out"),
+        (None, Some(folds), Some(fold)) => {
+            anyhow::ensure!(folds >= 2, "--folds is {folds}, expected 2 or more");
+            anyhow::ensure!(
+                fold < folds,
+                "--fold is {fold}, expected 0 to {} for --folds {folds}",
+                folds - 1
+            );
+            Some(SplitMode::Fold { folds, held_out: fold })
+        }
         (None, Some(_), None) => {
             anyhow::bail!("--folds says how many; --fold has to say which validates, from 0")
         }
-        (_, None, Some(_)) => anyhow::bail!("--fold needs --folds, the number of folds"),
-        (None, None, None) => SplitMode::Fractions,
+        (None, None, Some(_)) => anyhow::bail!("--fold needs --folds, the number of folds"),
     };
-    // In a table a plain word is a column; a pattern has parentheses.
-    let pattern = source.group.as_deref().filter(|group| !table || group.contains('('));
-    let group = pattern.map(GroupPattern::new).transpose()?;
+    let mode = match (mode, &source.split) {
+        (Some(mode), _) => mode,
+        (None, Some(path)) => SplitMode::Saved(read_split(path)?),
+        (None, None) => SplitMode::Fractions,
+    };
+    let group = pattern(source, table).map(GroupPattern::new).transpose()?;
     Ok(SplitOptions { mode, val_fraction, seed, group, ..SplitOptions::default() })
 }
 
@@ -145,17 +211,30 @@ fn read_split(path: &Path) -> anyhow::Result<SplitFile> {
     read.with_context(|| format!("split `{}`", path.display()))
 }
 
+/// In a table a plain word is a column; a pattern has parentheses.
+fn pattern(source: &Source, table: bool) -> Option<&str> {
+    source.group.as_deref().filter(|group| !table || group.contains('('))
+}
+
 fn table_options(source: &Source) -> TableOptions {
-    let column = |name: &Option<String>| match name {
-        Some(name) => ColumnChoice::Named(name.clone()),
-        None => ColumnChoice::default(),
+    let column = |name: &Option<String>| match name.as_deref() {
+        Some("none") => ColumnChoice::Unused,
+        Some(name) => ColumnChoice::Named(name.to_owned()),
+        None => ColumnChoice::Guess,
     };
-    let group = source.group.clone().filter(|group| !group.contains('('));
+    let unless_named = |name: &Option<String>| match column(name) {
+        ColumnChoice::Guess => ColumnChoice::Unused,
+        choice => choice,
+    };
+    let group = if pattern(source, true).is_some() { None } else { source.group.clone() };
     TableOptions {
         images: source.images.clone(),
+        extension: source.extension.clone(),
         file: column(&source.file_column),
         target: TargetSpec::Class { column: source.label_column.clone() },
-        group: column(&group),
+        weight: unless_named(&source.weight_column),
+        split: column(&source.split_column),
+        group: unless_named(&group),
         ..TableOptions::default()
     }
 }
@@ -171,9 +250,60 @@ fn leave_out(list: &Quarantine, dataset: &mut Dataset) -> anyhow::Result<()> {
         unknown.len(),
         names.join(", ")
     );
-    anyhow::ensure!(
-        !dataset.train.is_empty() && !dataset.val.is_empty(),
-        "--exclude leaves no images to train or validate on"
-    );
+    let there: BTreeSet<u32> = dataset.train.iter().map(|sample| sample.label).collect();
+    let gone: Vec<&str> = (0..)
+        .zip(&dataset.classes)
+        .filter(|(label, _)| !there.contains(label))
+        .map(|(_, class)| class.as_str())
+        .collect();
+    anyhow::ensure!(gone.is_empty(), "--exclude leaves no training images of {}", gone.join(", "));
+    anyhow::ensure!(!dataset.val.is_empty(), "--exclude leaves no images to validate on");
     Ok(())
+}
+
+/// Labelled images of a table, for a model with these classes: its test part, else its validation part, else all; and
+/// the name of that part.
+pub(crate) fn labelled_table(
+    path: &Path,
+    columns: &ColumnArgs,
+    classes: &[String],
+) -> anyhow::Result<(Vec<Sample>, Option<&'static str>)> {
+    let args = SourceArgs { columns: columns.clone(), ..SourceArgs::default() };
+    let source = Source::merged(&args, &Source::default(), true);
+    let options = TableOptions { classes: Some(classes.to_vec()), ..table_options(&source) };
+    let table = Table::open(&absolute(path), &options)?;
+    let has = |part| table.records.iter().any(|record| record.split == Some(part));
+    let part = [Part::Test, Part::Val].into_iter().find(|part| has(*part));
+    let records = table.records.into_iter().filter(|record| part.is_none() || record.split == part);
+    let samples = records.filter_map(|record| match record.target {
+        Target::Class(label) => Some(Sample { path: record.path, label, id: record.id, rel: record.rel }),
+        _ => None,
+    });
+    Ok((samples.collect(), part.map(Part::name)))
+}
+
+/// Images, folders of images, and tables or lists of them, as paths of images.
+pub(crate) fn list(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let is_table = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        ["csv", "tsv", "txt"].contains(&extension.to_ascii_lowercase().as_str()) && path.is_file()
+    };
+    let mut problems = Problems::default();
+    let mut images = Vec::new();
+    // In the order given, neighbours of a kind together.
+    for group in paths.chunk_by(|a, b| is_table(a) == is_table(b)) {
+        if !group.first().is_some_and(is_table) {
+            images.extend(
+                problems.take(tl_data::list_images(group).map_err(anyhow::Error::from)).unwrap_or_default(),
+            );
+            continue;
+        }
+        for path in group {
+            let options = TableOptions { target: TargetSpec::Nothing, ..TableOptions::default() };
+            let table = problems.take(Table::open(path, &options).map_err(anyhow::Error::from));
+            images.extend(table.into_iter().flat_map(|table| table.records).map(|record| record.path));
+        }
+    }
+    problems.check()?;
+    Ok(images)
 }

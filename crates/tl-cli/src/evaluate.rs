@@ -1,6 +1,7 @@
 //! `tl evaluate`: a saved model against a folder of labelled images.
 
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -9,6 +10,7 @@ use tl_run::Evaluation;
 use tl_train::{Model, SavedModel, Scored};
 
 use crate::args::EvaluateArgs;
+use crate::dataset;
 use crate::machine;
 use crate::prepare;
 use crate::ui::{self, Ui};
@@ -17,26 +19,40 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
     let machine = machine::set_up(&args.threads)?;
     let (saved, model) = SavedModel::load(&args.run, tch::Device::Cpu)?;
-    let folder = LabelledFolder::open(&args.data, &saved.classes)?;
+    let (root, samples, part, warnings) = labelled(args, &saved.classes)?;
     let pool = DataPool::new(machine.data_threads)?;
-    let bad = prepare::check_images(&folder.samples, &pool, &ui);
-    prepare::refuse_bad(&bad, &folder.root, args.skip_bad)?;
+    let bad = prepare::check_images(&samples, &pool, &ui);
+    prepare::refuse_bad(&bad, &root, args.skip_bad)?;
     for bad in &bad {
-        let skipped = prepare::skipped(bad, &folder.root);
+        let skipped = prepare::skipped(bad, &root);
         ui.borrow().line(&format!("warning: left out {}: {}", skipped.file, skipped.reason));
     }
-    for warning in &folder.warnings {
+    for warning in &warnings {
         ui.borrow().line(&format!("warning: {warning}"));
     }
-    let samples = prepare::good(folder.samples, &bad);
-    anyhow::ensure!(!samples.is_empty(), "no image in `{}` can be decoded", folder.root.display());
+    let samples = prepare::good(samples, &bad);
+    anyhow::ensure!(!samples.is_empty(), "no image in `{}` can be decoded", root.display());
     let scored = score(&model, &samples, &pool, &ui)?;
-    let set = folder.part.unwrap_or_else(|| "data".to_owned());
+    let set = part.unwrap_or_else(|| "data".to_owned());
     let evaluation = evaluation(&set, &scored);
     if args.json {
         return ui::print(&(serde_json::to_string_pretty(&evaluation)? + "\n"));
     }
     ui::print(&format!("{}\n\n{}", line(&evaluation), confusion(&evaluation, &saved.classes)))
+}
+
+/// The folder, its images, the part of the split they are, and what a person should know.
+type Labelled = (PathBuf, Vec<Sample>, Option<String>, Vec<String>);
+
+/// The labelled images of a folder or a table.
+fn labelled(args: &EvaluateArgs, classes: &[String]) -> anyhow::Result<Labelled> {
+    if args.data.is_file() {
+        let (samples, part) = dataset::labelled_table(&args.data, &args.columns, classes)?;
+        let root = args.data.parent().unwrap_or(Path::new("")).to_owned();
+        return Ok((root, samples, part.map(str::to_owned), Vec::new()));
+    }
+    let LabelledFolder { root, part, samples, warnings, .. } = LabelledFolder::open(&args.data, classes)?;
+    Ok((root, samples, part, warnings))
 }
 
 /// Runs the model over the samples, with a bar.

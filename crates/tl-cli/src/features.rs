@@ -20,6 +20,7 @@ use tl_train::SavedModel;
 use tl_weights::TensorWriter;
 
 use crate::args::FeaturesArgs;
+use crate::dataset;
 use crate::errors::Exit;
 use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::machine;
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
              hint: `tl features RUN IMAGE… --out FILE`, or `tl features --backbone NAME IMAGE… --out FILE`"
         ),
     };
-    let paths = tl_data::list_images(images)?;
+    let paths = dataset::list(images)?;
     let tap = tap(args, run.map(PathBuf::as_path), &ui)?;
     let pool = DataPool::new(machine.data_threads)?;
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();

@@ -5,8 +5,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::Context;
 use tl_backbones::Weights;
-use tl_data::{Augment, ClassWeighting, DataPool, Sample};
+use tl_data::{Augment, ClassWeighting, DataPool, DecodedCache, Sample, View};
 use tl_finetune::Plan;
 use tl_heads::Task;
 use tl_run::{
@@ -39,8 +40,9 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     let (Some(mut resolved), Some(folder)) = (resolved, folder) else { return Err(Exit(1).into()) };
 
     if resolved.augment_auto {
-        resolved.spec.augment = Augment::preset(folder.train.len(), folder.classes.len()).recipe();
+        resolved.spec.augment = Augment::preset(folder.train.len(), folder.classes.len()).recipe().into();
     }
+    let decoded = decoded_cache(args)?;
     let pool = DataPool::new(machine.data_threads)?;
     let all: Vec<Sample> = folder.train.iter().chain(&folder.val).cloned().collect();
     let mut images = prepare::verify(folder, resolved.spec.skip_bad, &pool, &ui)?;
@@ -55,9 +57,29 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     let (schedule, plan) = prepare::plan(&resolved, &model)?;
     images.warnings.extend(prepare::check_anew(&matched, &model, &plan)?);
     resolved.spec.image_size = Some(size);
+    let view = View::train(model.preprocess, resolved.spec.augment.clone());
+    let shrink = match resolved.spec.shrink {
+        None => shrink_side(&view, median),
+        Some(0) => None,
+        Some(side) if side < size => {
+            anyhow::bail!("--shrink is {side}, expected at least the net's input of {size} pixels, or 0")
+        }
+        Some(side) => Some(side),
+    };
+    images.warnings.extend(resolved.spec.augment.warnings());
+    if args.augment.is_some() && !plan.phases.iter().any(|phase| phase.augment) {
+        let plain = "--augment is given, and no phase of this schedule augments";
+        images.warnings.push(plain.to_owned());
+    }
+    if resolved.spec.balanced_sampling && resolved.spec.class_weights != ClassWeights::None {
+        let twice = "--class-weights and --balanced-sampling together make up for rare classes twice";
+        images.warnings.push(twice.to_owned());
+    }
+    let decoded = decoded.filter(|_| plan.phases.iter().any(|phase| phase.augment || phase.frontier == 0));
     resolved.spec.schedule = Some(schedule);
 
-    let job = Job { resolved, images, chosen, weights, model, plan, pool, machine, median, start };
+    let job =
+        Job { resolved, images, chosen, weights, model, plan, pool, decoded, shrink, machine, median, start };
     job.announce(&ui);
     let mut run = job.create_run(interrupt)?;
     interrupt.be_graceful();
@@ -75,6 +97,9 @@ struct Job {
     model: Model,
     plan: Plan,
     pool: DataPool,
+    decoded: Option<DecodedCache>,
+    /// The short side of images before they are augmented.
+    shrink: Option<u32>,
     machine: Machine,
     median: u32,
     start: Instant,
@@ -109,6 +134,12 @@ impl Job {
             false => String::new(),
         };
         ui.line(&format!("input      {size} × {size} px{why}"));
+        if let Some(side) = self.shrink {
+            ui.line(&format!(
+                "           photos of {} px are shrunk to a short side of {side} px before they are augmented",
+                self.median
+            ));
+        }
         ui.line(&format!(
             "head       {} over {} classes{}, dropout {}",
             self.model.head.spec,
@@ -162,7 +193,7 @@ impl Job {
         let manifest = Manifest {
             version: machine::version(),
             started: now["long"].clone(),
-            command: std::env::args().collect(),
+            command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
             data: self.images.facts.clone(),
             weights: WeightsFacts {
                 name: pretrained.name,
@@ -179,7 +210,18 @@ impl Job {
     }
 
     fn write_start(&self, run: &Run) -> anyhow::Result<()> {
-        run.dir.write_json("spec.json", &self.resolved.spec)?;
+        // The run keeps its own copies, so that it can be repeated whatever becomes of the files.
+        let mut spec = self.resolved.spec.clone();
+        if let Some(path) = &spec.source.exclude {
+            let list = std::fs::read_to_string(path)
+                .with_context(|| format!("failed to read `{}`", path.display()))?;
+            run.dir.write_text("excluded.txt", &list)?;
+            spec.source.exclude = Some("excluded.txt".into());
+        }
+        if spec.source.split.is_some() {
+            spec.source.split = Some("split.json".into());
+        }
+        run.dir.write_json("spec.json", &spec)?;
         run.dir.write_text("plan.txt", &self.plan.to_string())?;
         run.dir.write_json("manifest.json", &run.manifest)?;
         run.dir.write_text("split.json", &self.images.saved_split)?;
@@ -192,7 +234,9 @@ impl Job {
             train: &self.images.train,
             val: &self.images.val,
             pool: &self.pool,
-            augment: self.resolved.spec.augment,
+            augmentation: &self.resolved.spec.augment,
+            shrink: self.shrink,
+            decoded: self.decoded.as_ref(),
             weights: self.images.weights.as_ref(),
             stop: &interrupt.stop,
         };
@@ -201,7 +245,7 @@ impl Job {
             seed: spec.seed,
             batch: spec.batch,
             label_smoothing: spec.label_smoothing,
-            cache_budget: spec.cache_budget_mib << 20,
+            cache_budget: spec.cache_budget_mib.saturating_mul(1 << 20),
             class_weights: class_weights(spec.class_weights, &self.images)?,
             balanced_sampling: spec.balanced_sampling,
         };
@@ -249,6 +293,7 @@ impl Job {
                 Ended::Finished => Status::Finished,
                 Ended::Stopped => Status::Interrupted,
                 Ended::Diverged { .. } => Status::Diverged,
+                Ended::Failed { .. } => Status::Failed,
             },
             best: Best {
                 epoch: best.epoch,
@@ -265,6 +310,7 @@ impl Job {
                 .collect(),
             seconds: self.start.elapsed().as_secs_f64(),
             images_per_second: outcome.images_per_second,
+            wait_seconds: outcome.wait_seconds,
             cache_bytes: outcome.cache_bytes,
             peak_memory_bytes: machine::peak_memory(),
             model_sha256: saved.sha256,
@@ -323,6 +369,25 @@ impl Job {
     }
 }
 
+/// Where decoded images are kept, if anywhere.
+fn decoded_cache(args: &FinetuneArgs) -> anyhow::Result<Option<DecodedCache>> {
+    const USUAL: u64 = 1 << 30;
+    let given = args.image_cache.map(|mib| mib.saturating_mul(1 << 20));
+    Ok(match (&args.image_cache_dir, given) {
+        (_, Some(0)) => None,
+        (Some(dir), given) => Some(DecodedCache::on_disk(dir, given.unwrap_or(USUAL))?),
+        (None, Some(bytes)) => Some(DecodedCache::new(bytes)),
+        (None, None) => Some(DecodedCache::new(USUAL.min(machine::available_memory().unwrap_or(0) / 4))),
+    })
+}
+
+/// The short side to shrink images to before they are augmented, if at all: photos straight from a camera hold many times
+/// the pixels that any crop needs.
+fn shrink_side(view: &View, median_short_side: u32) -> Option<u32> {
+    let side = view.shrink_side();
+    (median_short_side >= side.saturating_mul(2)).then_some(side)
+}
+
 /// A factor for each class in the loss.
 fn class_weights(kind: ClassWeights, images: &Images) -> anyhow::Result<Option<Vec<f32>>> {
     let weighting = match kind {
@@ -364,6 +429,7 @@ fn conclude(ended: &Ended, summary: &Summary, run: &Path) -> anyhow::Result<()> 
             Ui::new().line(&format!("stopped after epoch {}; {kept}", summary.epochs));
             Err(Exit(EXIT_CODE).into())
         }
+        Ended::Failed { error } => Err(anyhow::anyhow!("{error}; {kept}")),
         Ended::Diverged { phase, epoch, step } => Err(anyhow::anyhow!(
             "the loss is not a number in phase `{phase}`, epoch {epoch}, step {step}; {kept}\n\n\
              hint: lower the rates of the phase in its spec.json and run it with --config"
@@ -382,7 +448,11 @@ fn show_summary(summary: &Summary, run: &Path, json: bool) -> anyhow::Result<()>
     lines.push(format!("best       epoch {}, phase {}", summary.best.epoch, summary.best.phase));
     let parts: Vec<String> =
         summary.phases.iter().map(|part| format!("{} {:.1}", part.phase, part.seconds)).collect();
-    lines.push(format!("time       {:.1} s: {}", summary.seconds, parts.join(", ")));
+    let waited = match summary.wait_seconds {
+        waited if waited < 0.05 => String::new(),
+        waited => format!("; the net waited {waited:.1} for images"),
+    };
+    lines.push(format!("time       {:.1} s: {}{waited}", summary.seconds, parts.join(", ")));
     if let Some(peak) = summary.peak_memory_bytes {
         let cache = ui::bytes(summary.cache_bytes);
         lines.push(format!("memory     {} at most, {cache} of it activations", ui::bytes(peak)));
@@ -447,5 +517,6 @@ fn epoch_row(result: &EpochResult) -> EpochRow {
         rate_last_stage: result.rate_last_stage,
         seconds: result.seconds,
         images_per_second: result.train.images() as f64 / result.train_seconds.max(f64::MIN_POSITIVE),
+        wait_seconds: result.wait_seconds,
     }
 }

@@ -13,6 +13,7 @@ use tl_heads::Task;
 use tl_train::SavedModel;
 
 use crate::args::PredictArgs;
+use crate::dataset;
 use crate::errors::Exit;
 use crate::machine;
 use crate::prepare;
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     };
     let pool = DataPool::new(machine.data_threads)?;
     let saved = run.map(|run| SavedModel::load(run, Device::Cpu)).transpose()?;
-    let paths = tl_data::list_images(images)?;
+    let paths = dataset::list(images)?;
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
     let bad = prepare::check_images(&samples, &pool, &ui);
     let samples = prepare::good(samples, &bad);

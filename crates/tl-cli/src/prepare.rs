@@ -55,17 +55,24 @@ pub(crate) fn verify(
     let all: Vec<Sample> = [&train, &val, &test].into_iter().flatten().cloned().collect();
     let bad = check_images(&all, pool, ui);
     refuse_bad(&bad, &root, skip_bad)?;
+    let odd: BTreeSet<&Path> = bad.iter().map(|bad| bad.path.as_path()).collect();
     let weights = train_weights.map(|weights| {
-        let kept =
-            train.iter().zip(weights).filter(|(sample, _)| !bad.iter().any(|bad| bad.path == sample.path));
+        let kept = train.iter().zip(weights).filter(|(sample, _)| !odd.contains(sample.path.as_path()));
         kept.map(|(_, weight)| weight).collect()
     });
     let saved_split = split_file((&root, &split.to_string()), [&train, &val, &test], &bad)?;
     let (train, val, test) = (good(train, &bad), good(val, &bad), good(test, &bad));
-    for (label, class) in classes.iter().enumerate() {
-        let has = |samples: &[Sample]| samples.iter().any(|sample| sample.label as usize == label);
-        anyhow::ensure!(has(&train), "no image of class `{class}` in train can be decoded");
-    }
+    let there: BTreeSet<u32> = train.iter().map(|sample| sample.label).collect();
+    let gone: Vec<&str> = (0..)
+        .zip(&classes)
+        .filter(|(label, _)| !there.contains(label))
+        .map(|(_, class)| class.as_str())
+        .collect();
+    anyhow::ensure!(
+        gone.is_empty(),
+        "no training image of these classes can be decoded: {}",
+        gone.join(", ")
+    );
     anyhow::ensure!(!val.is_empty(), "no validation image can be decoded");
     if ignored.files > 0 {
         let names = ignored.first.join(", ");
@@ -90,7 +97,8 @@ fn split_file(
     parts: [&Vec<Sample>; 3],
     bad: &[BadImage],
 ) -> anyhow::Result<String> {
-    let good = |sample: &&Sample| !bad.iter().any(|bad| bad.path == sample.path);
+    let bad: BTreeSet<&Path> = bad.iter().map(|bad| bad.path.as_path()).collect();
+    let good = |sample: &&Sample| !bad.contains(sample.path.as_path());
     let named: Vec<(&str, Part)> = parts
         .into_iter()
         .zip(Part::ALL)
@@ -115,7 +123,8 @@ pub(crate) fn check_images(samples: &[Sample], pool: &DataPool, ui: &RefCell<Ui>
 
 /// The samples that can be decoded.
 pub(crate) fn good(samples: Vec<Sample>, bad: &[BadImage]) -> Arc<[Sample]> {
-    samples.into_iter().filter(|sample| !bad.iter().any(|bad| bad.path == sample.path)).collect()
+    let bad: BTreeSet<&Path> = bad.iter().map(|bad| bad.path.as_path()).collect();
+    samples.into_iter().filter(|sample| !bad.contains(sample.path.as_path())).collect()
 }
 
 /// Fails with all bad images named, unless they are to be skipped.

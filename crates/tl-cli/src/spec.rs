@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tl_backbones::Card;
-use tl_data::Augment;
+use tl_data::{Augment, Augmentation};
 use tl_finetune::{Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
 
 use crate::args::FinetuneArgs;
-use crate::dataset::Source;
+use crate::dataset::{Source, absolute};
 use crate::errors::Problems;
 use crate::prepare;
 
@@ -36,7 +36,11 @@ pub(crate) struct Spec {
     pub(crate) dropout: f64,
     /// Height and width of the net's input; chosen from the images where it is not given.
     pub(crate) image_size: Option<u32>,
-    pub(crate) augment: Augment,
+    pub(crate) augment: Augmentation,
+    /// The short side to which images are shrunk before they are augmented; 0 for never, and by their size where it is not
+    /// given.
+    #[serde(default)]
+    pub(crate) shrink: Option<u32>,
     /// The phases; made from the preset where they are not given.
     pub(crate) schedule: Option<Schedule>,
     /// Images in a training step.
@@ -95,7 +99,7 @@ fn parse_classes(text: &str) -> anyhow::Result<(Outputs, Option<usize>)> {
         ("binary", _) => Ok((Outputs::Binary, None)),
         (_, Ok(classes @ 2..)) => Ok((Outputs::Softmax, Some(classes))),
         ("multi-label" | "regression", _) => anyhow::bail!(
-            "--classes {text} needs a table of labels, and labels are read from folders only\n\n\
+            "--classes {text}: training on several labels or numbers for each image is not supported\n\n\
              hint: `softmax` or `binary`"
         ),
         _ => anyhow::bail!("--classes is `{text}`, expected `softmax`, `binary`, or a number from 2"),
@@ -120,7 +124,7 @@ pub(crate) struct Resolved {
     pub(crate) run: Option<PathBuf>,
 }
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
 
 /// Looks up and checks everything that needs neither images nor weights.
@@ -148,8 +152,10 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
     };
     let augment_auto = args.augment.as_deref() == Some("auto");
     let augment = match args.augment.as_deref().filter(|_| !augment_auto) {
-        Some(text) => problems.take(crate::augment::recipe(text)).unwrap_or(base.augment),
-        None => base.augment,
+        Some(text) => {
+            problems.take(crate::augment::augmentation(text)).unwrap_or_else(|| base.augment.clone())
+        }
+        None => base.augment.clone(),
     };
     let backbone = given(&args.backbone, &base.backbone);
     // What an earlier run chose for its net says nothing about another one.
@@ -160,12 +166,20 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         (None, Some(card)) if args.config.is_none() => Some(prepare::default_head(card)),
         (None, _) => Some(base.head.clone()),
     };
+    let data = data_folder(args, &base, problems).unwrap_or_default();
+    let source = Source::merged(&args.source, &base.source, args.data.is_none() || data == base.data);
+    source.check_names(problems);
+    if args.val_fraction.is_some() && (source.split.is_some() || source.folds.is_some()) {
+        problems.add(anyhow::anyhow!(
+            "--val-fraction is given, and --split or --folds already says which images validate"
+        ));
+    }
     let epochs = args.epochs.as_deref().map(|text| problems.take(parse_epochs(text)));
     let dropout = args.dropout.unwrap_or_else(|| default_dropout(args, &base));
     let spec = Spec {
         format: FORMAT,
-        data: data_folder(args, &base, problems).unwrap_or_default(),
-        source: Source::merged(&args.source, &base.source),
+        data,
+        source,
         val_fraction: args.val_fraction.unwrap_or(base.val_fraction),
         backbone,
         weights: match &args.weights {
@@ -178,6 +192,7 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         dropout,
         image_size: args.image_size.or(base.image_size.filter(|_| same_net)),
         augment,
+        shrink: args.shrink.or(base.shrink),
         schedule: base.schedule.filter(|_| same_net && args.preset.is_none() && args.unfreeze.is_none()),
         batch: args.batch.unwrap_or(base.batch),
         label_smoothing: args.label_smoothing.unwrap_or(base.label_smoothing),
@@ -216,7 +231,8 @@ fn defaults() -> Spec {
         outputs: Outputs::Softmax,
         dropout: 0.2,
         image_size: None,
-        augment: Augment::basic(),
+        augment: Augment::basic().into(),
+        shrink: None,
         schedule: None,
         batch: 16,
         label_smoothing: 0.1,
@@ -238,7 +254,14 @@ fn read(path: &Path) -> anyhow::Result<Spec> {
         "`{}` has format {format}, this version knows up to {FORMAT}\n\nhint: use a newer `tl`",
         path.display(),
     );
-    Ok(tl_run::RunDir::read_json(path, "run specification")?)
+    let mut spec: Spec = tl_run::RunDir::read_json(path, "run specification")?;
+    if format < 3 {
+        // Before it was written down, nothing was shrunk.
+        spec.shrink = Some(0);
+        spec.format = FORMAT;
+    }
+    spec.source = spec.source.relative_to(path.parent().unwrap_or(Path::new("")));
+    Ok(spec)
 }
 
 fn data_folder(args: &FinetuneArgs, base: &Spec, problems: &mut Problems) -> Option<PathBuf> {
@@ -248,7 +271,7 @@ fn data_folder(args: &FinetuneArgs, base: &Spec, problems: &mut Problems) -> Opt
         None => problems.take(embedded())?,
     };
     // What is not there is reported when the folder is opened, under the name that was given.
-    let folder = folder.canonicalize().unwrap_or(folder);
+    let folder = absolute(&folder);
     if folder.to_str().is_none() {
         let hint = "hint: rename the folder, or give a link to it";
         problems.add(anyhow::anyhow!("--data `{}` is not a name in UTF-8\n\n{hint}", folder.display()));

@@ -14,6 +14,7 @@
 mod jpeg;
 mod tiff;
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -129,11 +130,14 @@ pub fn dimensions(path: &Path) -> Result<(u32, u32), DecodeError> {
 
 /// Runs a decoder; a panic becomes an error.
 pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, DecodeReason>) -> Result<T, DecodeReason> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(DecodeReason::Panicked { detail: text.unwrap_or("no message").to_owned() })
-    })
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(DecodeReason::Panicked { detail: panic_text(&*panic) }))
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
 }
 
 pub(crate) fn open(path: &Path) -> Result<File, DecodeReason> {

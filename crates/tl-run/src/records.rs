@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One line of `metrics.jsonl`. Everything but `seconds` and `images_per_second` is the same for the same seed.
+/// One line of `metrics.jsonl`. Everything but the times is the same for the same seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRow {
     /// Counted over the whole run, from 1.
@@ -29,6 +29,8 @@ pub struct EpochRow {
     pub seconds: f64,
     /// Training images per second, evaluation not counted.
     pub images_per_second: f64,
+    /// The part of the training's wall time in which the net waited for images.
+    pub wait_seconds: f64,
 }
 
 /// How a run ended.
@@ -37,6 +39,8 @@ pub struct EpochRow {
 pub enum Status {
     /// All phases ran.
     Finished,
+    /// Something failed after the first epoch, such as reading an image.
+    Failed,
     /// Stopped on request; the model is the best so far.
     Interrupted,
     /// Ended by a loss that was not a number; the model is the best so far.
@@ -114,6 +118,8 @@ pub struct Summary {
     pub seconds: f64,
     /// Training images per second over all epochs, evaluation not counted.
     pub images_per_second: f64,
+    /// The part of the training's wall time in which the net waited for images.
+    pub wait_seconds: f64,
     /// Bytes of activations held at the frontier.
     pub cache_bytes: u64,
     /// Largest resident memory of the process, bytes; absent where the system does not say.

@@ -8,6 +8,7 @@
 mod error;
 mod evaluate;
 mod frontier;
+mod loss;
 mod metrics;
 mod model;
 mod optimizer;

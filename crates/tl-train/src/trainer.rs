@@ -3,6 +3,7 @@
 //! The best weights so far (validation accuracy, then loss, then the earlier epoch) are kept in memory and are what
 //! the model holds when the loop ends, however it ends.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +11,16 @@ use std::time::Instant;
 
 use tch::{Kind, Tensor};
 use tl_backbones::{Mode, NormMode};
-use tl_data::augment::Mix;
-use tl_data::{Augment, Batch, DataPool, Loader, LoaderOptions, Sample, View, balanced_order, shuffle};
+use tl_data::{
+    Augmentation, Batch, DataPool, DecodedCache, Loader, LoaderOptions, Sample, View, balanced_order, shuffle,
+};
 use tl_finetune::{BatchNorm, OptimizerState, Plan, PlannedPhase};
 use tl_torch::{Param, Role};
 
 use crate::error::TrainError;
-use crate::evaluate::{EVAL_BATCH, Tally, batch_tensor, evaluate, targets};
+use crate::evaluate::{EVAL_BATCH, Tally, batch_tensor, evaluate};
 use crate::frontier::{Cache, Kept, Set};
+use crate::loss::{Loss, Shown};
 use crate::metrics::Scores;
 use crate::model::Model;
 use crate::optimizer::{AdamW, Target};
@@ -32,7 +35,11 @@ pub struct Images<'a> {
     /// Threads that decode.
     pub pool: &'a DataPool,
     /// What happens to training images in phases that augment.
-    pub augment: Augment,
+    pub augmentation: &'a Augmentation,
+    /// The short side to which images are shrunk before they are augmented, see [`LoaderOptions::shrink`].
+    pub shrink: Option<u32>,
+    /// Where decoded images are kept from one epoch to the next in phases that augment.
+    pub decoded: Option<&'a DecodedCache>,
     /// How much each training image counts in the loss, in the order of `train`; all the same where there is none.
     pub weights: Option<&'a Arc<[f32]>>,
     /// Set from outside to end the run after the current step.
@@ -88,6 +95,8 @@ pub struct EpochResult {
     pub seconds: f64,
     /// Wall time of the training alone.
     pub train_seconds: f64,
+    /// The part of it in which the net waited for images.
+    pub wait_seconds: f64,
     /// Whether its weights are the best so far.
     pub best: bool,
 }
@@ -119,6 +128,11 @@ pub enum Ended {
         /// and this step of the epoch.
         step: usize,
     },
+    /// Something failed, such as reading an image, after at least one epoch had ended.
+    Failed {
+        /// What.
+        error: String,
+    },
 }
 
 /// What the loop leaves, besides the best weights in the model.
@@ -134,6 +148,8 @@ pub struct Outcome {
     pub seconds: Vec<(String, f64)>,
     /// Training images per second over all epochs, evaluation not counted.
     pub images_per_second: f64,
+    /// The part of the training in which the net waited for images.
+    pub wait_seconds: f64,
     /// Most bytes of activations that were held.
     pub cache_bytes: u64,
 }
@@ -154,7 +170,8 @@ impl Images<'_> {
 /// Runs the plan. The model ends with its best weights.
 ///
 /// # Errors
-/// An image cannot be read, or the observer cannot record.
+/// An image cannot be read, or the observer cannot record, before the first epoch has ended; later that ends the run with
+/// [`Ended::Failed`] and what was best until then.
 pub fn train(
     model: &Model,
     plan: &Plan,
@@ -164,8 +181,13 @@ pub fn train(
 ) -> Result<Outcome, TrainError> {
     let mut run = Run::new(model, plan, images, options);
     for index in 0..plan.phases.len() {
-        if let Some(ended) = run.phase(index, observer)? {
-            return Ok(run.outcome(ended));
+        match run.phase(index, observer) {
+            Ok(None) => {}
+            Ok(Some(ended)) => return Ok(run.outcome(ended)),
+            Err(error) if run.best.is_some() => {
+                return Ok(run.outcome(Ended::Failed { error: error.to_string() }));
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(run.outcome(Ended::Finished))
@@ -176,6 +198,7 @@ struct Run<'a> {
     plan: &'a Plan,
     images: &'a Images<'a>,
     options: &'a Options,
+    loss: Loss,
     cache: Cache,
     optimizer: AdamW,
     best: Option<(EpochResult, BTreeMap<String, Tensor>)>,
@@ -184,25 +207,29 @@ struct Run<'a> {
     seconds: Vec<(String, f64)>,
     cache_bytes: u64,
     trained: (usize, f64),
+    wait_seconds: f64,
 }
 
 /// One batch at the frontier of its phase.
 struct Step {
     xs: Tensor,
-    labels: Vec<u32>,
-    /// How much each image counts.
-    weights: Option<Vec<f32>>,
-    /// How the images are mixed with each other, if they are.
-    mix: Option<Mix>,
+    shown: Shown,
 }
 
 impl<'a> Run<'a> {
     fn new(model: &'a Model, plan: &'a Plan, images: &'a Images<'a>, options: &'a Options) -> Self {
+        let class_weights = options.class_weights.as_ref();
+        let loss = Loss {
+            task: model.task,
+            label_smoothing: options.label_smoothing,
+            class_weights: class_weights.map(|weights| Tensor::from_slice(weights).to_device(model.device)),
+        };
         Self {
             model,
             plan,
             images,
             options,
+            loss,
             cache: Cache::default(),
             optimizer: AdamW::default(),
             best: None,
@@ -211,6 +238,7 @@ impl<'a> Run<'a> {
             seconds: Vec::new(),
             cache_bytes: 0,
             trained: (0, 0.0),
+            wait_seconds: 0.0,
         }
     }
 
@@ -302,7 +330,8 @@ impl<'a> Run<'a> {
         let mut factor = 0.0;
         // Out of `self` while the batches borrow it; an epoch that does not end, ends the run.
         let mut optimizer = std::mem::take(&mut self.optimizer);
-        for (step, batch) in self.batches(phase)?.enumerate() {
+        let waited = Cell::new(0.0);
+        for (step, batch) in self.batches(phase, &waited)?.enumerate() {
             let done = u64::from(phase_epoch) * steps as u64 + step as u64;
             factor = phase.curve.factor(done, u64::from(phase.epochs) * steps as u64);
             let batch = batch?;
@@ -324,6 +353,7 @@ impl<'a> Run<'a> {
         }
         self.epochs += 1;
         self.trained = (self.trained.0 + n, self.trained.1 + train_seconds);
+        self.wait_seconds += waited.get();
         let mut result = EpochResult {
             epoch: self.epochs,
             phase: phase.name.clone(),
@@ -334,6 +364,7 @@ impl<'a> Run<'a> {
             rate_last_stage: phase.layer_rates.iter().rev().find_map(|rate| *rate).map(|rate| rate * factor),
             seconds: start.elapsed().as_secs_f64(),
             train_seconds,
+            wait_seconds: waited.get(),
             best: false,
         };
         self.note_best(&mut result);
@@ -341,11 +372,13 @@ impl<'a> Run<'a> {
         Ok(None)
     }
 
-    /// The epoch's batches, in its order, at the phase's frontier.
-    fn batches(
-        &self,
+    /// The epoch's batches, in its order, at the phase's frontier. The time in which there was nothing to do but wait for
+    /// the images is added up.
+    fn batches<'s>(
+        &'s self,
         phase: &PlannedPhase,
-    ) -> Result<Box<dyn Iterator<Item = Result<Step, TrainError>> + '_>, TrainError> {
+        waited: &'s Cell<f64>,
+    ) -> Result<Box<dyn Iterator<Item = Result<Step, TrainError>> + 's>, TrainError> {
         let model = self.model;
         let samples = self.images.train;
         let (seed, epoch) = (self.options.seed, u64::from(self.epochs));
@@ -362,20 +395,35 @@ impl<'a> Run<'a> {
         {
             return Ok(Box::new(self.kept_batches(kept, order).map(Ok)));
         }
-        let view = match phase.augment {
-            true => View::Train(self.model.preprocess, self.images.augment),
-            false => View::Eval(self.model.preprocess),
+        let (view, shrink) = match phase.augment {
+            true => {
+                (View::train(self.model.preprocess, self.images.augmentation.clone()), self.images.shrink)
+            }
+            false => (View::Eval(self.model.preprocess), None),
         };
-        let weights = self.images.weights.cloned();
-        let batch = self.options.batch;
-        let options = LoaderOptions { batch, order, seed, epoch, weights, ..LoaderOptions::default() };
-        let loader = Loader::new(samples.clone(), view, options, self.images.pool)?;
-        Ok(Box::new(loader.map(move |batch| {
+        let options = LoaderOptions {
+            batch: self.options.batch,
+            order,
+            seed,
+            epoch,
+            weights: self.images.weights.cloned(),
+            cache: self.images.decoded.cloned(),
+            shrink,
+            ..LoaderOptions::default()
+        };
+        let mut loader = Loader::new(samples.clone(), view, options, self.images.pool)?;
+        let timed = std::iter::from_fn(move || {
+            let start = Instant::now();
+            let batch = loader.next();
+            waited.set(waited.get() + start.elapsed().as_secs_f64());
+            batch
+        });
+        Ok(Box::new(timed.map(move |batch| {
             let batch = batch?;
             let xs = batch_tensor(&batch, model.device);
             let xs = tch::no_grad(|| model.forward(&xs, 0, frontier, |_| Mode::EVAL));
             let Batch { labels, weights, mix, .. } = batch;
-            Ok(Step { xs, labels, weights, mix })
+            Ok(Step { xs, shown: Shown { labels, weights, mix } })
         })))
     }
 
@@ -388,7 +436,7 @@ impl<'a> Run<'a> {
             let labels = indices.iter().map(|&i| samples[i as usize].label).collect();
             let weights =
                 self.images.weights.map(|weights| indices.iter().map(|&i| weights[i as usize]).collect());
-            Step { xs: kept.pick(indices), labels, weights, mix: None }
+            Step { xs: kept.pick(indices), shown: Shown { labels, weights, mix: None } }
         })
     }
 
@@ -414,7 +462,7 @@ impl<'a> Run<'a> {
         };
         let pooled = model.forward(&batch.xs, phase.frontier, model.stages(), mode);
         let logits = model.head.forward(&pooled, phase.head_rate.map(|_| seed));
-        let loss = self.losses(&logits, batch).mean(None::<Kind>);
+        let loss = self.loss.of(&logits, &batch.shown).mean(None::<Kind>);
         if !loss.double_value(&[]).is_finite() {
             return false;
         }
@@ -423,35 +471,8 @@ impl<'a> Run<'a> {
         for param in model.tensors().filter(|param| param.tensor.requires_grad()) {
             param.tensor.shallow_clone().zero_grad();
         }
-        tally.add(model.task, &logits.detach(), &batch.labels);
+        tally.add(model.task, &logits.detach(), &batch.shown);
         true
-    }
-
-    /// The loss of each image: of a mixed one, of both its labels by their parts; times the image's weight.
-    fn losses(&self, logits: &Tensor, batch: &Step) -> Tensor {
-        let model = self.model;
-        let class_weights = self
-            .options
-            .class_weights
-            .as_ref()
-            .map(|weights| Tensor::from_slice(weights).to_device(model.device));
-        let smoothing = self.options.label_smoothing;
-        let of = |labels: &[u32]| {
-            model.task.losses(logits, &targets(model, labels), smoothing, class_weights.as_ref())
-        };
-        let own = of(&batch.labels);
-        let losses = match &batch.mix {
-            None => own,
-            Some(mix) => {
-                let partners: Vec<u32> = mix.partner.iter().map(|&i| batch.labels[i as usize]).collect();
-                let part = f64::from(mix.lambda);
-                own * part + of(&partners) * (1.0 - part)
-            }
-        };
-        match &batch.weights {
-            None => losses,
-            Some(weights) => losses * Tensor::from_slice(weights).to_device(model.device),
-        }
     }
 
     /// `None` if it was stopped.
@@ -466,7 +487,7 @@ impl<'a> Run<'a> {
         let indices: Vec<u32> = (0..samples.len() as u32).collect();
         for indices in indices.chunks(EVAL_BATCH) {
             let labels: Vec<u32> = indices.iter().map(|&i| samples[i as usize].label).collect();
-            tally.add(model.task, &model.logits(&kept.pick(indices), frontier), &labels);
+            tally.add(model.task, &model.logits(&kept.pick(indices), frontier), &Shown::plain(labels));
         }
         Ok(Some(tally.finish(model.classes.len()).scores))
     }
@@ -511,6 +532,7 @@ impl<'a> Run<'a> {
             epochs: self.epochs,
             seconds: self.seconds,
             images_per_second: self.trained.0 as f64 / self.trained.1.max(f64::MIN_POSITIVE),
+            wait_seconds: self.wait_seconds,
             cache_bytes: self.cache_bytes,
         }
     }

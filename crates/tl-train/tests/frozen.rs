@@ -77,7 +77,9 @@ fn run_with(model: &Model, schedule: &Schedule, cache_budget: u64, epochs: &mut 
         train: &train_set,
         val: &val,
         pool: &pool,
-        augment: Augment::basic(),
+        augmentation: &Augment::basic().into(),
+        shrink: None,
+        decoded: None,
         weights: None,
         stop: &stop,
     };
