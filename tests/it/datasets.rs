@@ -134,7 +134,7 @@ fn a_dataset_arrives_whole_or_not_at_all() {
     assert_eq!(asked(), ["/a.tar"]);
     assert_eq!(output.stdout, "tiny\n");
     let said = |text: &str| assert!(output.stderr.contains(text), "{}", output.stderr);
-    said("getting    a.tar");
+    said("getting    0-a.tar");
     said("extracting 0-a.tar");
     said("`tiny` has 7 images of 2 classes (expected 6 of 2)");
     assert_eq!(names(&dir.join("tiny")), ["big_bag", "readme.txt", "sneaker"]);

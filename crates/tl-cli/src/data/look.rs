@@ -85,7 +85,7 @@ pub(crate) fn doctor(args: &DataDoctorArgs) -> anyhow::Result<()> {
     passed_over(&dataset, &ui);
     if let Some(path) = &args.quarantine {
         tl_fetch::write_whole(path, list.to_string().as_bytes())?;
-        ui.borrow().line(&written(&list, path));
+        ui.borrow().line(&written(&list, path, &args.data));
     }
     // For scripts: whether something is wrong.
     if report.count(Severity::Error) > 0 { Err(Exit(1).into()) } else { Ok(()) }
@@ -102,7 +102,7 @@ fn next(report: &Report, list: &Quarantine, args: &DataDoctorArgs) -> String {
 }
 
 /// What is in the list, and what to do with it.
-fn written(list: &Quarantine, path: &Path) -> String {
+fn written(list: &Quarantine, path: &Path, data: &Path) -> String {
     let (sure, near) = (list.entries.len(), list.doubtful.len());
     let comments = match near {
         0 => String::new(),
@@ -112,8 +112,9 @@ fn written(list: &Quarantine, path: &Path) -> String {
         (0, 0) => format!("nothing to leave out; `{}` lists no files", path.display()),
         (0, _) => format!("`{}` lists no files{comments}", path.display()),
         _ => format!(
-            "files listed in `{}`: {sure}{comments}\nleave out   tl finetune --exclude {}",
+            "files listed in `{}`: {sure}{comments}\nleave out   tl finetune --data {} --exclude {}",
             path.display(),
+            ui::word(data),
             ui::word(path)
         ),
     }
