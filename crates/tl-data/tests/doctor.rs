@@ -312,7 +312,6 @@ fn formats_that_are_not_decoded() {
         let page = scene(80, 60, seed);
         encoder.write_image::<tiff::encoder::colortype::RGB8>(80, 60, page.as_raw()).unwrap();
     }
-    drop(encoder);
     put_bytes(dir.path(), "train/b/pages.tif", pages.get_ref());
 
     let report = examined(dir.path(), 2);
