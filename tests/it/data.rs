@@ -97,7 +97,9 @@ fn the_doctor_finds_copies_and_the_run_leaves_them_out() {
     let output = run(dir, &["data", "doctor", "data", "--quarantine", "bad.txt", "--json"]);
     assert_eq!(output.code, Some(1), "{}", output.stderr);
     let report: Value = serde_json::from_str(&output.stdout).unwrap();
-    assert!(report["findings"].as_array().unwrap().len() >= 3, "{report}");
+    let findings = report["findings"].as_array().unwrap();
+    let problems: Vec<_> = findings.iter().map(|finding| finding["problem"].as_str().unwrap()).collect();
+    assert_eq!(problems, ["broken", "conflict", "leak"], "{report}");
     let list = fs::read_to_string(dir.join("bad.txt")).unwrap();
     for file in
         ["train/bag/0000.png", "train/bag/wrong.png", "train/sneaker/0000.png", "train/bag/broken.png"]
@@ -126,6 +128,45 @@ fn the_doctor_finds_copies_and_the_run_leaves_them_out() {
     assert_eq!(seen["images"], 25);
     assert!(fs::read(dir.join("classes.png")).unwrap().starts_with(b"\x89PNG"));
     run(dir, &["data", "inspect", "data", "--sheet", "classes.png"]).expect_error(&["`classes.png` exists"]);
+    fs::write(dir.join("other-2.png"), "").unwrap();
+    run(dir, &["data", "inspect", "data", "--sheet", "other.png"]).expect_error(&["`other-2.png` exists"]);
+    run(dir, &["data", "doctor", "data", "--quarantine", "none/bad.txt"]).expect_error(&["no folder `none`"]);
+}
+
+#[test]
+fn the_doctor_sees_the_sick() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    small_set(dir, &CLASSES, 8, 3);
+    fs::write(dir.join("data/train/bag/broken.png"), b"no image").unwrap();
+    fs::write(dir.join("data/train/bag/notes.txt"), b"no image").unwrap();
+    fs::write(dir.join("data/train/bag/phone.heic"), b"\0\0\0\x18ftypheic\0\0\0\0").unwrap();
+    let rows: Vec<String> = files(dir).into_iter().map(|(file, class)| format!("{file},{class}")).collect();
+    let text = format!(
+        "image,label\n{}\ntrain/bag/gone.png,bag\n",
+        rows.join("\n").replace("notes.txt", "none.png")
+    );
+    fs::write(dir.join("data/labels.csv"), text.replace(".heic", ".png")).unwrap();
+    let output = run(dir, &["data", "doctor", "data/labels.csv"]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    for line in ["error: cannot be read (3)", "error: broken (1)", "  train/bag/gone.png: it does not exist"]
+    {
+        assert!(output.stdout.lines().any(|l| l == line), "{line}\n{}", output.stdout);
+    }
+    assert!(
+        output.stdout.ends_with("\nsee all: --json; leave out: --quarantine FILE\n"),
+        "{}",
+        output.stdout
+    );
+
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("nowhere.png", dir.join("data/train/bag/lost.png")).unwrap();
+    let output = run(dir, &["data", "doctor", "data"]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    assert!(output.stdout.contains("broken.png") && output.stdout.contains("phone.heic: it is HEIC"));
+    assert_eq!(output.stdout.contains("lost.png"), cfg!(unix), "{}", output.stdout);
+    let ignored = "ignored: 2 files that are no images by name: train/bag/notes.txt, train/bag/phone.heic";
+    assert!(output.stderr.contains(ignored), "{}", output.stderr);
 }
 
 #[test]

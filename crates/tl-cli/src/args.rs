@@ -359,7 +359,9 @@ pub(crate) enum DataCommand {
     /// Find broken files, copies, leaks between the parts, contradicting labels and outliers. Exits with 1 if there are
     /// errors.
     #[command(
-        after_help = "Example: tl data doctor photos --quarantine bad.txt; tl finetune --data photos --exclude bad.txt"
+        after_help = "Copies are found in another size, quality or brightness, and mirrored ones; not those that were \
+                      cropped or turned. Which are nearly the same is a guess: --quarantine lists them as comments.\n\n\
+                      Example: tl data doctor photos --quarantine bad.txt; tl finetune --data photos --exclude bad.txt"
     )]
     Doctor(DataDoctorArgs),
     /// List datasets that can be fetched, with their licences.
@@ -419,7 +421,8 @@ pub(crate) struct DataDoctorArgs {
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// Write a list of the files to leave out, for `finetune --exclude`; it must not exist
+    /// Write a list of the files to leave out, for `finetune --exclude`; it must not exist. Nearly the same pictures are
+    /// comments in it
     #[arg(long, value_name = "FILE")]
     pub(crate) quarantine: Option<PathBuf>,
     /// Bits of 64 in which the hashes of nearly the same pictures may differ, 0 to 15

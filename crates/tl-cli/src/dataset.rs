@@ -103,12 +103,28 @@ pub(crate) fn open(
     open_source(&absolute(data), &source, val_fraction, seed, problems)
 }
 
+/// Opens `data` to look at what is wrong with it: what a run would refuse for single files is passed over.
+pub(crate) fn open_leniently(data: &Path, args: &SourceArgs, problems: &mut Problems) -> Option<Dataset> {
+    let source = Source::merged(args, &Source::default(), true);
+    open_as(&absolute(data), &source, (0.2, 42), true, problems)
+}
+
 /// Opens `data`, splits it, and takes out what is listed; what is wrong joins the problems.
 pub(crate) fn open_source(
     data: &Path,
     source: &Source,
     val_fraction: f64,
     seed: u64,
+    problems: &mut Problems,
+) -> Option<Dataset> {
+    open_as(data, source, (val_fraction, seed), false, problems)
+}
+
+fn open_as(
+    data: &Path,
+    source: &Source,
+    (val_fraction, seed): (f64, u64),
+    lenient: bool,
     problems: &mut Problems,
 ) -> Option<Dataset> {
     let table = data.is_file();
@@ -135,7 +151,8 @@ pub(crate) fn open_source(
     let opened = match table {
         true => {
             let table = group_choice(data, source).and_then(|group| {
-                let mut table = Table::open(data, &table_options(source, group.column))?;
+                let options = TableOptions { check_files: !lenient, ..table_options(source, group.column) };
+                let mut table = Table::open(data, &options)?;
                 table.leave_out(&names);
                 Ok((Some(table), group.pattern))
             });
@@ -150,6 +167,7 @@ pub(crate) fn open_source(
     let split = SplitOptions { mode, val_fraction, seed, group, ..SplitOptions::default() };
     let opened = match table {
         Some(table) => table.into_folder(&split),
+        None if lenient => Dataset::open_leniently(data, &split, &names),
         None => Dataset::open_without(data, &split, &names),
     };
     let dataset = problems.take(opened.map_err(anyhow::Error::from))?;

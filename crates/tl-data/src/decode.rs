@@ -143,7 +143,7 @@ pub fn dimensions(path: &Path) -> Result<(u32, u32), DecodeError> {
 }
 
 /// Runs a decoder; a panic becomes an error.
-fn caught<T>(work: impl FnOnce() -> Result<T, DecodeReason>) -> Result<T, DecodeReason> {
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, DecodeReason>) -> Result<T, DecodeReason> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|panic| Err(DecodeReason::Panicked { detail: panic_text(&*panic) }))
 }
@@ -318,6 +318,9 @@ fn name_of(format: ImageFormat) -> Option<&'static str> {
     })
 }
 
+/// What [`looks_like`] calls the pictures of telephones.
+pub(crate) const HEIC: &str = "a HEIC or AVIF image";
+
 /// What the content of a file that is no image looks like, for the error message.
 pub(crate) fn looks_like(bytes: &[u8]) -> &'static str {
     let start = &bytes[..bytes.len().min(64)];
@@ -329,7 +332,7 @@ pub(crate) fn looks_like(bytes: &[u8]) -> &'static str {
     } else if text.starts_with(b"version https://git-lfs") {
         "a Git LFS pointer"
     } else if start.get(4..8) == Some(b"ftyp") {
-        "a HEIC or AVIF image"
+        HEIC
     } else if start.starts_with(b"%PDF") {
         "a PDF document"
     } else if start.iter().all(|&byte| byte == 0) {

@@ -92,6 +92,15 @@ pub enum DataError {
         #[source]
         source: io::Error,
     },
+    /// A file that cannot be written.
+    #[error("file `{}` cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// An option outside its range.
     #[error("option `{option}` is {got} (expected {expected})")]
     Option {

@@ -43,6 +43,7 @@ pub mod preprocess;
 mod resample;
 mod scratch;
 pub mod sheet;
+mod shown;
 mod small_file;
 pub mod split;
 pub mod table;
@@ -64,6 +65,7 @@ pub use pipeline::{Augmentation, Batch, DecodedCache, Loader, LoaderOptions, Pix
 pub use pool::DataPool;
 pub use preprocess::{Interpolation, Normaliser, Preprocess};
 pub use sheet::{Cell, Sheet, SheetOptions};
+pub use shown::shown;
 pub use split::{GroupPattern, LeftOut, Part, Split, SplitFile, SplitMode, SplitOptions, SplitSource};
 pub use table::{ColumnChoice, Record, Table, TableFormat, TableOptions, Target, TargetSpec, Task};
 

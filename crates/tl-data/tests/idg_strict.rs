@@ -17,7 +17,7 @@ use tl_data::idg::{
     ArrayData, ArrayOptions, Column, Compat, DirectoryOptions, Flow, Frame, FrameOptions, IdgError, Targets,
     Values,
 };
-use tl_data::{DataPool, RgbImage, Table, TableOptions};
+use tl_data::{ColumnChoice, DataPool, RgbImage, Table, TableOptions};
 
 #[test]
 fn kinds_of_files_are_loaded_as_pillow_loads_them() {
@@ -293,7 +293,8 @@ fn a_table_becomes_a_frame() {
     let csv = |text: &str| {
         let path = dir.path().join("t.csv");
         fs::write(&path, text).unwrap();
-        Table::open(&path, &TableOptions::default()).unwrap()
+        let weight = ColumnChoice::Named("weight".to_owned());
+        Table::open(&path, &TableOptions { weight, ..TableOptions::default() }).unwrap()
     };
     let table = csv("file,label,weight\na/00.png,x,1\nb/01.png,y,0.5\na/01.png,x,2\n");
     let json = json!({"directory": &table.root, "class_mode": "sparse", "weight_col": "weight", "shuffle": false,

@@ -86,7 +86,8 @@ fn it_reads_well_and_survives_json() {
 
 #[test]
 fn nothing_to_look_at() {
-    let contents = Contents { classes: &["a".to_owned(), "b".to_owned()], parts: Vec::new() };
+    let contents =
+        Contents { classes: &["a".to_owned(), "b".to_owned()], parts: Vec::new(), drawn: Vec::new() };
     assert!(contents.is_empty());
     let found = inspect(&contents, &DataPool::new(1).unwrap(), &|_| {});
     assert_eq!((found.images, found.balance, found.sizes), (0, None, None));

@@ -70,8 +70,30 @@ impl Dataset {
         options: &SplitOptions,
         names: &BTreeSet<String>,
     ) -> Result<Self, DataError> {
+        Self::open_as(dir, options, names, false)
+    }
+
+    /// [`open_without`](Self::open_without) for a dataset that may be in disorder, to look at it: links to nothing,
+    /// folders that cannot be read, classes without images and classes without training images become warnings.
+    ///
+    /// # Errors
+    /// The others of [`open_without`](Self::open_without).
+    pub fn open_leniently(
+        dir: &Path,
+        options: &SplitOptions,
+        names: &BTreeSet<String>,
+    ) -> Result<Self, DataError> {
+        Self::open_as(dir, options, names, true)
+    }
+
+    fn open_as(
+        dir: &Path,
+        options: &SplitOptions,
+        names: &BTreeSet<String>,
+        lenient: bool,
+    ) -> Result<Self, DataError> {
         let mut scan = Scan::default();
-        let (parts, classes) = read_checked(dir, &mut scan)?;
+        let (parts, classes) = read_checked(dir, &mut scan, lenient)?;
         let missing: Vec<String> =
             parts.held_out().filter_map(|(name, _, found)| missing_classes(name, found, &classes)).collect();
         let Parts { train, val, test } = parts;

@@ -26,11 +26,13 @@ pub(crate) use dataset::{Why, unreadable};
 pub use fingerprint::fingerprint;
 pub use labelled::LabelledFolder;
 pub use list::list_images;
-pub(crate) use scan::is_image;
+pub(crate) use scan::{escaped, is_hidden, is_image};
 
-/// File name extensions that count as images, in lower case.
-pub const EXTENSIONS: [&str; 12] =
-    ["bmp", "gif", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"];
+/// File name extensions that count as images, in lower case: those of the formats that are decoded.
+pub const EXTENSIONS: [&str; 17] = [
+    "apng", "bmp", "dib", "gif", "jfif", "jpe", "jpeg", "jpg", "pam", "pbm", "pgm", "png", "pnm", "ppm",
+    "tif", "tiff", "webp",
+];
 
 /// How many names [`Ignored::first`] holds at most.
 pub const IGNORED_NAMES: usize = 10;
@@ -44,7 +46,8 @@ pub struct Sample {
     pub label: u32,
     /// The first 64 bits of the sha256 of `rel`, little-endian: the same on every machine.
     pub id: u64,
-    /// The path below the dataset's folder, `/`-separated. Bytes that are not UTF-8 are written as `\xFF`.
+    /// The path below the dataset's folder, `/`-separated. In names of files that were found, bytes that are not
+    /// UTF-8 are written as `\xFF`, and a backslash as two.
     pub rel: String,
 }
 
@@ -84,8 +87,15 @@ impl Parts {
 }
 
 /// The folders of a dataset and the names of its classes; all that is wrong is the error.
-fn read_checked(dir: &Path, scan: &mut Scan) -> Result<(Parts, Vec<String>), DataError> {
+///
+/// `lenient` takes what can be read: links to nothing, unreadable folders, and classes without images or of no
+/// training image, become warnings.
+fn read_checked(dir: &Path, scan: &mut Scan, lenient: bool) -> Result<(Parts, Vec<String>), DataError> {
     let read = read_parts(dir, scan);
+    if lenient {
+        let below = |problem: &FolderProblem| matches!(problem, FolderProblem::Unreadable { path, .. } if path != dir);
+        scan.forgive(below);
+    }
     let known: Vec<String> = read.train.keys().cloned().collect();
     if scan.problems.is_empty() {
         check_train(dir, &read, scan);
@@ -95,6 +105,11 @@ fn read_checked(dir: &Path, scan: &mut Scan) -> Result<(Parts, Vec<String>), Dat
                 scan.problems.push(FolderProblem::NoImages { path: path.clone() });
             }
         }
+    }
+    if lenient {
+        scan.forgive(|problem| {
+            matches!(problem, FolderProblem::EmptyClass { .. } | FolderProblem::UnknownClass { .. })
+        });
     }
     if scan.problems.is_empty() {
         return Ok((read, known));

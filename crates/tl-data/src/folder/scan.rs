@@ -215,6 +215,14 @@ impl Scan {
         Some(entries)
     }
 
+    /// Makes warnings of some problems.
+    pub(super) fn forgive(&mut self, which: impl Fn(&FolderProblem) -> bool) {
+        let (forgiven, problems) = std::mem::take(&mut self.problems).into_iter().partition(which);
+        self.problems = problems;
+        let forgiven: Vec<FolderProblem> = forgiven;
+        self.warnings.extend(forgiven.iter().map(FolderProblem::to_string));
+    }
+
     fn unreadable(&mut self, path: &Path, source: io::Error) {
         self.problems.push(FolderProblem::Unreadable { path: path.to_owned(), source });
     }
@@ -234,7 +242,7 @@ pub(crate) fn is_image(path: &Path) -> bool {
 }
 
 /// Hidden files, and what operating systems and archivers leave behind.
-fn is_hidden(name: &OsStr) -> bool {
+pub(crate) fn is_hidden(name: &OsStr) -> bool {
     const LITTER: [&str; 3] = ["thumbs.db", "desktop.ini", "__macosx"];
     name.as_encoded_bytes().starts_with(b".") || LITTER.iter().any(|litter| name.eq_ignore_ascii_case(litter))
 }
@@ -298,14 +306,38 @@ pub(super) fn dataset_below(dir: &Path) -> Option<PathBuf> {
     None
 }
 
-/// A file name as text: bytes that are not UTF-8 as `\xFF`, so that no two names become the same.
-pub(super) fn escaped(name: &OsStr) -> String {
+/// A file name as text: bytes that are not UTF-8 as `\xFF`, and a backslash as two, so that no two names become the
+/// same.
+pub(crate) fn escaped(name: &OsStr) -> String {
     let mut text = String::new();
     for chunk in name.as_encoded_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
+        text.push_str(&chunk.valid().replace('\\', "\\\\"));
         for byte in chunk.invalid() {
             text.push_str(&format!("\\x{byte:02X}"));
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::Format;
+
+    #[test]
+    fn what_is_decoded_is_listed() {
+        use Format::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
+        let all = [Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP].map(Format::extensions).concat();
+        assert_eq!(BTreeSet::from_iter(all), BTreeSet::from(EXTENSIONS));
+        assert!(EXTENSIONS.is_sorted());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn no_two_names_become_the_same() {
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(escaped(OsStr::from_bytes(b"\xE4.png")), "\\xE4.png");
+        assert_eq!(escaped(OsStr::new("\\xE4.png")), "\\\\xE4.png");
+        assert_eq!(escaped(OsStr::new("größe")), "größe");
+    }
 }
