@@ -257,7 +257,7 @@ fn parts_drawn_at_random_are_one() {
         report.to_string().contains("\n\nWARNING: leaving out what is listed takes 10 of 60"),
         "{report}"
     );
-    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
     assert_eq!(Contents::from(&folder).drawn.len(), 2);
 }
 
