@@ -112,7 +112,9 @@ fn the_doctor_finds_copies_and_the_run_leaves_them_out() {
         ["finetune", "--data", "data", "--preset", "feature-extraction", "--epochs", "2", "--run", "run"];
     run(dir, &args).expect_error(&["broken.png", "--skip-bad"]);
     run(dir, &[&args[..], &["--exclude", "bad.txt"]].concat()).expect_success();
-    assert!(!fs::read_to_string(dir.join("run/split.json")).unwrap().contains("wrong.png"));
+    let split = json(&dir.join("run/split.json"));
+    assert!(!split["train"].to_string().contains("wrong.png"), "{split}");
+    assert!(split["left_out"].to_string().contains("wrong.png"), "{split}");
     // The run repeats without the list, for it has its own copy.
     fs::rename(dir.join("bad.txt"), dir.join("moved.txt")).unwrap();
     run(dir, &["finetune", "--config", "run/spec.json", "--run", "again"]).expect_success();
