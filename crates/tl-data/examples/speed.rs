@@ -17,8 +17,8 @@ use std::time::Instant;
 use serde_json::json;
 use tl_data::{
     AffineParams, Augment, AugmentPreset, Augmentation, Crop, DataError, DataPool, DecodedCache, Erase,
-    EraseFill, ImageFolder, Key, Length, Loader, LoaderOptions, Op, OpenOptions, Params,
-    Preprocess, RgbImage, Sample, View, decode_rgb,
+    EraseFill, ImageFolder, Key, Length, Loader, LoaderOptions, Op, OpenOptions, Params, Preprocess,
+    RgbImage, Sample, View, decode_rgb,
 };
 
 const BATCH: usize = 32;
@@ -107,7 +107,11 @@ fn epochs(
 }
 
 /// Microseconds for each image, one thread, the fastest round.
-fn fastest(rounds: u64, images: usize, mut work: impl FnMut() -> Result<(), DataError>) -> Result<f64, DataError> {
+fn fastest(
+    rounds: u64,
+    images: usize,
+    mut work: impl FnMut() -> Result<(), DataError>,
+) -> Result<f64, DataError> {
     let mut best = f64::INFINITY;
     for _ in 0..=rounds {
         let start = Instant::now();
@@ -139,7 +143,8 @@ fn operations(samples: &[Sample], rounds: u64) -> Result<(), DataError> {
         })
         .collect();
     let apply = |image: &RgbImage, params: &Params| params.apply(image, &preprocess).map(drop);
-    let each = |params: &[Params]| images.iter().zip(params).try_for_each(|(image, params)| apply(image, params));
+    let each =
+        |params: &[Params]| images.iter().zip(params).try_for_each(|(image, params)| apply(image, params));
     report("resized crop", fastest(rounds, count, || each(&crops))?);
     let (translate, shear) = ((0.05, 0.05), (3.0, 3.0));
     let affine = AffineParams { degrees: 15.0, translate, scale: 1.1, shear, fill: [0; 3] };
@@ -154,12 +159,14 @@ fn operations(samples: &[Sample], rounds: u64) -> Result<(), DataError> {
         .collect::<Result<_, _>>()?;
     let normaliser = preprocess.normaliser();
     let mut out = vec![0.0; 3 * (SIDE * SIDE) as usize];
-    let planes = fastest(rounds, count, || inputs.iter().try_for_each(|input| normaliser.normalise(input, &mut out)))?;
+    let planes =
+        fastest(rounds, count, || inputs.iter().try_for_each(|input| normaliser.normalise(input, &mut out)))?;
     report("normalise", planes);
 
     let whole = Crop { x: 0, y: 0, width: SIDE, height: SIDE };
     let whole = Params { crop: Some(whole), ..Params::default() };
-    let all = |params: &Params| fastest(rounds, count, || inputs.iter().try_for_each(|input| apply(input, params)));
+    let all =
+        |params: &Params| fastest(rounds, count, || inputs.iter().try_for_each(|input| apply(input, params)));
     let copy = all(&whole)?;
     report("a copy", copy);
     // Each operation alone, less the copy that every one of them starts from.

@@ -95,7 +95,8 @@ fn weigh(out: &mut [f32], weights: &[f32], middle: &[f32], pairs: &[(&[f32], &[f
     }
     for (i, out) in (whole..).zip(rest) {
         let pairs = pairs.iter().zip(&weights[1..]);
-        *out = pairs.fold(weights[0] * middle[i], |sum, ((one, other), weight)| sum + weight * (one[i] + other[i]));
+        *out = pairs
+            .fold(weights[0] * middle[i], |sum, ((one, other), weight)| sum + weight * (one[i] + other[i]));
     }
 }
 

@@ -195,7 +195,8 @@ fn crops_are_spread_as_by_torchvision() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/augment.json");
     let golden: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     for case in golden["crops"].as_array().unwrap() {
-        let (width, height) = (case["width"].as_u64().unwrap() as u32, case["height"].as_u64().unwrap() as u32);
+        let (width, height) =
+            (case["width"].as_u64().unwrap() as u32, case["height"].as_u64().unwrap() as u32);
         let augment = Augment { random_resized_crop: Some(RandomResizedCrop::default()), ..Augment::none() };
         let crops: Vec<Crop> =
             (0..20_000).map(|id| augment.sample(key(id), width, height).crop.unwrap()).collect();
