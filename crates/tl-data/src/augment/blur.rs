@@ -112,22 +112,29 @@ pub(super) fn sharpness(image: &mut RgbImage, factor: f32, scratch: &mut Scratch
     old.clear();
     old.extend_from_slice(image);
     for y in 1..height - 1 {
-        // All of one length, so that nothing is checked value by value.
-        let inner = row - 6;
-        let line = |y: usize, x: usize| &old[y * row + 3 * x..][..inner];
-        let [a, b, c] = [0, 1, 2].map(|x| line(y - 1, x));
-        let [d, here, f] = [0, 1, 2].map(|x| line(y, x));
-        let [g, h, k] = [0, 1, 2].map(|x| line(y + 1, x));
-        let out = &mut image.as_flat_samples_mut().samples[y * row + 3..][..inner];
-        for i in 0..inner {
-            let of = |line: &[u8]| u16::from(line[i]);
-            let around = of(a) + of(b) + of(c) + of(d) + of(f) + of(g) + of(h) + of(k);
-            // Thirteenths are never halves, so this rounds to the nearest.
-            let smooth = ((around + 5 * of(here) + 6) / 13) as u8;
-            out[i] = blend(smooth, here[i], factor);
-        }
+        let [above, here, below] = [y - 1, y, y + 1].map(|y| &old[y * row..(y + 1) * row]);
+        let out = &mut image.as_flat_samples_mut().samples[y * row + 3..(y + 1) * row - 3];
+        sharpen(out, [above, here, below], factor);
     }
     scratch.recycle_bytes(old);
+}
+
+/// One row without its first and its last pixel. A function of its own, so that the compiler knows that `out` overlaps
+/// nothing.
+#[inline(never)]
+fn sharpen(out: &mut [u8], [above, here, below]: [&[u8]; 3], factor: f32) {
+    // All of one length, so that nothing is checked value by value.
+    let inner = out.len();
+    let (a, b, c) = (&above[..inner], &above[3..][..inner], &above[6..][..inner]);
+    let (d, e, f) = (&here[..inner], &here[3..][..inner], &here[6..][..inner]);
+    let (g, h, k) = (&below[..inner], &below[3..][..inner], &below[6..][..inner]);
+    for i in 0..inner {
+        let of = |line: &[u8]| u16::from(line[i]);
+        let around = of(a) + of(b) + of(c) + of(d) + of(f) + of(g) + of(h) + of(k);
+        // Thirteenths are never halves, so this rounds to the nearest.
+        let smooth = ((around + 5 * of(e) + 6) / 13) as u8;
+        out[i] = blend(smooth, e[i], factor);
+    }
 }
 
 #[cfg(test)]

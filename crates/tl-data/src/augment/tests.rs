@@ -204,10 +204,12 @@ fn crops_are_spread_as_by_torchvision() {
         let area = |crop: &Crop| f64::from(crop.width) * f64::from(crop.height) / whole;
         let ratio = |crop: &Crop| f64::from(crop.width) / f64::from(crop.height);
         let left = |crop: &Crop| f64::from(crop.x) / f64::from(width);
-        let measures: [(&str, &dyn Fn(&Crop) -> f64); 3] =
-            [("area", &area), ("ratio", &ratio), ("left", &left)];
-        for (name, measure) in measures {
-            let mut values: Vec<f64> = crops.iter().map(measure).collect();
+        let measured: [(&str, Vec<f64>); 3] = [
+            ("area", crops.iter().map(area).collect()),
+            ("ratio", crops.iter().map(ratio).collect()),
+            ("left", crops.iter().map(left).collect()),
+        ];
+        for (name, mut values) in measured {
             values.sort_by(f64::total_cmp);
             let ours = [values.iter().sum::<f64>() / 20_000.0]
                 .into_iter()
