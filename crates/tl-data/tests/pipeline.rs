@@ -333,6 +333,35 @@ fn dropping_it_in_the_middle_stops_promptly() {
     assert_eq!(Arc::strong_count(&samples), 1);
 }
 
+/// Resident memory of this process, in bytes.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let text = fs::read_to_string("/proc/self/statm").unwrap();
+    text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_flat_however_long_the_list() {
+    const IMAGES: u32 = 100_000;
+    let dir = two_classes(3);
+    let samples = samples(&dir);
+    let order: Vec<u32> = (0..IMAGES).map(|i| i % 6).collect();
+    let pool = DataPool::new(2).unwrap();
+    let options = LoaderOptions { order, batch: 64, ..LoaderOptions::default() };
+    let view = View::train(Preprocess::imagenet(32), Augment::basic());
+    let mut early = 0;
+    for (number, batch) in Loader::new(samples, view, options, &pool).unwrap().enumerate() {
+        batch.unwrap();
+        if number == 200 {
+            early = resident();
+        }
+    }
+    let more = resident().saturating_sub(early);
+    // Other tests of this file run beside it and come and go.
+    assert!(more < 64 << 20, "{} MiB more after {IMAGES} images", more >> 20);
+}
+
 #[test]
 fn two_loaders_share_a_pool() {
     let dir = two_classes(6);
