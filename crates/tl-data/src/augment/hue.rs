@@ -5,6 +5,8 @@
 
 use image::RgbImage;
 
+use crate::wide::wide;
+
 /// Pixels that are worked on together.
 const BLOCK: usize = 16;
 
@@ -51,13 +53,14 @@ pub(super) fn hue(image: &mut RgbImage, part: f64) {
     let table = Turned::table(((part * 255.0) as i32).rem_euclid(256) as u8);
     let (pixels, _) = image.as_chunks_mut::<3>();
     let (blocks, rest) = pixels.as_chunks_mut::<BLOCK>();
-    blocks.iter_mut().for_each(|block| turn(block, &table));
+    wide(|| blocks.iter_mut().for_each(|block| turn(block, &table)));
     let mut block = [[0; 3]; BLOCK];
     block[..rest.len()].copy_from_slice(rest);
     turn(&mut block, &table);
     rest.copy_from_slice(&block[..rest.len()]);
 }
 
+#[inline(always)]
 fn turn(pixels: &mut [[u8; 3]; BLOCK], table: &[Turned; 256]) {
     let mut levels = [[0.0_f32; BLOCK]; 3];
     for (i, pixel) in pixels.iter().enumerate() {
