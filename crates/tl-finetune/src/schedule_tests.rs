@@ -12,7 +12,7 @@ fn name_parts_and_epochs_are_enough() {
     let schedule =
         Schedule::from_json(r#"[{"name": "head", "train": [{"part": "head", "rate": 1e-3}], "epochs": 5}]"#);
     let phase = Phase::new("head", vec![PartRate::new("head", 1e-3)], 5);
-    assert_eq!(schedule.unwrap().phases, [phase.clone()]);
+    assert_eq!(schedule.unwrap().phases, std::slice::from_ref(&phase));
     assert_eq!((phase.curve, phase.optimizer), (Curve::Cosine { warmup: 0.1 }, Optimizer::ADAMW));
 }
 

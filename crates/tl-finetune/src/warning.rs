@@ -21,6 +21,18 @@ pub enum PlanWarning {
         /// Where high begins.
         usual: f64,
     },
+    /// A rate that a decay has brought down to nothing: the phase pays for the layer and does not train it.
+    #[error(
+        "phase `{phase}`: layer `{layer}` has a rate of {rate:e}, which is as good as frozen and costs more"
+    )]
+    LowRate {
+        /// The phase.
+        phase: String,
+        /// The first such layer.
+        layer: String,
+        /// Its rate.
+        rate: f64,
+    },
     /// A stage learns faster than one above it, which is nearer to the new head and further from what it was.
     #[error("phase `{phase}`: stage `{lower}` has a higher rate than stage `{higher}` above it")]
     RatesFall {
@@ -106,6 +118,9 @@ pub enum PlanWarning {
     },
 }
 
+/// Of a phase's highest rate, less than which moves nothing.
+const LOWEST_SHARE: f64 = 1e-6;
+
 impl Plan {
     /// What is legal and odd, in the order of the phases.
     #[must_use]
@@ -126,6 +141,11 @@ impl Plan {
         let usual = phase.optimizer.highest_usual_rate();
         if rate > usual {
             warnings.push(PlanWarning::HighRate { phase: name(), rate, optimizer, usual });
+        }
+        let layers = self.net.layers.iter().zip(&phase.layer_rates);
+        let mut rates = layers.filter_map(|(layer, rate)| Some((layer, (*rate)?)));
+        if let Some((layer, low)) = rates.find(|(_, low)| *low < rate * LOWEST_SHARE) {
+            warnings.push(PlanWarning::LowRate { phase: name(), layer: layer.name.clone(), rate: low });
         }
         let stages: Vec<(usize, f64)> = (0..self.net.stages.len())
             .filter_map(|stage| Some((stage, phase.stage_rate(&self.net, stage)?.1)))

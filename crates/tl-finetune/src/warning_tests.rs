@@ -49,6 +49,20 @@ fn rates_that_are_high_for_the_optimizer() {
 }
 
 #[test]
+fn rates_that_a_decay_brings_down_to_nothing() {
+    let decayed = |factor| {
+        let mut odd = all();
+        odd.train[0].decay = Some(Decay { factor, by: DecayBy::Stage });
+        warnings(vec![odd])
+    };
+    assert_eq!(decayed(0.1), [""; 0]);
+    assert_eq!(
+        decayed(1e-4),
+        ["phase `all`: layer `stem.conv` has a rate of 1e-12, which is as good as frozen and costs more"]
+    );
+}
+
+#[test]
 fn rates_that_fall_towards_the_head() {
     let odd = phase("all", &[("stem", 1e-4), ("stage1", 1e-3), ("stage2", 1e-4), ("head", 1e-3)]);
     assert_eq!(
