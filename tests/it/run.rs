@@ -98,9 +98,13 @@ fn the_model_is_enough(dir: &Path, summary: &serde_json::Value) {
 fn every_preset_and_head_trains() {
     let dir = tempfile::tempdir().unwrap();
     small_set(dir.path(), &CLASSES, 8, 4);
-    for (preset, epochs, head) in
-        [("feature-extraction", "3", "gap-32"), ("full", "2,1", "flatten-16"), ("gradual", "1,1,1", "gap")]
-    {
+    let cases = [
+        ("feature-extraction", "3", "gap-32"),
+        ("lp-ft", "2,1", "flatten-16"),
+        ("gradual", "1,1,1", "gap"),
+        ("full", "2", "gap"),
+    ];
+    for (preset, epochs, head) in cases {
         let args = ["finetune", "--data", "data", "--run", preset, "--preset", preset, "--epochs", epochs];
         run(dir.path(), &[&args[..], &["--head", head]].concat()).expect_success();
         let model = json(&dir.path().join(preset).join("model.json"));

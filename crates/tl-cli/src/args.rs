@@ -113,11 +113,12 @@ pub(crate) struct FinetuneArgs {
     /// Go on where a file of weights fits the net only in part; what it lacks is listed, starts anew and has to train
     #[arg(long)]
     pub(crate) partial_weights: bool,
-    /// What trains when: feature-extraction, gradual or full [default: gradual]
+    /// What trains when: feature-extraction, two-step, fine-tune, gradual, ulmfit, chain-thaw, lp-ft, surgical or full
+    /// [default: gradual]
     #[arg(long, value_name = "NAME")]
     pub(crate) preset: Option<String>,
-    /// In place of a preset: train the head, then this part of the net with it: a stage, block or layer (`tl summary` lists
-    /// them), last-4-layers, last-1-stages, stage3.., `layers[100:]`, …
+    /// In place of a preset: train the head, then this part of the net with it (with --preset surgical: this part alone): a
+    /// stage, block or layer (`tl summary` lists them), last-4-layers, last-1-stages, stage3.., `layers[100:]`, …
     #[arg(long, value_name = "PART")]
     pub(crate) unfreeze: Option<String>,
     /// Epochs of each phase of the preset, as `30,5,2`

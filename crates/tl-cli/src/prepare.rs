@@ -9,7 +9,7 @@ use anyhow::Context;
 use tch::Device;
 use tl_backbones::{BackboneError, Card, Input, Load, Loaded, Weights};
 use tl_data::{BadImage, DataPool, Dataset, Part, Preprocess, Sample, SplitFile};
-use tl_finetune::{BatchNorm, NetInfo, Plan, Schedule};
+use tl_finetune::{BatchNorm, NetInfo, Plan, PresetOptions, Schedule};
 use tl_heads::{HeadSpec, Pool};
 use tl_run::{DataFacts, Skipped};
 use tl_torch::{Fill, Param, Role};
@@ -270,23 +270,15 @@ pub(crate) fn model(
     Ok(Model::new(loaded.backbone, head, images.classes.clone(), preprocess, Device::Cpu)?)
 }
 
-/// The schedule of the spec, or the one that the preset or the part to unfreeze makes for the net.
+/// The schedule of the spec, or the one that the preset makes for the net.
 pub(crate) fn schedule(resolved: &Resolved, net: &NetInfo) -> anyhow::Result<Schedule> {
-    let mut schedule = match (&resolved.spec.schedule, &resolved.unfreeze) {
-        (Some(schedule), _) => schedule.clone(),
-        (None, Some(part)) => tl_finetune::two_step(net, part),
-        (None, None) => resolved.preset.schedule(net),
+    let options = PresetOptions { part: resolved.unfreeze.clone(), ..PresetOptions::default() };
+    let mut schedule = match &resolved.spec.schedule {
+        Some(schedule) => schedule.clone(),
+        None => resolved.preset.schedule(net, &options)?,
     };
     if let Some(epochs) = &resolved.epochs {
-        let names: Vec<&str> = schedule.phases.iter().map(|phase| phase.name.as_str()).collect();
-        anyhow::ensure!(
-            epochs.len() == names.len(),
-            "--epochs has {} numbers, the schedule has {} phases: {}",
-            epochs.len(),
-            names.len(),
-            names.join(", ")
-        );
-        schedule.phases.iter_mut().zip(epochs).for_each(|(phase, epochs)| phase.epochs = *epochs);
+        schedule.set_epochs(epochs).map_err(|error| anyhow::anyhow!("--epochs: {error}"))?;
     }
     Ok(schedule)
 }

@@ -113,7 +113,7 @@ pub(crate) struct Resolved {
     pub(crate) card: &'static Card,
     /// Makes the schedule when the spec has none yet.
     pub(crate) preset: Preset,
-    /// What to unfreeze after the head has trained, in place of a preset.
+    /// The part of the net that the preset trains after the head.
     pub(crate) unfreeze: Option<String>,
     /// The number of classes that there should be.
     pub(crate) classes: Option<usize>,
@@ -124,7 +124,7 @@ pub(crate) struct Resolved {
     pub(crate) run: Option<PathBuf>,
 }
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
 
 /// Looks up and checks everything that needs neither images nor weights.
@@ -142,8 +142,8 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         Some(text) => problems.take(parse_classes(text)).unwrap_or_default(),
         None => (base.outputs, None),
     };
-    if args.preset.is_some() && args.unfreeze.is_some() {
-        let hint = "hint: a preset says what trains when; leave one of them out";
+    if preset.is_some_and(|preset| !preset.takes_part()) && args.unfreeze.is_some() {
+        let hint = "hint: this preset says itself what trains when; two-step and surgical take a part";
         problems.add(anyhow::anyhow!("--preset and --unfreeze are both given\n\n{hint}"));
     }
     let class_weights = match &args.class_weights {
@@ -208,7 +208,7 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         problems.add(anyhow::Error::from(tl_run::RunError::Exists { path: run.to_owned() }));
     }
     let (unfreeze, run, epochs) = (args.unfreeze.clone(), args.run.clone(), epochs.flatten());
-    let preset = preset.unwrap_or(Preset::Gradual);
+    let preset = preset.unwrap_or(if unfreeze.is_some() { Preset::TwoStep } else { Preset::Gradual });
     Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, run })
 }
 
@@ -246,17 +246,40 @@ fn defaults() -> Spec {
 }
 
 fn read(path: &Path) -> anyhow::Result<Spec> {
+    const WHAT: &str = "run specification";
     // A newer format is said to be that, whatever else of it is unknown here.
-    let value: serde_json::Value = tl_run::RunDir::read_json(path, "run specification")?;
+    let mut value: serde_json::Value = tl_run::RunDir::read_json(path, WHAT)?;
     let format = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
     anyhow::ensure!(
         format <= u64::from(FORMAT),
         "`{}` has format {format}, this version knows up to {FORMAT}\n\nhint: use a newer `tl`",
         path.display(),
     );
-    let mut spec: Spec = tl_run::RunDir::read_json(path, "run specification")?;
+    // Read again where nothing had to be changed, so that an error has its line.
+    let mut spec: Spec = if format < 3 && rename_optimizer(&mut value) {
+        serde_json::from_value(value).map_err(|error| tl_run::RunError::Invalid {
+            path: path.to_owned(),
+            what: WHAT,
+            reason: error.to_string(),
+        })?
+    } else {
+        tl_run::RunDir::read_json(path, WHAT)?
+    };
     spec.source = spec.source.relative_to(path.parent().unwrap_or(Path::new("")));
     Ok(spec)
+}
+
+/// Before format 3 `optimizer` was `fresh` or `keep`, which is now `optimizer_state`. Whether there was any.
+fn rename_optimizer(spec: &mut serde_json::Value) -> bool {
+    let phases = spec.get_mut("schedule").and_then(serde_json::Value::as_array_mut);
+    let mut renamed = false;
+    for phase in phases.into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
+        if let Some(state) = phase.remove("optimizer") {
+            phase.insert("optimizer_state".to_owned(), state);
+            renamed = true;
+        }
+    }
+    renamed
 }
 
 fn data_folder(args: &FinetuneArgs, base: &Spec, problems: &mut Problems) -> Option<PathBuf> {
@@ -315,4 +338,41 @@ fn check_ranges(spec: &Spec, problems: &mut Problems) {
     let fraction = spec.val_fraction;
     check(fraction > 0.0 && fraction < 1.0, "val-fraction", fraction.to_string(), "above 0, below 1");
     check((1..=65_536).contains(&spec.batch), "batch", spec.batch.to_string(), "1 to 65536");
+}
+
+#[cfg(test)]
+mod tests {
+    use tl_finetune::OptimizerState;
+
+    use super::*;
+
+    #[test]
+    fn phases_of_older_formats_are_read() {
+        let phase = |optimizer: &str| {
+            serde_json::json!({
+                "name": optimizer, "train": [{ "stage": "head", "rate": 0.001 }], "epochs": 3, "augment": false,
+                "curve": { "shape": "cosine", "warmup": 0.1 }, "batch_norm": "frozen", "optimizer": optimizer,
+                "restore_best": true, "weight_decay": 0.01
+            })
+        };
+        let mut spec = serde_json::to_value(defaults()).unwrap();
+        spec["schedule"] = serde_json::json!([phase("fresh"), phase("keep")]);
+        let dir = std::env::temp_dir().join(format!("tl-older-spec-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("spec.json");
+        let mut read_as = |format: u32| {
+            spec["format"] = format.into();
+            std::fs::write(&path, spec.to_string()).unwrap();
+            read(&path)
+        };
+        for format in [1, 2] {
+            let phases = read_as(format).unwrap().schedule.unwrap().phases;
+            let states: Vec<OptimizerState> = phases.iter().map(|phase| phase.optimizer_state).collect();
+            assert_eq!(states, [OptimizerState::Fresh, OptimizerState::Keep]);
+        }
+        // Now `optimizer` is the name of one.
+        let error = read_as(3).unwrap_err().to_string();
+        assert!(error.contains("unknown variant `fresh`"), "{error}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

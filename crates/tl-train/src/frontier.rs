@@ -179,7 +179,7 @@ fn bytes_per_image(model: &Model, level: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tl_finetune::{LayerInfo, NetInfo, Preset, Schedule, StageInfo};
+    use tl_finetune::{LayerInfo, NetInfo, Preset, PresetOptions, Schedule, StageInfo};
 
     use super::*;
 
@@ -188,7 +188,7 @@ mod tests {
         let layer =
             |i| LayerInfo { name: format!("conv{i}"), stage: i, block: 0, params: 10, norm_params: 0 };
         let net = NetInfo { stages: (0..4).map(stage).collect(), layers: (0..4).map(layer).collect() };
-        let Schedule { phases } = Preset::Gradual.schedule(&net);
+        let Schedule { phases } = Preset::Gradual.schedule(&net, &PresetOptions::default()).unwrap();
         let pick = |name: &&str| phases.iter().find(|phase| phase.name == **name).unwrap().clone();
         let mut phases: Vec<_> = order.iter().map(pick).collect();
         for (i, phase) in phases.iter_mut().enumerate() {

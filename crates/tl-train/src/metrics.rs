@@ -1,5 +1,7 @@
 //! What a set of predictions amounts to.
 
+use tl_finetune::Metric;
+
 /// Counts and losses of one pass over a set of images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
@@ -20,6 +22,17 @@ impl Scores {
             n += 1;
         }
         Self { loss: loss_sum / f64::from(n.max(1)), confusion }
+    }
+
+    /// What can be told from these counts.
+    #[must_use]
+    pub fn value(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::Loss => Some(self.loss),
+            Metric::Accuracy => Some(self.accuracy()),
+            Metric::BalancedAccuracy => Some(self.balanced_accuracy()),
+            _ => None,
+        }
     }
 
     /// Number of images.

@@ -14,7 +14,7 @@ use tl_backbones::{Mode, NormMode};
 use tl_data::{
     Augmentation, Batch, DataPool, DecodedCache, Loader, LoaderOptions, Sample, View, balanced_order, shuffle,
 };
-use tl_finetune::{BatchNorm, OptimizerState, Plan, PlannedPhase};
+use tl_finetune::{At, BatchNorm, OptimizerState, Plan, PlannedPhase};
 use tl_torch::{Param, Role};
 
 use crate::error::TrainError;
@@ -192,6 +192,8 @@ struct Run<'a> {
     optimizer: AdamW,
     best: Option<(EpochResult, BTreeMap<String, Tensor>)>,
     epochs: u32,
+    /// What the curve of the phase watches, after each of its epochs.
+    history: Vec<f64>,
     lowest_frontier: usize,
     seconds: Vec<(String, f64)>,
     cache_bytes: u64,
@@ -223,6 +225,7 @@ impl<'a> Run<'a> {
             optimizer: AdamW::default(),
             best: None,
             epochs: 0,
+            history: Vec::new(),
             lowest_frontier: model.stages(),
             seconds: Vec::new(),
             cache_bytes: 0,
@@ -249,11 +252,12 @@ impl<'a> Run<'a> {
         self.set_trainable(phase);
         let trains = |param: &Param| param.tensor.requires_grad();
         let kept: Vec<&str> = self.model.tensors().filter(|p| trains(p)).map(|p| p.name.as_str()).collect();
-        let keep_state = phase.optimizer == OptimizerState::Keep;
+        let keep_state = phase.optimizer_state == OptimizerState::Keep;
         self.optimizer.retain(|name| keep_state && kept.contains(&name));
         self.lower_frontier(phase.frontier);
         let start = Instant::now();
         let mut ended = None;
+        self.history.clear();
         for phase_epoch in 0..phase.epochs {
             ended = self.epoch(phase, phase_epoch, observer)?;
             if ended.is_some() {
@@ -321,8 +325,13 @@ impl<'a> Run<'a> {
         let mut optimizer = std::mem::take(&mut self.optimizer);
         let waited = Cell::new(0.0);
         for (step, batch) in self.batches(phase, &waited)?.enumerate() {
-            let done = u64::from(phase_epoch) * steps as u64 + step as u64;
-            factor = phase.curve.factor(done, u64::from(phase.epochs) * steps as u64);
+            let at = At {
+                step: u64::from(phase_epoch) * steps as u64 + step as u64,
+                steps_per_epoch: steps as u64,
+                epochs: phase.epochs,
+                history: &self.history,
+            };
+            factor = phase.curve.factor(at);
             let batch = batch?;
             if !self.step(phase, &batch, (step, factor), (&mut optimizer, &mut tally)) {
                 let (phase, epoch) = (phase.name.clone(), self.epochs + 1);
@@ -341,6 +350,7 @@ impl<'a> Run<'a> {
             return Ok(Some(Ended::Diverged { phase, epoch, step: steps }));
         }
         self.epochs += 1;
+        self.history.extend(phase.curve.metric().map(|metric| val.value(metric).unwrap_or(f64::NAN)));
         self.trained = (self.trained.0 + n, self.trained.1 + train_seconds);
         self.wait_seconds += waited.get();
         let mut result = EpochResult {

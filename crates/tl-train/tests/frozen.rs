@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use tch::Device;
 use tl_backbones::{Backbone, find};
 use tl_data::{Augment, DataPool, ImageFolder, OpenOptions, Preprocess};
-use tl_finetune::{BatchNorm, PartRate, Phase, Plan, Preset, Schedule};
+use tl_finetune::{BatchNorm, PartRate, Phase, Plan, Preset, PresetOptions, Schedule};
 use tl_heads::Task;
 use tl_torch::{Fill, Role};
 use tl_train::{Ended, EpochResult, Images, Model, NewHead, Observer, Options, Outcome, Tick, train};
@@ -95,7 +95,7 @@ fn run_with(model: &Model, schedule: &Schedule, cache_budget: u64, epochs: &mut 
 }
 
 fn short(preset: Preset, model: &Model) -> Schedule {
-    let mut schedule = preset.schedule(&model.net_info());
+    let mut schedule = preset.schedule(&model.net_info(), &PresetOptions::default()).unwrap();
     schedule.phases.iter_mut().for_each(|phase| phase.epochs = 2);
     schedule
 }
@@ -104,8 +104,7 @@ fn short(preset: Preset, model: &Model) -> Schedule {
 fn only(stages: &[&str], batch_norm: BatchNorm, model: &Model) -> Schedule {
     let mut phase: Phase = short(Preset::FeatureExtraction, model).phases.remove(0);
     phase.batch_norm = batch_norm;
-    let rates = stages.iter().chain(&["head"]).map(|s| PartRate { part: (*s).to_owned(), rate: 1e-2 });
-    phase.train = rates.collect();
+    phase.train = stages.iter().chain(&["head"]).map(|part| PartRate::new(part, 1e-2)).collect();
     Schedule { phases: vec![phase] }
 }
 
