@@ -18,12 +18,12 @@ use tl_finetune::{At, BatchNorm, OptimizerState, Plan, PlannedPhase};
 use tl_torch::{Param, Role};
 
 use crate::error::TrainError;
-use crate::evaluate::{EVAL_BATCH, Tally, batch_tensor, evaluate};
+use crate::evaluate::{EVAL_BATCH, Scored, Tally, batch_tensor, evaluate};
 use crate::frontier::{Cache, Kept, Set};
 use crate::loss::{Loss, Shown};
 use crate::metrics::Scores;
 use crate::model::Model;
-use crate::optimizer::{AdamW, Target};
+use crate::optimizer::{Optimizer, Target};
 
 /// The images of a run, and the flag that stops it.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +189,7 @@ struct Run<'a> {
     options: &'a Options,
     loss: Loss,
     cache: Cache,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     best: Option<(EpochResult, BTreeMap<String, Tensor>)>,
     epochs: u32,
     /// What the curve of the phase watches, after each of its epochs.
@@ -222,7 +222,7 @@ impl<'a> Run<'a> {
             options,
             loss,
             cache: Cache::default(),
-            optimizer: AdamW::default(),
+            optimizer: Optimizer::new(tl_finetune::Optimizer::ADAMW),
             best: None,
             epochs: 0,
             history: Vec::new(),
@@ -253,6 +253,7 @@ impl<'a> Run<'a> {
         let trains = |param: &Param| param.tensor.requires_grad();
         let kept: Vec<&str> = self.model.tensors().filter(|p| trains(p)).map(|p| p.name.as_str()).collect();
         let keep_state = phase.optimizer_state == OptimizerState::Keep;
+        self.optimizer.set_rule(phase.optimizer);
         self.optimizer.retain(|name| keep_state && kept.contains(&name));
         self.lower_frontier(phase.frontier);
         let start = Instant::now();
@@ -322,7 +323,7 @@ impl<'a> Run<'a> {
         let mut tally = Tally::default();
         let mut factor = 0.0;
         // Out of `self` while the batches borrow it; an epoch that does not end, ends the run.
-        let mut optimizer = std::mem::take(&mut self.optimizer);
+        let mut optimizer = std::mem::replace(&mut self.optimizer, Optimizer::new(phase.optimizer));
         let waited = Cell::new(0.0);
         for (step, batch) in self.batches(phase, &waited)?.enumerate() {
             let at = At {
@@ -333,7 +334,7 @@ impl<'a> Run<'a> {
             };
             factor = phase.curve.factor(at);
             let batch = batch?;
-            if !self.step(phase, &batch, (step, factor), (&mut optimizer, &mut tally)) {
+            if !self.step(phase, &batch, (step, at), (&mut optimizer, &mut tally)) {
                 let (phase, epoch) = (phase.name.clone(), self.epochs + 1);
                 return Ok(Some(Ended::Diverged { phase, epoch, step: step + 1 }));
             }
@@ -345,7 +346,7 @@ impl<'a> Run<'a> {
         self.optimizer = optimizer;
         let train_seconds = start.elapsed().as_secs_f64();
         let Some(val) = self.validate(phase.frontier, observer)? else { return Ok(Some(Ended::Stopped)) };
-        if !val.loss.is_finite() {
+        if !val.scores.loss.is_finite() {
             let (phase, epoch) = (phase.name.clone(), self.epochs + 1);
             return Ok(Some(Ended::Diverged { phase, epoch, step: steps }));
         }
@@ -358,7 +359,7 @@ impl<'a> Run<'a> {
             phase: phase.name.clone(),
             phase_epoch: phase_epoch + 1,
             train: tally.finish(self.model.classes.len()).scores,
-            val,
+            val: val.scores,
             rate_head: phase.head_rate.map(|rate| rate * factor),
             rate_last_stage: phase.layer_rates.iter().rev().find_map(|rate| *rate).map(|rate| rate * factor),
             seconds: start.elapsed().as_secs_f64(),
@@ -444,8 +445,8 @@ impl<'a> Run<'a> {
         &self,
         phase: &PlannedPhase,
         batch: &Step,
-        (step, factor): (usize, f64),
-        (optimizer, tally): (&mut AdamW, &mut Tally),
+        (step, at): (usize, At<'_>),
+        (optimizer, tally): (&mut Optimizer, &mut Tally),
     ) -> bool {
         let model = self.model;
         let seed = mix(self.options.seed, u64::from(self.epochs), step as u64);
@@ -466,7 +467,8 @@ impl<'a> Run<'a> {
             return false;
         }
         loss.backward();
-        optimizer.step(scaled_targets(model, phase, factor));
+        let factor = phase.curve.factor(at);
+        optimizer.step(scaled_targets(model, phase, factor), phase.curve.momentum(at));
         for param in model.tensors().filter(|param| param.tensor.requires_grad()) {
             param.tensor.shallow_clone().zero_grad();
         }
@@ -475,12 +477,12 @@ impl<'a> Run<'a> {
     }
 
     /// `None` if it was stopped.
-    fn validate(&self, frontier: usize, observer: &mut dyn Observer) -> Result<Option<Scores>, TrainError> {
+    fn validate(&self, frontier: usize, observer: &mut dyn Observer) -> Result<Option<Scored>, TrainError> {
         let (model, samples) = (self.model, self.images.val);
         let Some(kept) = self.cache.get(frontier, Set::Val) else {
             let mut tick = |done| observer.tick(Tick { what: "validation", done, of: samples.len() });
             let scored = evaluate(model, samples, self.images.pool, self.images.stop, &mut tick)?;
-            return Ok((scored.scores.images() == samples.len()).then_some(scored.scores));
+            return Ok((scored.labels.len() == samples.len()).then_some(scored));
         };
         let mut tally = Tally::default();
         let indices: Vec<u32> = (0..samples.len() as u32).collect();
@@ -488,7 +490,7 @@ impl<'a> Run<'a> {
             let labels: Vec<u32> = indices.iter().map(|&i| samples[i as usize].label).collect();
             tally.add(model.task, &model.logits(&kept.pick(indices), frontier), &labels);
         }
-        Ok(Some(tally.finish(model.classes.len()).scores))
+        Ok(Some(tally.finish(model.classes.len())))
     }
 
     fn note_best(&mut self, result: &mut EpochResult) {

@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicBool;
 use tch::Device;
 use tl_backbones::{Backbone, find};
 use tl_data::{Augment, DataPool, ImageFolder, OpenOptions, Preprocess};
-use tl_finetune::{BatchNorm, PartRate, Phase, Plan, Preset, PresetOptions, Schedule};
+use tl_finetune::{
+    BatchNorm, Curve, Metric, Optimizer, PartRate, Phase, Plan, Preset, PresetOptions, Schedule,
+};
 use tl_heads::Task;
 use tl_torch::{Fill, Role};
 use tl_train::{Ended, EpochResult, Images, Model, NewHead, Observer, Options, Outcome, Tick, train};
@@ -229,4 +231,46 @@ fn results_do_not_depend_on_the_cache() {
             assert!(x.tensor.allclose(&y.tensor, 1e-3, 1e-4, false), "{net} {}", x.name);
         }
     }
+}
+
+/// What a plateau watches is what the validation epochs gave, and the momentum of one cycle reaches the optimizer.
+#[test]
+fn curves_and_optimizers_are_those_of_the_phase() {
+    let rates = |curve: Curve| -> Vec<f64> {
+        let model = model();
+        let mut schedule = only(&[], BatchNorm::Frozen, &model);
+        (schedule.phases[0].curve, schedule.phases[0].epochs) = (curve, 4);
+        let (_, epochs) = run(&model, &schedule, 1 << 30);
+        epochs.iter().map(|epoch| epoch.rate_head.unwrap()).collect()
+    };
+    // No epoch gains 2: the first counts as a gain, each one after it halves the rate.
+    let plateau = |metric| Curve::Plateau { factor: 0.5, patience: 0, min_delta: 2.0, metric };
+    assert_eq!(rates(plateau(Metric::Auroc)), [1e-2, 1e-2, 0.5e-2, 0.25e-2]);
+    // What has no value for classes is never a gain.
+    assert_eq!(rates(plateau(Metric::Mae)), [1e-2, 0.5e-2, 0.25e-2, 0.125e-2]);
+
+    let trained = |optimizer: Optimizer, cycle_momentum: bool| {
+        let model = model();
+        let mut schedule = only(&[], BatchNorm::Frozen, &model);
+        schedule.phases[0].optimizer = optimizer;
+        schedule.phases[0].curve = Curve::OneCycle { start: 0.3, div: 25.0, final_div: 1e4, cycle_momentum };
+        schedule.phases[0].restore_best = false;
+        let (outcome, epochs) = run(&model, &schedule, 1 << 30);
+        assert_eq!(outcome.ended, Ended::Finished);
+        epochs.last().unwrap().val.loss
+    };
+    let mut losses = Vec::new();
+    for optimizer in [
+        Optimizer::Sgd { momentum: 0.9, nesterov: true },
+        Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+        Optimizer::ADAMW,
+        Optimizer::RmsProp { alpha: 0.99, epsilon: 1e-8, momentum: 0.9 },
+        Optimizer::Lamb { beta1: 0.9, beta2: 0.999, epsilon: 1e-6 },
+        Optimizer::Lion { beta1: 0.9, beta2: 0.99 },
+    ] {
+        losses.extend([trained(optimizer, true), trained(optimizer, false)]);
+    }
+    losses.sort_by(f64::total_cmp);
+    losses.dedup();
+    assert_eq!(losses.len(), 12, "{losses:?}");
 }
