@@ -124,7 +124,7 @@ pub(crate) struct Resolved {
     pub(crate) run: Option<PathBuf>,
 }
 
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
 
 /// Looks up and checks everything that needs neither images nor weights.
@@ -208,6 +208,8 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         problems.add(anyhow::Error::from(tl_run::RunError::Exists { path: run.to_owned() }));
     }
     let (unfreeze, run, epochs) = (args.unfreeze.clone(), args.run.clone(), epochs.flatten());
+    // One that takes no part is reported already; the part is looked up all the same.
+    let preset = preset.filter(|preset| unfreeze.is_none() || preset.takes_part());
     let preset = preset.unwrap_or(if unfreeze.is_some() { Preset::TwoStep } else { Preset::Gradual });
     Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, run })
 }
@@ -256,7 +258,7 @@ fn read(path: &Path) -> anyhow::Result<Spec> {
         path.display(),
     );
     // Read again where nothing had to be changed, so that an error has its line.
-    let mut spec: Spec = if format < 3 && rename_optimizer(&mut value) {
+    let mut spec: Spec = if format < 4 && rename_optimizer(&mut value) {
         serde_json::from_value(value).map_err(|error| tl_run::RunError::Invalid {
             path: path.to_owned(),
             what: WHAT,
@@ -269,7 +271,7 @@ fn read(path: &Path) -> anyhow::Result<Spec> {
     Ok(spec)
 }
 
-/// Before format 3 `optimizer` was `fresh` or `keep`, which is now `optimizer_state`. Whether there was any.
+/// Before format 4 `optimizer` was `fresh` or `keep`, which is now `optimizer_state`. Whether there was any.
 fn rename_optimizer(spec: &mut serde_json::Value) -> bool {
     let phases = spec.get_mut("schedule").and_then(serde_json::Value::as_array_mut);
     let mut renamed = false;
@@ -365,13 +367,13 @@ mod tests {
             std::fs::write(&path, spec.to_string()).unwrap();
             read(&path)
         };
-        for format in [1, 2] {
+        for format in [1, 2, 3] {
             let phases = read_as(format).unwrap().schedule.unwrap().phases;
             let states: Vec<OptimizerState> = phases.iter().map(|phase| phase.optimizer_state).collect();
             assert_eq!(states, [OptimizerState::Fresh, OptimizerState::Keep]);
         }
         // Now `optimizer` is the name of one.
-        let error = read_as(3).unwrap_err().to_string();
+        let error = read_as(FORMAT).unwrap_err().to_string();
         assert!(error.contains("unknown variant `fresh`"), "{error}");
         std::fs::remove_dir_all(&dir).unwrap();
     }
