@@ -90,7 +90,9 @@ def tree_sha256(out):
     """The crate's `fingerprint` of train and val together: see `tl_data::fingerprint`."""
     lines = [f"class {name}\n".encode() for name in sorted(CLASSES)]
     files = sorted(p.relative_to(out).as_posix() for s in ("train", "val") for p in (out / s).glob("*/*.png"))
-    lines += [f"{hashlib.sha256((out / rel).read_bytes()).hexdigest()}  {rel}\n".encode() for rel in files]
+    for rel in files:
+        sha256 = hashlib.sha256((out / rel).read_bytes()).hexdigest()
+        lines.append(f"{sha256}  {rel}\0{rel.split('/')[1]}\n".encode())
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 

@@ -7,6 +7,9 @@ Two synthetic images of 31 x 31 pixels: `hard` has ramps, edges and noise, `smoo
 size. Colour operations and geometry are torchvision's on Pillow images; blur is defined on tensors only, and so are
 erasing, MixUp and CutMix. `augment.rgb` holds raw RGB, rows from the top; `augment.json` lists the cases.
 
+`shifts`, `crops` and `large` are RandAugment's shifts, the spread of random crops, and a large picture made by a formula,
+which the tests make as well.
+
 What torchvision does in several resamplings and the crate in one is compared with a direct sum over all pixels in
 float64 (`tent`), and on the smooth image with torchvision's own chain as well.
 """
@@ -18,6 +21,7 @@ from unittest import mock
 import numpy as np
 import torch
 from PIL import Image
+from torchvision import transforms
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms import autoaugment
 from torchvision.transforms import functional as F
@@ -225,6 +229,64 @@ def erase_case(cases):
     cases.add("erase", "hard", {"erase": erase}, levels.round().permute(1, 2, 0).numpy().astype(np.uint8))
 
 
+def large():
+    """1600 x 1200 pixels without an edge or a wave shorter than the picture, in whole numbers."""
+    y, x = np.mgrid[0:1200, 0:1600]
+    red = 20 + x * 100 // 1600 + y * 100 // 1200
+    green = 30 + (x - 800) ** 2 // 8000 + (y - 600) ** 2 // 6000
+    blue = 230 - x * y // 9600
+    return Image.fromarray(np.stack([red, green, blue], axis=-1).astype(np.uint8))
+
+
+def large_cases(data):
+    """torchvision's affine change of a large picture, and then its resized crop; no `fill` comes into view."""
+    image, cases = large(), []
+    for crop, side, (angle, translate, scale, shear) in (
+        ((400, 300, 800, 600), 48, (17.0, (0.05, -0.1), 1.1, (0.0, 0.0))),
+        ((500, 200, 500, 700), 40, (-40.0, (0.0, 0.02), 1.4, (8.0, -5.0))),
+        ((600, 400, 300, 300), 56, (90.0, (0.1, 0.1), 0.8, (0.0, 0.0))),
+    ):
+        x, y, width, height = crop
+        centre = [x + width / 2, y + height / 2]
+        pixels = [translate[0] * width, translate[1] * height]
+        turned = F.affine(image, angle, pixels, scale, shear, BILINEAR, [0, 0, 0], centre)
+        result = F.resized_crop(turned, y, x, height, width, [side, side], BILINEAR)
+        window = {"x": x, "y": y, "width": width, "height": height}
+        params = {"crop": window, "affine": affine_params(angle, translate, scale, shear, [0, 0, 0])}
+        cases.append({"params": params, "input": side, "offset": len(data)})
+        data.extend(np.asarray(result).tobytes())
+    return cases
+
+
+def shifts():
+    """RandAugment's shifts in pixels at sides where 150 / 331 of them is a whole number, and at others."""
+    rows = []
+    for side in (96, 299, 331, 384, 662, 993, 1655):
+        values, _ = autoaugment.RandAugment()._augmentation_space(31, (side, side))["TranslateX"]
+        rows.append({"side": side, "pixels": [int(float(value)) for value in values]})
+    return rows
+
+
+def crops():
+    """Mean and quantiles of 20,000 draws of `RandomResizedCrop`."""
+    torch.manual_seed(1)
+    rows = []
+    for width, height in ((500, 375), (640, 200)):
+        image = torch.zeros(3, height, width)
+        draws = [
+            transforms.RandomResizedCrop.get_params(image, (0.08, 1.0), (3 / 4, 4 / 3)) for _ in range(20_000)
+        ]
+        _, left, tall, wide = np.array(draws, dtype=np.float64).T
+        row = {"width": width, "height": height}
+        measures = {"area": tall * wide / (width * height), "ratio": wide / tall, "left": left / width}
+        for name, values in measures.items():
+            values = np.sort(values)
+            row[name] = [values.mean(), *(values[int(part * len(values))] for part in (0.05, 0.25, 0.5, 0.75, 0.95))]
+            row[name] = [round(float(value), 6) for value in row[name]]
+        rows.append(row)
+    return rows
+
+
 def policies():
     """For each operation and step what torchvision passes on; the size of the image is 224."""
     spaces = {
@@ -295,9 +357,12 @@ def main():
     shrunk_cases(cases)
     chain_cases(cases)
     erase_case(cases)
+    large_rows = ",\n".join("    " + json.dumps(case) for case in large_cases(cases.data))
     (OUT / "augment.rgb").write_bytes(cases.data)
     lines = ",\n".join("    " + json.dumps(case) for case in cases.cases)
     rest = f'"policies": {json.dumps(policies())},\n  "mixing": {json.dumps(mixtures())}'
+    rest += f',\n  "shifts": {json.dumps(shifts())},\n  "crops": {json.dumps(crops())}'
+    rest += f',\n  "large": [\n{large_rows}\n  ]'
     (OUT / "augment.json").write_text(f'{{\n  "cases": [\n{lines}\n  ],\n  {rest}\n}}\n')
     print(f"{len(cases.cases)} cases, {len(cases.data)} bytes")
 

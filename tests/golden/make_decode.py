@@ -80,6 +80,31 @@ def tiff(data, bits, photometric, order="<", colours=None, samples=1):
     return header + directory + extra + data
 
 
+def big(data, order):
+    """An uncompressed TIFF with 64-bit offsets: 8 bits, RGB, one strip."""
+    header = {"<": b"II+\0", ">": b"MM\0+"}[order] + struct.pack(order + "HHQ", 8, 0, 16)
+    bits = struct.pack(order + "HHQ4H", 258, 3, 3, 8, 8, 8, 0)
+    shorts = {259: 1, 262: 2, 277: 3}
+    behind = 16 + 8 + 20 * 9 + 8
+    longs = {256: W, 257: H, 273: behind, 278: H, 279: len(data)}
+    entries = {tag: struct.pack(order + "HHQH6x", tag, 3, 1, value) for tag, value in shorts.items()}
+    entries |= {tag: struct.pack(order + "HHQQ", tag, 16, 1, value) for tag, value in longs.items()}
+    entries[258] = bits
+    directory = struct.pack(order + "Q", len(entries)) + b"".join(entries[tag] for tag in sorted(entries))
+    return header + directory + b"\0" * 8 + data
+
+
+def small_frame_gif(**options):
+    """A GIF whose only frame is smaller than the screen."""
+    bytes_ = io.BytesIO()
+    smooth().crop((0, 0, 11, 9)).quantize(16).save(bytes_, "GIF", **options)
+    content = bytearray(bytes_.getvalue())
+    content[6:10] = struct.pack("<HH", W, H)
+    at = content.index(b"," + struct.pack("<HHHH", 0, 0, 11, 9))
+    content[at + 1 : at + 5] = struct.pack("<HH", 4, 3)
+    return bytes(content)
+
+
 def packed(indices, bits):
     """Rows of indices of a few bits each; every row begins with a new byte."""
     unpacked = np.unpackbits(indices.astype(np.uint8)[..., None], axis=-1)[..., 8 - bits :]
@@ -172,6 +197,11 @@ def main():
         ("decode_palette1.tif", palette_tiff(1)[0], 0, None),
         ("decode_palette2.tif", palette_tiff(2, ">")[0], 0, None),
         ("decode_palette4.tif", palette_tiff(4)[0], 0, None),
+        ("decode_big.tif", big(np.asarray(rgb).tobytes(), "<"), 0, None),
+        # Pillow takes the fourth byte for the third here, and does not know the file.
+        ("decode_big_motorola.tif", big(np.asarray(rgb).tobytes(), ">"), 0, np.asarray(rgb)),
+        ("decode_small_frame.gif", small_frame_gif(), 0, None),
+        ("decode_small_transparent.gif", small_frame_gif(transparency=5), 0, None),
         # As libtiff's `tiff2rgba` takes it; Pillow makes it black.
         ("decode_palette_old.tif", *[palette_tiff(4, ">", old=True)[i] for i in (0,)], 0, palette_tiff(4)[1]),
     ]
@@ -184,10 +214,12 @@ def main():
         cases.append((name, allowed, pixels))
     lines = []
     for name, allowed, pixels in cases:
-        with Image.open(OUT / name) as again:
-            read = again.convert("RGB")
-        known = None if allowed is None else list(read.tobytes() if pixels is None else pixels.tobytes())
-        case = {"file": name, "size": read.size, "allowed": allowed, "pixels": known}
+        if pixels is None:
+            with Image.open(OUT / name) as again:
+                pixels = np.asarray(again.convert("RGB"))
+        known = None if allowed is None else list(pixels.tobytes())
+        size = [pixels.shape[1], pixels.shape[0]]
+        case = {"file": name, "size": size, "allowed": allowed, "pixels": known}
         lines.append("  " + json.dumps(case, separators=(",", ":")))
     (OUT / "decode.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
 

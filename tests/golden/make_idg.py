@@ -8,7 +8,9 @@ Inputs are made by a formula (`picture`), which the tests repeat, so only output
 - `idg.json`: arguments, parameters, statistics, and what the flows found;
 - `idg_transform.png`: one row of 16-bit grey for each set of parameters: some pixels of `apply_transform`, as
   `(value + 128) * 128`;
-- `idg_load.png`: the bytes of `load_img`, one after the other.
+- `idg_documented.png`: the same of SciPy alone, with the centre where it is documented to be;
+- `idg_load.png`: the bytes of `load_img`, one after the other;
+- `idg_kinds.png`: the levels of `load_img` for kinds of files (those of `make_decode.py` and `idg_turned.tif`), in 16 bits.
 """
 
 import json
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy.ndimage
 from keras.src.applications.imagenet_utils import preprocess_input
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from keras.src.utils.image_utils import load_img
@@ -47,6 +50,10 @@ def scaled(image, scale):
     if scale == "unit":
         return image / np.float32(255)
     return image * np.float32(1.5) - np.float32(60) if scale == "signed" else image
+
+
+def save16(rows, name):
+    Image.fromarray(np.stack(rows)).save(OUT / name, optimize=True)
 
 
 NAMES = "theta tx ty shear zx zy flip_horizontal flip_vertical channel_shift_intensity brightness".split()
@@ -114,9 +121,65 @@ def transforms():
             sets.append([params[name] for name in NAMES])
             number += 1
         found.append({"args": args, "shape": shape, "scale": scale, "params": sets})
-    grid = np.stack(rows)
-    Image.fromarray(grid).save(OUT / "idg_transform.png", optimize=True)
+    save16(rows, "idg_transform.png")
     return {"names": NAMES, "groups": found, "one": generator.get_random_transform((24, 24, 3), seed=1)}
+
+
+def documented():
+    """What the documentation says, by SciPy: about the centre, and `wrap` as the image repeated."""
+    rows, found = [], []
+    rng = np.random.default_rng(1)
+    for fill, mode in [("nearest", "nearest"), ("reflect", "reflect"), ("wrap", "grid-wrap"), ("constant", "constant")]:
+        for order in (0, 1, 2, 3, 5):
+            # Not below some 10 pixels: there SciPy's `reflect` reads a value that it has overwritten.
+            for height, width in [(20, 33), (24, 24), (13, 11)]:
+                theta, tx, ty, shear = rng.uniform(-1, 1, 4).round(3) * [180, 9, 9, 30]
+                zx, zy = rng.uniform(0.6, 1.6, 2).round(3)
+                params = dict(theta=theta, tx=tx, ty=ty, shear=shear, zx=zx, zy=zy)
+                c, d = np.cos(np.deg2rad([theta, shear]))
+                s, t = np.sin(np.deg2rad([theta, shear]))
+                about = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
+                turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+                shift = np.array([[1, 0, tx], [0, 1, ty], [0, 0, 1]])
+                skew = np.array([[1, -t, 0], [0, d, 0], [0, 0, 1]])
+                m = about @ turn @ shift @ skew @ np.diag([zx, zy, 1]) @ np.linalg.inv(about)
+                m = m[[1, 0, 2]][:, [1, 0, 2]]  # rows come first in an array
+                number = len(rows)
+                x = picture(height, width, 1, number)[:, :, 0]
+                y = scipy.ndimage.affine_transform(x, m[:2, :2], m[:2, 2], order=order, mode=mode, cval=77.5)
+                rows.append(kept(y, number))
+                found.append({"args": {"fill_mode": fill, "interpolation_order": order, "cval": 77.5},
+                              "shape": [height, width, 1], "params": params})
+    save16(rows, "idg_documented.png")
+    return found
+
+
+def channels_first():
+    """All of it with the channels in front."""
+    cases = []
+    for args, params in [
+        (dict(channel_shift_range=9, featurewise_std_normalization=True, fill_mode="reflect"),
+         dict(theta=20, tx=1, ty=-0.5, zx=0.9, flip_horizontal=True, channel_shift_intensity=-7)),
+        (dict(zca_whitening=True, zca_epsilon=0.1), dict(flip_vertical=True, ty=2)),
+        (dict(samplewise_std_normalization=True), dict(shear=20, zy=1.3)),
+    ]:
+        generator = ImageDataGenerator(data_format="channels_first", **args)
+        generator.fit(np.stack([speckled(5, 4, 3, i).transpose(2, 0, 1) for i in range(70)]))
+        x = generator.apply_transform(speckled(5, 4, 3, 3).transpose(2, 0, 1), params)
+        cases.append({"args": args, "params": params, "out": numbers(generator.standardize(x))})
+    return cases
+
+
+def fitted():
+    """`fit` on changed images; the ranges leave no choice."""
+    cases = []
+    for args in [dict(zoom_range=[0.8, 0.8], brightness_range=[0.5, 0.5], featurewise_std_normalization=True),
+                 dict(zoom_range=[1.3, 1.3], rescale=1 / 255, featurewise_center=True, samplewise_center=True)]:
+        generator = ImageDataGenerator(**args)
+        generator.fit(np.stack([speckled(6, 5, 3, i) for i in range(5)]), augment=True, rounds=2)
+        cases.append({"args": args, "mean": numbers(generator.mean),
+                      "std": None if generator.std is None else numbers(generator.std)})
+    return cases
 
 
 def numbers(values):
@@ -185,6 +248,31 @@ def loaded(folder):
     return cases
 
 
+KINDS = ["1bit.png", "alpha.tif", "cmyk.jpg", "cmyk.tif", "grey16.png", "grey16.tif", "grey4_inverted.tif", "grey_alpha.png",
+         "grey_alpha.tif", "grey_alpha16.png", "palette.png", "palette.tif", "palette_alpha.png", "rgb16.png", "rgb16.tif",
+         "transparent.gif", "little.tif", "turned.tif"]
+
+
+def kinds():
+    """Kinds of files in all colours."""
+    turned = Image.fromarray(picture(9, 14, 3, 5).astype(np.uint8))
+    turned.save(OUT / "idg_turned.tif", tiffinfo={274: 6})
+    grey = (picture(9, 14, 1, 5)[:, :, 0] * 200).astype(np.uint16)
+    Image.fromarray(grey).save(OUT / "idg_little.tif")
+    cases, data = [], []
+    for kind in KINDS:
+        name = ("idg_" if kind in ("little.tif", "turned.tif") else "decode_") + kind
+        for color_mode in ("rgb", "rgba", "grayscale"):
+            for filter, keep in (("nearest", True), ("bilinear", False), ("lanczos", False)):
+                image = load_img(OUT / name, color_mode, (7, 9), filter, keep)
+                data.append(np.asarray(image, dtype=np.uint16).reshape(-1))
+                cases.append({"file": name, "color_mode": color_mode, "interpolation": filter,
+                              "keep_aspect_ratio": keep, "values": len(data[-1])})
+    flat = np.concatenate(data)
+    save16(np.pad(flat, (0, -len(flat) % 256)).reshape(-1, 256), "idg_kinds.png")
+    return cases
+
+
 FILES = [
     *(f"cats/{i}.png" for i in range(7)), "cats/10.PNG", "cats/a-b/1.jpg", "cats/a/c/2.JPEG", "cats/a/3.bmp", "cats/a_b/4.tif",
     "cats/readme.txt", "cats/x.gif", "cats/y.webp", "cats/z_png", "cats/ü.png", "cats/Z.tiff",
@@ -232,6 +320,7 @@ TABLE = {
     "class": ["cat", "dog", "cat", "cat", "dog", "bird", "cat", "cat", "dog", "bird", "cat", "dog"],
     "two": ["x", "y", "x", "x", "y", "y", "x", "x", "y", "y", "x", "y"],
     "tags": [["a", "b"], ["b"], ["c"], ["a"], ["c", "a", "b"], ["d"], ["a"], ["b", "d"], ["a"], ["d", "c"], ["b"], ["a"]],
+    "few": [["a"], [], ["c"], [], ["c", "a"], ["d"], ["a"], [], ["a"], ["d", "c"], ["b"], ["a"]],
     "age": [1, 2.5, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
     "weight": [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6],
 }
@@ -246,6 +335,12 @@ def frames(folder):
         (0.0, {"class_mode": "binary", "classes": ["bird", "dog"]}),
         (0.0, {"y_col": "tags"}),
         (0.0, {"y_col": "tags", "classes": ["c", "b", "c"]}),
+        (0.0, {"y_col": "few"}),
+        (0.0, {"y_col": "few", "classes": ["a", "c"]}),
+        (0.0, {"class_mode": "binary", "y_col": "two", "classes": []}),
+        (0.0, {"class_mode": None, "y_col": None}),
+        (0.0, {"class_mode": "input", "y_col": None}),
+        (0.0, {"class_mode": "raw", "y_col": ["age"]}),
         (0.0, {"class_mode": "raw", "y_col": "age"}),
         (0.0, {"class_mode": "raw", "y_col": ["weight", "age"], "weight_col": "age"}),
         (0.0, {"class_mode": "multi_output", "y_col": ["age", "weight"]}),
@@ -283,6 +378,7 @@ def arrays():
         try:
             flow = generator.flow(x, y, shuffle=False, batch_size=3, sample_weight=np.arange(11), **args)
             case["images"] = [int(image[0, 0, 0]) for i in range(len(flow)) for image in flow[i][0]]
+            case["weights"] = [int(weight) for i in range(len(flow)) for weight in flow[i][2]]
             case["labels"] = [int(label) for i in range(len(flow)) for label in flow[i][1]]
             case["len"] = len(flow)
         except ValueError:
@@ -297,8 +393,12 @@ def main():
         found = {
             "kept": KEPT,
             "transforms": transforms(),
+            "documented": documented(),
             "standardised": standardised(),
+            "channels_first": channels_first(),
+            "fitted": fitted(),
             "loaded": loaded(folder),
+            "kinds": kinds(),
             "directories": directories(folder),
             "frames": frames(folder),
             "arrays": arrays(),

@@ -48,6 +48,22 @@ fn a_table_trains_as_its_folders_do() {
     assert_eq!(first.len() + second.len(), 20);
     assert!(first.iter().all(|file| !second.contains(file)));
 
+    // The model measured on the table, and asked about a list.
+    let lines: Vec<String> = files(dir).into_iter().map(|(file, _)| file).collect();
+    fs::write(dir.join("data/list.txt"), lines.join("\n") + "\n").unwrap();
+    let answers = run(dir, &["predict", "a", "data/list.txt", "--json"]).expect_success().stdout;
+    assert_eq!(answers.lines().count(), 20);
+    let measured = run(dir, &["evaluate", "a", "data/labels.csv", "--json"]).expect_success().stdout;
+    let measured: Value = serde_json::from_str(&measured).unwrap();
+    let right = answers.lines().zip(files(dir)).filter(|(line, (_, class))| {
+        let answer: Value = serde_json::from_str(line).unwrap();
+        answer["top"][0]["class"] == class.as_str()
+    });
+    assert_eq!(
+        (&measured["images"], &measured["accuracy"]),
+        (&20.into(), &(right.count() as f64 / 20.0).into())
+    );
+
     let before = names(dir);
     fs::write(dir.join("data/bad.csv"), "image,label\ntrain/bag/none.png,bag\n,sneaker\n").unwrap();
     let bad = ["finetune", "--data", "data/bad.csv", "--label-column", "lable", "--run", "x"];
@@ -55,6 +71,16 @@ fn a_table_trains_as_its_folders_do() {
     run(dir, &["finetune", "--data", "data/bad.csv", "--run", "x"]).expect_error(&["bad.csv", "none.png"]);
     run(dir, &["finetune", "--data", "data", "--label-column", "label", "--run", "x"])
         .expect_error(&["--label-column is for a table"]);
+    // What is wrong with the words, the list and the table is said at once.
+    let wrong =
+        ["--split", "none.json", "--folds", "3", "--fold", "7", "--exclude", "none.txt", "--run", "x"];
+    run(dir, &[&["finetune", "--data", "data/bad.csv"], &wrong[..]].concat()).expect_error(&[
+        "--split and --folds",
+        "none.txt",
+        "none.png",
+    ]);
+    run(dir, &["finetune", "--data", "data", "--folds", "3", "--fold", "3", "--run", "x"])
+        .expect_error(&["--fold is 3, expected 0 to 2"]);
     assert_eq!(names(dir), before);
 }
 
@@ -71,7 +97,9 @@ fn the_doctor_finds_copies_and_the_run_leaves_them_out() {
     let output = run(dir, &["data", "doctor", "data", "--quarantine", "bad.txt", "--json"]);
     assert_eq!(output.code, Some(1), "{}", output.stderr);
     let report: Value = serde_json::from_str(&output.stdout).unwrap();
-    assert!(report["findings"].as_array().unwrap().len() >= 3, "{report}");
+    let findings = report["findings"].as_array().unwrap();
+    let problems: Vec<_> = findings.iter().map(|finding| finding["problem"].as_str().unwrap()).collect();
+    assert_eq!(problems, ["broken", "conflict", "leak"], "{report}");
     let list = fs::read_to_string(dir.join("bad.txt")).unwrap();
     for file in
         ["train/bag/0000.png", "train/bag/wrong.png", "train/sneaker/0000.png", "train/bag/broken.png"]
@@ -84,7 +112,15 @@ fn the_doctor_finds_copies_and_the_run_leaves_them_out() {
         ["finetune", "--data", "data", "--preset", "feature-extraction", "--epochs", "2", "--run", "run"];
     run(dir, &args).expect_error(&["broken.png", "--skip-bad"]);
     run(dir, &[&args[..], &["--exclude", "bad.txt"]].concat()).expect_success();
-    assert!(!fs::read_to_string(dir.join("run/split.json")).unwrap().contains("wrong.png"));
+    let split = json(&dir.join("run/split.json"));
+    assert!(!split["train"].to_string().contains("wrong.png"), "{split}");
+    assert!(split["left_out"].to_string().contains("wrong.png"), "{split}");
+    // The run repeats without the list, for it has its own copy.
+    fs::rename(dir.join("bad.txt"), dir.join("moved.txt")).unwrap();
+    run(dir, &["finetune", "--config", "run/spec.json", "--run", "again"]).expect_success();
+    assert_eq!(epochs(&dir.join("again")), epochs(&dir.join("run")));
+    fs::write(dir.join("all.txt"), "train/bag/0000.png\ntrain/bag/wrong.png\ntrain/bag/broken.png\n")
+        .unwrap();
     fs::write(dir.join("stale.txt"), "train/bag/gone.png\n").unwrap();
     run(dir, &["finetune", "--data", "data", "--exclude", "stale.txt"])
         .expect_error(&["files that are not in the data", "gone.png"]);
@@ -94,6 +130,79 @@ fn the_doctor_finds_copies_and_the_run_leaves_them_out() {
     assert_eq!(seen["images"], 25);
     assert!(fs::read(dir.join("classes.png")).unwrap().starts_with(b"\x89PNG"));
     run(dir, &["data", "inspect", "data", "--sheet", "classes.png"]).expect_error(&["`classes.png` exists"]);
+    fs::write(dir.join("other-2.png"), "").unwrap();
+    run(dir, &["data", "inspect", "data", "--sheet", "other.png"]).expect_error(&["`other-2.png` exists"]);
+    run(dir, &["data", "doctor", "data", "--quarantine", "none/bad.txt"]).expect_error(&["no folder `none`"]);
+}
+
+#[test]
+fn the_doctor_sees_the_sick() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    small_set(dir, &CLASSES, 8, 3);
+    fs::write(dir.join("data/train/bag/broken.png"), b"no image").unwrap();
+    fs::write(dir.join("data/train/bag/notes.txt"), b"no image").unwrap();
+    fs::write(dir.join("data/train/bag/phone.heic"), b"\0\0\0\x18ftypheic\0\0\0\0").unwrap();
+    let rows: Vec<String> = files(dir).into_iter().map(|(file, class)| format!("{file},{class}")).collect();
+    let text = format!(
+        "image,label\n{}\ntrain/bag/gone.png,bag\n",
+        rows.join("\n").replace("notes.txt", "none.png")
+    );
+    fs::write(dir.join("data/labels.csv"), text.replace(".heic", ".png")).unwrap();
+    let output = run(dir, &["data", "doctor", "data/labels.csv"]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    for line in ["error: cannot be read (3)", "error: broken (1)", "  train/bag/gone.png: it does not exist"]
+    {
+        assert!(output.stdout.lines().any(|l| l == line), "{line}\n{}", output.stdout);
+    }
+    assert!(
+        output.stdout.ends_with("\nsee all: --json; leave out: --quarantine FILE\n"),
+        "{}",
+        output.stdout
+    );
+
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("nowhere.png", dir.join("data/train/bag/lost.png")).unwrap();
+    let output = run(dir, &["data", "doctor", "data"]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    assert!(output.stdout.contains("broken.png") && output.stdout.contains("phone.heic: it is HEIC"));
+    assert_eq!(output.stdout.contains("lost.png"), cfg!(unix), "{}", output.stdout);
+    let ignored = "ignored: 2 files that are no images by name: train/bag/notes.txt, train/bag/phone.heic";
+    assert!(output.stderr.contains(ignored), "{}", output.stderr);
+}
+
+#[test]
+fn columns_of_weights_and_groups_are_used_when_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    small_set(dir, &CLASSES, 12, 2);
+    let rows: Vec<String> = files(dir)
+        .into_iter()
+        .enumerate()
+        .map(|(i, (file, class))| format!("{file},{class},p{},{}", i % 4, 1 + i % 3))
+        .collect();
+    let table = format!("image,label,patient,weight\n{}\n", rows.join("\n"));
+    fs::write(dir.join("data/labels.csv"), table).unwrap();
+    let args =
+        ["finetune", "--data", "data/labels.csv", "--preset", "feature-extraction", "--epochs", "2", "--run"];
+    run(dir, &[&args[..], &["plain"]].concat()).expect_success();
+    run(dir, &[&args[..], &["weighed", "--weight-column", "weight"]].concat()).expect_success();
+    // The same images, another loss to go down.
+    assert_eq!(
+        json(&dir.join("plain/split.json"))["sha256"],
+        json(&dir.join("weighed/split.json"))["sha256"]
+    );
+    assert_ne!(epochs(&dir.join("plain")), epochs(&dir.join("weighed")));
+
+    run(dir, &[&args[..], &["grouped", "--group", "patient"]].concat()).expect_success();
+    let split = json(&dir.join("grouped/split.json"));
+    let patients = |part: &str| -> std::collections::BTreeSet<usize> {
+        let all = files(dir);
+        let place = |file: &str| all.iter().position(|(name, _)| name == file).unwrap() % 4;
+        split[part].as_array().unwrap().iter().map(|file| place(file.as_str().unwrap())).collect()
+    };
+    assert!(patients("train").is_disjoint(&patients("val")), "{split}");
+    assert_eq!(patients("train").len() + patients("val").len(), 4);
 }
 
 #[test]
@@ -115,6 +224,23 @@ fn augmentation_weights_and_sampling_reach_the_run_and_repeat() {
     assert!(spec["augment"]["mixing"].is_object(), "{spec}");
     run(dir, &["finetune", "--config", "a/spec.json", "--run", "c"]).expect_success();
     assert_eq!(epochs(&dir.join("c")), epochs(&dir.join("a")));
+
+    // The arguments of an ImageDataGenerator as they are, and a folder that keeps decoded images.
+    let keras =
+        r#"{ "rotation_range": 20, "width_shift_range": 0.1, "horizontal_flip": true, "rescale": 0.00392 }"#;
+    fs::write(dir.join("keras.json"), keras).unwrap();
+    let args = ["finetune", "--data", "data", "--epochs", "2,1,1", "--batch", "4", "--augment", "keras.json"];
+    let first = run(dir, &[&args[..], &["--run", "k1", "--image-cache", "0"]].concat()).expect_success();
+    assert!(first.stderr.contains("`rescale`: not used"), "{}", first.stderr);
+    for name in ["k2", "k3"] {
+        run(dir, &[&args[..], &["--run", name, "--image-cache-dir", "decoded"]].concat()).expect_success();
+        assert_eq!(epochs(&dir.join(name)), epochs(&dir.join("k1")));
+    }
+    assert_eq!(names(&dir.join("decoded")).len(), 13);
+    let drawn =
+        ["augment", "data/train", "--augment", "keras.json", "--out", "keras.png", "--most", "1", "--json"];
+    let drawn = run(dir, &drawn).expect_success().stdout;
+    assert!(drawn.lines().count() == 7 && drawn.contains("theta"), "{drawn}");
 
     let sheet =
         ["augment", "data/train", "--augment", "medium", "--out", "sheet.png", "--most", "2", "--json"];

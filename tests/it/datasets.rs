@@ -4,8 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::support::{finish, names, root, tl};
 
@@ -41,27 +40,38 @@ fn archive() -> Vec<u8> {
     tar
 }
 
-/// Serves `body` at any path but `/absent`; the first answer breaks off half way. Returns the address and a count of
-/// requests.
-fn serve(body: Vec<u8>) -> (String, Arc<AtomicUsize>) {
+/// A seventh picture, in an archive of its own.
+fn more() -> Vec<u8> {
+    let picture = root().join("datasets/fashion-mnist-small/train/bag/0003.png");
+    let mut tar = member("set/images/big_bag_9.png", &fs::read(picture).unwrap());
+    tar.resize(tar.len() + 1024, 0);
+    tar
+}
+
+/// Serves these files; the first answer with one breaks off half way. Returns the address and what was asked for.
+fn serve(files: Vec<(&'static str, Vec<u8>)>) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let requests = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&requests);
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&requests);
     std::thread::spawn(move || {
+        let mut answers = 0;
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let number = count.fetch_add(1, Ordering::SeqCst);
             let lines: Vec<String> = BufReader::new(&stream)
                 .lines()
                 .map_while(Result::ok)
                 .take_while(|line| !line.is_empty())
                 .collect();
-            if lines.first().is_some_and(|line| line.contains("/absent")) {
+            let path = lines[0].split(' ').nth(1).unwrap().to_owned();
+            let body = files.iter().find(|(name, _)| *name == path).map(|(_, body)| body);
+            log.lock().unwrap().push(path);
+            let Some(body) = body else {
                 let _ = stream
                     .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
                 continue;
-            }
+            };
+            answers += 1;
             let range = lines.iter().find_map(|line| {
                 let line = line.to_ascii_lowercase();
                 line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
@@ -75,17 +85,18 @@ fn serve(body: Vec<u8>) -> (String, Arc<AtomicUsize>) {
                 body.len() - 1,
                 body.len()
             );
-            let end = if number == 0 { body.len() / 2 } else { body.len() };
+            let end = if answers == 1 { body.len() / 2 } else { body.len() };
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body[from..end]));
         }
     });
     (address, requests)
 }
 
-fn cards(dir: &Path, url: &str, folder: &str, md5: Option<&str>) {
+fn cards(dir: &Path, urls: &[String], folder: &str, md5: Option<&str>) {
+    let archives: Vec<_> = urls.iter().map(|url| serde_json::json!({ "url": url, "md5": md5 })).collect();
     let card = serde_json::json!([{
         "name": "tiny", "title": "six pictures", "home": "here", "licence": "MIT", "classes": 2, "images": 6,
-        "archives": [{ "url": url, "md5": md5 }], "folder": folder, "class_from": "name-before-last-underscore",
+        "archives": archives, "folder": folder, "class_from": "name-before-last-underscore",
     }]);
     fs::write(dir.join("cards.json"), card.to_string()).unwrap();
 }
@@ -94,32 +105,45 @@ fn cards(dir: &Path, url: &str, folder: &str, md5: Option<&str>) {
 fn a_dataset_arrives_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let (address, requests) = serve(archive());
+    let (address, requests) = serve(vec![("/a.tar", archive()), ("/more.tar", more())]);
     let fetch = |more: &[&str]| {
         let mut command = tl();
         command.current_dir(dir).env("TL_HOME", dir.join("home"));
         finish(command.args(["data", "fetch", "tiny", "--cards", "cards.json"]).args(more))
     };
-    let url = format!("{address}/a.tar");
+    let asked = || std::mem::take(&mut *requests.lock().unwrap());
+    let urls =
+        |names: &[&str]| -> Vec<String> { names.iter().map(|name| format!("{address}{name}")).collect() };
+    let both = urls(&["/a.tar", "/more.tar"]);
 
-    cards(dir, &format!("{address}/absent/a.tar"), "set/images", None);
+    // Nothing is asked for again that is here, whatever goes wrong later.
+    cards(dir, &urls(&["/a.tar", "/absent.tar"]), "set/images", None);
     fetch(&["--dir", "tiny"]).expect_error(&["does not exist (HTTP 404)"]);
-    cards(dir, &url, "set/images", Some(&"0".repeat(32)));
-    fetch(&["--dir", "tiny"]).expect_error(&["has MD5", "expected 0000"]);
-    cards(dir, &url, "set/pictures", None);
+    assert_eq!(asked(), ["/a.tar", "/a.tar", "/absent.tar"], "the first answer broke off");
+    cards(dir, &both, "set/pictures", None);
     fetch(&["--dir", "tiny"]).expect_error(&["has no folder `set/pictures`"]);
+    assert_eq!(asked(), ["/more.tar"]);
+    cards(dir, &both, "set/images", Some(&"0".repeat(32)));
+    fetch(&["--dir", "tiny"]).expect_error(&["has MD5", "expected 0000"]);
+    assert_eq!(asked(), ["/a.tar"]);
     assert!(!dir.join("tiny").exists());
 
-    // Taken up where the last try left it: nothing is asked for again that is here.
-    let before = requests.load(Ordering::SeqCst);
-    cards(dir, &url, "set/images", None);
+    fs::create_dir_all(dir.join(".tiny.part/.extract-old/set")).unwrap();
+    cards(dir, &both, "set/images", None);
     let output = fetch(&["--dir", "tiny"]).expect_success();
-    assert!(requests.load(Ordering::SeqCst) <= before + 1);
+    assert_eq!(asked(), ["/a.tar"]);
     assert_eq!(output.stdout, "tiny\n");
+    let said = |text: &str| assert!(output.stderr.contains(text), "{}", output.stderr);
+    said("getting    0-a.tar");
+    said("extracting 0-a.tar");
+    said("`tiny` has 7 images of 2 classes (expected 6 of 2)");
     assert_eq!(names(&dir.join("tiny")), ["big_bag", "readme.txt", "sneaker"]);
-    assert_eq!(names(&dir.join("tiny/big_bag")).len(), 3);
+    assert_eq!(names(&dir.join("tiny/big_bag")).len(), 4);
     assert!(!names(dir).iter().any(|name| name.contains(".part")), "{:?}", names(dir));
     fetch(&["--dir", "tiny"]).expect_error(&["`tiny` exists"]);
+    let spaced = fetch(&["--dir", "my photos"]).expect_success();
+    assert!(spaced.stderr.contains("tl finetune --data 'my photos'"), "{}", spaced.stderr);
+    asked();
 
     // Without a place of its own it goes to the folder of downloads, and is found there.
     fetch(&[]).expect_success();
@@ -131,5 +155,6 @@ fn a_dataset_arrives_whole_or_not_at_all() {
     finish(&mut unknown).expect_error(&["no dataset `imagenet`", "there are: hymenoptera, flower-photos"]);
     let mut list = tl();
     let list = finish(list.args(["data", "list"])).expect_success().stdout;
+    assert!(list.contains("download: 755.") && list.ends_with("\nfetch one: tl data fetch NAME\n"), "{list}");
     assert!(list.contains("oxford-pets") && list.contains("licence: CC-BY-SA-4.0"), "{list}");
 }

@@ -360,7 +360,9 @@ pub(crate) enum DataCommand {
     /// Find broken files, copies, leaks between the parts, contradicting labels and outliers. Exits with 1 if there are
     /// errors.
     #[command(
-        after_help = "Example: tl data doctor photos --quarantine bad.txt; tl finetune --data photos --exclude bad.txt"
+        after_help = "Copies are found in another size, quality or brightness, and mirrored ones; not those that were \
+                      cropped or turned. Which are nearly the same is a guess: --quarantine lists them as comments.\n\n\
+                      Example: tl data doctor photos --quarantine bad.txt; tl finetune --data photos --exclude bad.txt"
     )]
     Doctor(DataDoctorArgs),
     /// List datasets that can be fetched, with their licences.
@@ -420,7 +422,8 @@ pub(crate) struct DataDoctorArgs {
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// Write a list of the files to leave out, for `finetune --exclude`; it must not exist
+    /// Write a list of the files to leave out, for `finetune --exclude`; it must not exist. Nearly the same pictures are
+    /// comments in it
     #[arg(long, value_name = "FILE")]
     pub(crate) quarantine: Option<PathBuf>,
     /// Bits of 64 in which the hashes of nearly the same pictures may differ, 0 to 15
@@ -456,7 +459,7 @@ pub(crate) struct AugmentArgs {
     /// Height and width of the net's input in pixels
     #[arg(long, value_name = "PX", default_value_t = 224)]
     pub(crate) image_size: u32,
-    /// The seed; with a folder of class folders the views are those of a run with this seed
+    /// Everything random is derived from it; another seed shows other views
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
     #[command(flatten)]

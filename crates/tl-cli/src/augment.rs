@@ -69,8 +69,7 @@ pub(crate) fn run(args: &AugmentArgs) -> anyhow::Result<()> {
     ui::print(&text)
 }
 
-/// The images to show, evenly out of all of them. A folder with classes is opened as a run would open it, so that the
-/// views are those of a run with the same seed.
+/// The images to show, evenly out of all of them; of a folder with classes and parts, training images.
 fn samples(args: &AugmentArgs) -> anyhow::Result<Vec<Sample>> {
     let dataset = match args.images.as_slice() {
         [path] if path.is_dir() => tl_data::Dataset::open(path, &tl_data::SplitOptions::default()).ok(),

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use tl_data::doctor::QuarantineEntry;
 use tl_data::{
     ColumnChoice, Dataset, GroupPattern, Part, Quarantine, Sample, SplitFile, SplitMode, SplitOptions, Table,
     TableOptions, Target, TargetSpec,
@@ -103,12 +103,28 @@ pub(crate) fn open(
     open_source(&absolute(data), &source, val_fraction, seed, problems)
 }
 
+/// Opens `data` to look at what is wrong with it: what a run would refuse for single files is passed over.
+pub(crate) fn open_leniently(data: &Path, args: &SourceArgs, problems: &mut Problems) -> Option<Dataset> {
+    let source = Source::merged(args, &Source::default(), true);
+    open_as(&absolute(data), &source, (0.2, 42), true, problems)
+}
+
 /// Opens `data`, splits it, and takes out what is listed; what is wrong joins the problems.
 pub(crate) fn open_source(
     data: &Path,
     source: &Source,
     val_fraction: f64,
     seed: u64,
+    problems: &mut Problems,
+) -> Option<Dataset> {
+    open_as(data, source, (val_fraction, seed), false, problems)
+}
+
+fn open_as(
+    data: &Path,
+    source: &Source,
+    (val_fraction, seed): (f64, u64),
+    lenient: bool,
     problems: &mut Problems,
 ) -> Option<Dataset> {
     let table = data.is_file();
@@ -129,36 +145,40 @@ pub(crate) fn open_source(
         Some(path) => problems.take(Quarantine::read(path).map_err(anyhow::Error::from)),
         None => Some(Quarantine::default()),
     };
+    let names: BTreeSet<String> =
+        exclude.iter().flat_map(|list| &list.entries).map(|entry| entry.rel.clone()).collect();
     // What is wrong with the table is said with what is wrong with the words.
     let opened = match table {
         true => {
-            problems.take(Table::open(data, &table_options(source)).map_err(anyhow::Error::from)).map(Some)
+            let table = group_choice(data, source).and_then(|group| {
+                let options = TableOptions { check_files: !lenient, ..table_options(source, group.column) };
+                let mut table = Table::open(data, &options)?;
+                table.leave_out(&names);
+                Ok((Some(table), group.pattern))
+            });
+            problems.take(table)
         }
-        false => Some(None),
+        false => Some((None, source.group.clone())),
     };
-    let split = problems.take(split_options(source, table, val_fraction, seed));
-    let (exclude, opened, split) = (exclude?, opened?, split?);
-    let mut dataset = match opened {
-        Some(table) => problems.take(into_dataset(table, &split))?,
-        None => problems.take(Dataset::open(data, &split).map_err(anyhow::Error::from))?,
+    let mode = problems.take(split_mode(source));
+    let (exclude, (table, pattern), mode) = (exclude?, opened?, mode?);
+    let group =
+        problems.take(pattern.as_deref().map(GroupPattern::new).transpose().map_err(anyhow::Error::from))?;
+    let split = SplitOptions { mode, val_fraction, seed, group, ..SplitOptions::default() };
+    let opened = match table {
+        Some(table) => table.into_folder(&split),
+        None if lenient => Dataset::open_leniently(data, &split, &names),
+        None => Dataset::open_without(data, &split, &names),
     };
-    if source.exclude.is_some() {
-        problems.take(leave_out(&exclude, &mut dataset))?;
-    }
+    let dataset = problems.take(opened.map_err(anyhow::Error::from))?;
+    problems.take(all_left_out(&exclude, &dataset))?;
     Some(dataset)
 }
 
-fn into_dataset(table: Table, split: &SplitOptions) -> anyhow::Result<Dataset> {
-    // How the columns were understood is for the person to see.
-    let notes = table.notes.clone();
-    let mut dataset = table.into_folder(split)?;
-    dataset.warnings.splice(0..0, notes);
-    Ok(dataset)
-}
-
-fn split_options(source: &Source, table: bool, val_fraction: f64, seed: u64) -> anyhow::Result<SplitOptions> {
-    let mode = match (&source.split, source.folds, source.fold) {
-        (Some(_), None, None) | (None, None, None) => None,
+fn split_mode(source: &Source) -> anyhow::Result<SplitMode> {
+    match (&source.split, source.folds, source.fold) {
+        (None, None, None) => Ok(SplitMode::Fractions),
+        (Some(path), None, None) => Ok(SplitMode::Saved(SplitFile::read(path)?)),
         (Some(_), ..) => anyhow::bail!("--split and --folds are both given\n\nhint: leave one of them out"),
         (None, Some(folds), Some(fold)) => {
             anyhow::ensure!(folds >= 2, "--folds is {folds}, expected 2 or more");
@@ -167,36 +187,34 @@ fn split_options(source: &Source, table: bool, val_fraction: f64, seed: u64) -> 
                 "--fold is {fold}, expected 0 to {} for --folds {folds}",
                 folds - 1
             );
-            Some(SplitMode::Fold { folds, held_out: fold })
+            Ok(SplitMode::Fold { folds, held_out: fold })
         }
         (None, Some(_), None) => {
             anyhow::bail!("--folds says how many; --fold has to say which validates, from 0")
         }
         (None, None, Some(_)) => anyhow::bail!("--fold needs --folds, the number of folds"),
-    };
-    let mode = match (mode, &source.split) {
-        (Some(mode), _) => mode,
-        (None, Some(path)) => SplitMode::Saved(read_split(path)?),
-        (None, None) => SplitMode::Fractions,
-    };
-    let group = pattern(source, table).map(GroupPattern::new).transpose()?;
-    Ok(SplitOptions { mode, val_fraction, seed, group, ..SplitOptions::default() })
+    }
 }
 
-fn read_split(path: &Path) -> anyhow::Result<SplitFile> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))?;
-    let csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-    let read = if csv { SplitFile::from_csv(&text) } else { SplitFile::from_json(&text) };
-    read.with_context(|| format!("split `{}`", path.display()))
+/// What `--group` means for a table.
+#[derive(Default)]
+struct GroupChoice {
+    column: Option<String>,
+    pattern: Option<String>,
 }
 
-/// In a table a plain word is a column; a pattern has parentheses.
-fn pattern(source: &Source, table: bool) -> Option<&str> {
-    source.group.as_deref().filter(|group| !table || group.contains('('))
+/// In a table a name of a column is that column, whatever is in it; else a pattern has parentheses.
+fn group_choice(data: &Path, source: &Source) -> anyhow::Result<GroupChoice> {
+    let Some(group) = &source.group else { return Ok(GroupChoice::default()) };
+    let is_column = !group.contains('(') || Table::has_column(data, &table_options(source, None), group)?;
+    let group = Some(group.clone());
+    Ok(match is_column {
+        true => GroupChoice { column: group, pattern: None },
+        false => GroupChoice { column: None, pattern: group },
+    })
 }
 
-fn table_options(source: &Source) -> TableOptions {
+fn table_options(source: &Source, group: Option<String>) -> TableOptions {
     let column = |name: &Option<String>| match name.as_deref() {
         Some("none") => ColumnChoice::Unused,
         Some(name) => ColumnChoice::Named(name.to_owned()),
@@ -206,7 +224,6 @@ fn table_options(source: &Source) -> TableOptions {
         ColumnChoice::Guess => ColumnChoice::Unused,
         choice => choice,
     };
-    let group = if pattern(source, true).is_some() { None } else { source.group.clone() };
     TableOptions {
         images: source.images.clone(),
         extension: source.extension.clone(),
@@ -220,8 +237,9 @@ fn table_options(source: &Source) -> TableOptions {
 }
 
 /// A list that names files which are not there was made for other data.
-fn leave_out(list: &Quarantine, dataset: &mut Dataset) -> anyhow::Result<()> {
-    let unknown = list.exclude_from(dataset);
+fn all_left_out(list: &Quarantine, dataset: &Dataset) -> anyhow::Result<()> {
+    let unknown: Vec<&QuarantineEntry> =
+        list.entries.iter().filter(|entry| !dataset.left_out.contains_key(&entry.rel)).collect();
     let names: Vec<String> =
         unknown.iter().take(5).map(|entry| format!("line {}: `{}`", entry.line, entry.rel)).collect();
     anyhow::ensure!(
@@ -230,14 +248,6 @@ fn leave_out(list: &Quarantine, dataset: &mut Dataset) -> anyhow::Result<()> {
         unknown.len(),
         names.join(", ")
     );
-    let there: BTreeSet<u32> = dataset.train.iter().map(|sample| sample.label).collect();
-    let gone: Vec<&str> = (0..)
-        .zip(&dataset.classes)
-        .filter(|(label, _)| !there.contains(label))
-        .map(|(_, class)| class.as_str())
-        .collect();
-    anyhow::ensure!(gone.is_empty(), "--exclude leaves no training images of {}", gone.join(", "));
-    anyhow::ensure!(!dataset.val.is_empty(), "--exclude leaves no images to validate on");
     Ok(())
 }
 
@@ -250,7 +260,7 @@ pub(crate) fn labelled_table(
 ) -> anyhow::Result<(Vec<Sample>, Option<&'static str>)> {
     let args = SourceArgs { columns: columns.clone(), ..SourceArgs::default() };
     let source = Source::merged(&args, &Source::default(), true);
-    let options = TableOptions { classes: Some(classes.to_vec()), ..table_options(&source) };
+    let options = TableOptions { classes: Some(classes.to_vec()), ..table_options(&source, None) };
     let table = Table::open(&absolute(path), &options)?;
     let has = |part| table.records.iter().any(|record| record.split == Some(part));
     let part = [Part::Test, Part::Val].into_iter().find(|part| has(*part));

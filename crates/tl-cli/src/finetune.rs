@@ -58,8 +58,19 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     images.warnings.extend(prepare::check_anew(&matched, &model, &plan)?);
     resolved.spec.image_size = Some(size);
     let view = View::train(model.preprocess, resolved.spec.augment.clone());
-    resolved.spec.shrink.get_or_insert_with(|| shrink_side(&view, median));
+    let shrink = match resolved.spec.shrink {
+        None => shrink_side(&view, median),
+        Some(0) => None,
+        Some(side) if side < size => {
+            anyhow::bail!("--shrink is {side}, expected at least the net's input of {size} pixels, or 0")
+        }
+        Some(side) => Some(side),
+    };
     images.warnings.extend(resolved.spec.augment.warnings());
+    if args.augment.is_some() && !plan.phases.iter().any(|phase| phase.augment) {
+        let plain = "--augment is given, and no phase of this schedule augments";
+        images.warnings.push(plain.to_owned());
+    }
     if resolved.spec.balanced_sampling && resolved.spec.class_weights != ClassWeights::None {
         let twice = "--class-weights and --balanced-sampling together make up for rare classes twice";
         images.warnings.push(twice.to_owned());
@@ -67,7 +78,8 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     let decoded = decoded.filter(|_| plan.phases.iter().any(|phase| phase.augment || phase.frontier == 0));
     resolved.spec.schedule = Some(schedule);
 
-    let job = Job { resolved, images, chosen, weights, model, plan, pool, decoded, machine, median, start };
+    let job =
+        Job { resolved, images, chosen, weights, model, plan, pool, decoded, shrink, machine, median, start };
     job.announce(&ui);
     let mut run = job.create_run(interrupt)?;
     interrupt.be_graceful();
@@ -86,6 +98,8 @@ struct Job {
     plan: Plan,
     pool: DataPool,
     decoded: Option<DecodedCache>,
+    /// The short side of images before they are augmented.
+    shrink: Option<u32>,
     machine: Machine,
     median: u32,
     start: Instant,
@@ -101,7 +115,7 @@ struct Run {
 impl Job {
     fn announce(&self, ui: &RefCell<Ui>) {
         let ui = ui.borrow();
-        let Images { classes, train, val, test, skipped, warnings, facts, .. } = &self.images;
+        let Images { classes, train, val, test, skipped, notes, warnings, facts, .. } = &self.images;
         let names: Vec<&str> = classes.iter().take(8).map(String::as_str).collect();
         let more = if classes.len() > names.len() { ", …" } else { "" };
         ui.line(&format!("data       {}", facts.path));
@@ -111,6 +125,9 @@ impl Job {
             n.0, n.1, n.2, facts.split
         ));
         ui.line(&format!("           {} classes: {}{more}", classes.len(), names.join(", ")));
+        for note in notes {
+            ui.line(&format!("           {note}"));
+        }
         // The package or repository is enough here; the manifest has the file in it too.
         let source = self.chosen.located.source.split(": ").next().unwrap_or_default();
         ui.line(&format!("backbone   {}, weights from {}", self.model.backbone.card.name, source));
@@ -120,6 +137,12 @@ impl Job {
             false => String::new(),
         };
         ui.line(&format!("input      {size} × {size} px{why}"));
+        if let Some(side) = self.shrink {
+            ui.line(&format!(
+                "           photos of {} px are shrunk to a short side of {side} px before they are augmented",
+                self.median
+            ));
+        }
         ui.line(&format!(
             "head       {} over {} classes{}, dropout {}",
             self.model.head.spec,
@@ -215,7 +238,7 @@ impl Job {
             val: &self.images.val,
             pool: &self.pool,
             augmentation: &self.resolved.spec.augment,
-            shrink: self.resolved.spec.shrink.filter(|side| *side > 0),
+            shrink: self.shrink,
             decoded: self.decoded.as_ref(),
             weights: self.images.weights.as_ref(),
             stop: &interrupt.stop,
@@ -273,6 +296,7 @@ impl Job {
                 Ended::Finished => Status::Finished,
                 Ended::Stopped => Status::Interrupted,
                 Ended::Diverged { .. } => Status::Diverged,
+                Ended::Failed { .. } => Status::Failed,
             },
             best: Best {
                 epoch: best.epoch,
@@ -360,11 +384,11 @@ fn decoded_cache(args: &FinetuneArgs) -> anyhow::Result<Option<DecodedCache>> {
     })
 }
 
-/// The short side to shrink images to before they are augmented, or 0: photos straight from a camera hold many times
+/// The short side to shrink images to before they are augmented, if at all: photos straight from a camera hold many times
 /// the pixels that any crop needs.
-fn shrink_side(view: &View, median_short_side: u32) -> u32 {
+fn shrink_side(view: &View, median_short_side: u32) -> Option<u32> {
     let side = view.shrink_side();
-    if median_short_side >= side.saturating_mul(2) { side } else { 0 }
+    (median_short_side >= side.saturating_mul(2)).then_some(side)
 }
 
 /// A factor for each class in the loss.
@@ -408,6 +432,7 @@ fn conclude(ended: &Ended, summary: &Summary, run: &Path) -> anyhow::Result<()> 
             Ui::new().line(&format!("stopped after epoch {}; {kept}", summary.epochs));
             Err(Exit(EXIT_CODE).into())
         }
+        Ended::Failed { error } => Err(anyhow::anyhow!("{error}; {kept}")),
         Ended::Diverged { phase, epoch, step } => Err(anyhow::anyhow!(
             "the loss is not a number in phase `{phase}`, epoch {epoch}, step {step}; {kept}\n\n\
              hint: lower the rates of the phase in its spec.json and run it with --config"

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tch::Device;
 use tl_backbones::{BackboneError, Card, Input, Load, Loaded, Weights};
-use tl_data::{BadImage, DataPool, Dataset, Part, Preprocess, Sample, SplitFile};
+use tl_data::{BadImage, DataPool, Dataset, Preprocess, Sample};
 use tl_finetune::{BatchNorm, NetInfo, Plan, PresetOptions, Schedule};
 use tl_heads::{HeadSpec, Pool};
 use tl_run::{DataFacts, Skipped};
@@ -34,6 +34,8 @@ pub(crate) struct Images {
     /// The split as it can be given to another run.
     pub(crate) saved_split: String,
     pub(crate) skipped: Vec<Skipped>,
+    /// How a table was understood.
+    pub(crate) notes: Vec<String>,
     pub(crate) warnings: Vec<String>,
     pub(crate) facts: DataFacts,
 }
@@ -51,16 +53,28 @@ pub(crate) fn verify(
     pool: &DataPool,
     ui: &RefCell<Ui>,
 ) -> anyhow::Result<Images> {
-    let Dataset { root, classes, train, val, test, train_weights, split, ignored, mut warnings } = dataset;
-    let all: Vec<Sample> = [&train, &val, &test].into_iter().flatten().cloned().collect();
+    let all: Vec<Sample> =
+        [&dataset.train, &dataset.val, &dataset.test].into_iter().flatten().cloned().collect();
     let bad = check_images(&all, pool, ui);
-    refuse_bad(&bad, &root, skip_bad)?;
+    refuse_bad(&bad, &dataset.root, skip_bad)?;
     let odd: BTreeSet<&Path> = bad.iter().map(|bad| bad.path.as_path()).collect();
-    let weights = train_weights.map(|weights| {
-        let kept = train.iter().zip(weights).filter(|(sample, _)| !odd.contains(sample.path.as_path()));
-        kept.map(|(_, weight)| weight).collect()
-    });
-    let saved_split = split_file((&root, &split.to_string()), [&train, &val, &test], &bad)?;
+    let is_bad = |sample: &Sample| odd.contains(sample.path.as_path());
+    let unreadable = all.iter().filter(|sample| is_bad(sample)).map(|sample| sample.rel.clone()).collect();
+    let saved_split = dataset
+        .split_file(&unreadable)
+        .with_context(|| format!("the split of `{}`", dataset.root.display()))?
+        .to_json();
+    let Dataset {
+        root, classes, train, val, test, train_weights, split, ignored, notes, mut warnings, ..
+    } = dataset;
+    let weights = match train_weights {
+        Some(weights) => {
+            let kept = train.iter().zip(weights).filter(|(sample, _)| !is_bad(sample));
+            let kept: Vec<f32> = kept.map(|(_, weight)| weight).collect();
+            Some(tl_data::mean_one(&kept).context("the images that are left to train on")?.into())
+        }
+        None => None,
+    };
     let (train, val, test) = (good(train, &bad), good(val, &bad), good(test, &bad));
     let there: BTreeSet<u32> = train.iter().map(|sample| sample.label).collect();
     let gone: Vec<&str> = (0..)
@@ -88,28 +102,7 @@ pub(crate) fn verify(
         split: split.to_string(),
     };
     let skipped = bad.iter().map(|bad| skipped(bad, &root)).collect();
-    Ok(Images { classes, train, weights, val, test, saved_split, skipped, warnings, facts })
-}
-
-/// All images with the part that each is in, as JSON.
-fn split_file(
-    (root, made): (&Path, &str),
-    parts: [&Vec<Sample>; 3],
-    bad: &[BadImage],
-) -> anyhow::Result<String> {
-    let bad: BTreeSet<&Path> = bad.iter().map(|bad| bad.path.as_path()).collect();
-    let good = |sample: &&Sample| !bad.contains(sample.path.as_path());
-    let named: Vec<(&str, Part)> = parts
-        .into_iter()
-        .zip(Part::ALL)
-        .flat_map(|(samples, part)| {
-            samples.iter().filter(good).map(move |sample| (sample.rel.as_str(), part))
-        })
-        .collect();
-    let parts: Vec<Part> = named.iter().map(|(_, part)| *part).collect();
-    let file = SplitFile::new(named.into_iter().map(|(name, _)| name), &parts, made)
-        .with_context(|| format!("the split of `{}`", root.display()))?;
-    Ok(file.to_json())
+    Ok(Images { classes, train, weights, val, test, saved_split, skipped, notes, warnings, facts })
 }
 
 /// Decodes every image, with a bar.

@@ -267,6 +267,11 @@ fn read(path: &Path) -> anyhow::Result<Spec> {
     } else {
         tl_run::RunDir::read_json(path, WHAT)?
     };
+    if format < 3 {
+        // Before it was written down, nothing was shrunk.
+        spec.shrink = Some(0);
+    }
+    spec.format = FORMAT;
     spec.source = spec.source.relative_to(path.parent().unwrap_or(Path::new("")));
     Ok(spec)
 }

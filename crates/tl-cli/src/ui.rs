@@ -60,20 +60,35 @@ impl Ui {
 
 /// Shows downloads.
 pub(crate) fn show_fetch(ui: &std::cell::RefCell<Ui>) -> impl Fn(Progress<'_>) {
+    show(ui, "getting")
+}
+
+/// Shows what is read or written, and what is done with it.
+pub(crate) fn show(ui: &std::cell::RefCell<Ui>, doing: &'static str) -> impl Fn(Progress<'_>) {
     let said = std::cell::RefCell::new(String::new());
     move |progress| match progress {
         Progress::Start { what, total, at } => {
             let mut ui = ui.borrow_mut();
             // Finding a file, getting it and unpacking it may each start anew under the same name.
             if said.replace(what.to_owned()) != what {
-                ui.line(&format!("getting    {what}"));
+                ui.line(&format!("{doing:<10} {what}"));
             }
-            ui.start("getting", total.unwrap_or(0), true);
+            ui.start(doing, total.unwrap_or(0), true);
             ui.at(at);
         }
         Progress::Advance { at } => ui.borrow().at(at),
         Progress::Finish => ui.borrow_mut().stop(),
     }
+}
+
+/// A path as one word of a command that may be pasted into a shell.
+pub(crate) fn word(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// `1,234.5 KiB` and the like.
@@ -88,5 +103,23 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
             Err(anyhow::Error::new(error).context("failed to write to stdout"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::word;
+
+    #[test]
+    fn paths_are_one_word() {
+        for (path, expected) in [
+            ("a/b.txt", "a/b.txt"),
+            ("my photos", "'my photos'"),
+            ("it's", "'it'\\''s'"),
+            ("", "''"),
+            ("größe", "größe"),
+        ] {
+            assert_eq!(word(path.as_ref()), expected);
+        }
     }
 }

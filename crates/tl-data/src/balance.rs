@@ -85,8 +85,9 @@ fn power(mut base: f64, mut exponent: u64) -> f64 {
     product
 }
 
-/// `n` places in `labels`, drawn with replacement: first a class, all alike, then one of its images, all alike.
-/// Classes that no label has are never drawn. A function of (labels, seed, epoch) alone.
+/// `n` places in `labels`, as many of each class as of any other (give or take one), in random order. Within a class
+/// every image comes as often as any other: none a second time before all have come once. Classes that no label has are
+/// never drawn. A function of (labels, seed, epoch) alone.
 ///
 /// # Errors
 /// There are no labels, or more than 32 bits can number, and `n` is not 0.
@@ -96,13 +97,30 @@ pub fn balanced_order(labels: &[u32], n: usize, seed: u64, epoch: u64) -> Result
     for (place, &label) in (0_u32..).zip(labels) {
         places.entry(label).or_default().push(place);
     }
-    let classes: Vec<Vec<u32>> = places.into_values().collect();
+    let mut classes: Vec<Vec<u32>> = places.into_values().collect();
     let mut stream = Stream::new(seed, epoch, 0, Operation::BalancedOrder);
-    let mut draw = || {
-        let class = &classes[stream.below(classes.len() as u32) as usize];
-        class[stream.below(class.len() as u32) as usize]
-    };
-    Ok((0..n).map(|_| draw()).collect())
+    // Who gets one more is drawn as well.
+    mix_up(&mut classes, &mut stream);
+    let mut order = Vec::with_capacity(n);
+    let (each, more) = (n / classes.len().max(1), n % classes.len().max(1));
+    for (i, mut class) in classes.into_iter().enumerate() {
+        let mut left = each + usize::from(i < more);
+        while left > 0 {
+            mix_up(&mut class, &mut stream);
+            let taken = left.min(class.len());
+            order.extend(&class[..taken]);
+            left -= taken;
+        }
+    }
+    mix_up(&mut order, &mut stream);
+    Ok(order)
+}
+
+/// Fisher and Yates.
+fn mix_up<T>(items: &mut [T], stream: &mut Stream) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, stream.below(last as u32 + 1) as usize);
+    }
 }
 
 /// `n` places in `weights`, drawn with replacement, each in proportion to its weight; a weight of 0 is never
@@ -140,6 +158,22 @@ pub fn weighted_order(weights: &[f64], n: usize, seed: u64, epoch: u64) -> Resul
     Ok((0..n).map(|_| draw()).collect())
 }
 
+/// Weights of images scaled so that their mean is 1; reckoned in 64 bits, so no sum is too large.
+///
+/// # Errors
+/// A weight is negative or not finite, all are 0, or there are none.
+pub fn mean_one(weights: &[f32]) -> Result<Vec<f32>, DataError> {
+    if let Some(weight) = weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
+        return refuse("weights", format!("a list with {weight}"), "finite numbers from 0 on");
+    }
+    let sum: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+    if sum <= 0.0 {
+        return refuse("weights", format!("a list of sum {sum}"), "a sum above 0");
+    }
+    let mean = sum / weights.len() as f64;
+    Ok(weights.iter().map(|&weight| (f64::from(weight) / mean) as f32).collect())
+}
+
 fn check_places(places: usize, n: usize) -> Result<(), DataError> {
     if n > 0 && places == 0 {
         return refuse("samples", "an empty list".to_owned(), "at least one sample");
@@ -157,7 +191,7 @@ mod tests {
     #[test]
     fn the_orders_of_a_seed_never_change() {
         let labels = [0, 0, 0, 0, 0, 1, 7, 7];
-        assert_eq!(balanced_order(&labels, 10, 42, 0).unwrap(), [4, 6, 6, 3, 6, 3, 5, 7, 7, 5]);
+        assert_eq!(balanced_order(&labels, 10, 42, 0).unwrap(), [6, 7, 4, 5, 5, 6, 5, 1, 7, 2]);
         assert_eq!(weighted_order(&[1.0, 0.0, 3.0], 10, 42, 0).unwrap(), [2, 0, 0, 0, 2, 2, 0, 2, 2, 2]);
     }
 
@@ -166,8 +200,10 @@ mod tests {
         let labels: Vec<u32> = (0..1000).map(|i| if i < 990 { 3 } else { 9 }).collect();
         let order = balanced_order(&labels, 20_000, 1, 2).unwrap();
         let rare = order.iter().filter(|&&place| place >= 990).count();
-        assert!((9_700..10_300).contains(&rare), "{rare}");
-        assert!((990..1000).all(|place| order.contains(&place)));
+        assert_eq!(rare, 10_000);
+        let times = |place: u32| order.iter().filter(|&&p| p == place).count();
+        assert!((990..1000).all(|place| times(place) == 1000));
+        assert!((0..990).all(|place| (10..=11).contains(&times(place))));
         assert_ne!(order, balanced_order(&labels, 20_000, 1, 3).unwrap());
         assert_ne!(order, balanced_order(&labels, 20_000, 2, 2).unwrap());
         assert_eq!(order, balanced_order(&labels, 20_000, 1, 2).unwrap());
@@ -186,6 +222,15 @@ mod tests {
             assert!(weighted_order(bad, 3, 0, 0).is_err(), "{bad:?}");
         }
         assert!(weighted_order(&[], 0, 0, 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn weights_of_mean_one() {
+        assert_eq!(mean_one(&[0.0, 1.0, 3.0]).unwrap(), [0.0, 0.75, 2.25]);
+        assert_eq!(mean_one(&[f32::MAX; 3]).unwrap(), [1.0; 3]);
+        for bad in [&[][..], &[0.0, 0.0], &[1.0, -1.0], &[f32::NAN], &[f32::INFINITY]] {
+            assert!(mean_one(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -3,12 +3,12 @@
 //! The one decision: a run decodes every image once up front ([`verify`]) and names all the bad ones
 //! together, rather than stopping at the first of them an hour later.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::decode::{decode_rgb, dimensions};
+use crate::decode::{DecodeWarning, decode_checked, dimensions, read};
 use crate::error::DataError;
 use crate::folder::Sample;
 use crate::pool::DataPool;
@@ -25,18 +25,26 @@ pub struct BadImage {
     pub reason: String,
 }
 
-/// Decodes every image in full and returns those that fail, in the order of `samples`.
+/// Decodes every image in full and returns those that fail, or lack a part of their pixels, in the order of `samples`.
 ///
 /// `progress` is called from the worker threads with the number of images done so far, once for each image.
 /// The result does not depend on the number of threads.
 pub fn verify(samples: &[Sample], pool: &DataPool, progress: &(dyn Fn(usize) + Sync)) -> Vec<BadImage> {
     let done = AtomicUsize::new(0);
     let check = |sample: &Sample| {
-        let result = decode_rgb(&sample.path);
+        let result = whole(&sample.path);
         progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-        result.err().map(|error| BadImage { path: error.path, reason: error.reason.to_string() })
+        result.err().map(|reason| BadImage { path: sample.path.clone(), reason })
     };
     pool.install(|| samples.par_iter().with_max_len(1).filter_map(check).collect())
+}
+
+/// Decodes a file; what is missing of a JPEG, which a decoder would fill with grey, is a fault here.
+fn whole(path: &Path) -> Result<(), String> {
+    let decoded = read(path).and_then(|bytes| decode_checked(&bytes)).map_err(|reason| reason.to_string())?;
+    let missing =
+        decoded.warnings.iter().find(|warning| matches!(warning, DecodeWarning::MissingBlocks { .. }));
+    missing.map_or(Ok(()), |warning| Err(warning.to_string()))
 }
 
 /// The sizes of some images of a dataset, in pixels.

@@ -83,7 +83,7 @@ impl<P: Problem> fmt::Display for Problems<P> {
 }
 
 /// The one of `known` that `name` was most likely meant to be, if any comes close.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const CLOSE: f64 = 0.6;
     let name = name.to_lowercase();
     let likeness =

@@ -60,6 +60,11 @@ impl Stream {
         (self.0.next_u64() >> 11) as f64 * STEP
     }
 
+    /// Fills with bytes, each uniform in 0..=255.
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
+        self.0.fill_bytes(bytes);
+    }
+
     /// Uniform in `low..high`.
     pub(crate) fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()

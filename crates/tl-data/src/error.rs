@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::collected::some_names;
 use crate::options::OptionProblems;
 use crate::split::SplitProblems;
 use crate::table::TableProblems;
@@ -31,6 +32,12 @@ pub enum DataError {
         /// One entry for each path at fault.
         problems: FolderProblems,
     },
+    /// A table that is not there.
+    #[error("`{}` does not exist", path.display())]
+    NoTable {
+        /// The table as it was given.
+        path: PathBuf,
+    },
     /// A table of images that cannot be used.
     #[error("table `{}` cannot be used: {problems}", path.display())]
     Table {
@@ -43,6 +50,14 @@ pub enum DataError {
     #[error("the images cannot be split: {problems}")]
     Split {
         /// All that is wrong.
+        problems: SplitProblems,
+    },
+    /// A saved split that cannot be read.
+    #[error("split `{}` cannot be used: {problems}", path.display())]
+    SplitFile {
+        /// The file as it was given.
+        path: PathBuf,
+        /// All that is wrong with it.
         problems: SplitProblems,
     },
     /// A regular expression that cannot name groups.
@@ -71,6 +86,15 @@ pub enum DataError {
     /// A file that cannot be read.
     #[error("file `{}` cannot be read", path.display())]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that cannot be written.
+    #[error("file `{}` cannot be written", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// The cause.
@@ -321,6 +345,18 @@ pub enum FolderProblem {
         /// The name of the other.
         second: String,
     },
+    /// Folders that would be classes, but seem to be parts of the data, or to hold them.
+    #[error("the folders {} {}", some_names(names.iter().map(String::as_str)), if *inside {
+        "hold parts of the data rather than images of a class"
+    } else {
+        "look like parts of the data, not like classes"
+    })]
+    LookLikeParts {
+        /// The names of the folders.
+        names: Vec<String>,
+        /// Whether the parts lie inside of them.
+        inside: bool,
+    },
 }
 
 /// How many class names a hint lists.
@@ -347,6 +383,14 @@ impl FolderProblem {
                 Some(format!("train has {}{more}", names.join(", ")))
             }
             Self::Ambiguous { .. } => Some("rename or remove one of them".to_owned()),
+            Self::LookLikeParts { inside: true, .. } => {
+                Some("put the parts above the classes, as in `DIR/train/<class>/`".to_owned())
+            }
+            Self::LookLikeParts { .. } => Some(
+                "rename them to `train`, `val` and `test`, with a folder for each class inside; if they are \
+                 classes, list the images in a table"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -11,10 +11,10 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use tl_data::{DataPool, ImageFolder, Loader, LoaderOptions, OpenOptions, Preprocess, View};
+//! use tl_data::{DataPool, Dataset, Loader, LoaderOptions, Preprocess, SplitOptions, View};
 //!
 //! # fn main() -> Result<(), tl_data::DataError> {
-//! let folder = ImageFolder::open("photos".as_ref(), &OpenOptions::default())?;
+//! let folder = Dataset::open("photos".as_ref(), &SplitOptions::default())?;
 //! let pool = DataPool::new(4)?;
 //! let samples: Arc<[_]> = folder.val.into();
 //! let options = LoaderOptions::in_order(samples.len(), 32);
@@ -43,6 +43,8 @@ pub mod preprocess;
 mod resample;
 mod scratch;
 pub mod sheet;
+mod shown;
+mod small_file;
 pub mod split;
 pub mod table;
 
@@ -51,21 +53,20 @@ pub use augment::{
     Key, Length, Mix, Mixing, Op, Params, Policy, Posterize, RandomAffine, RandomErasing, RandomResizedCrop,
     Sharpness, Solarize, UnknownPreset, shuffle,
 };
-pub use balance::{ClassWeighting, balanced_order, class_counts, class_weights, weighted_order};
+pub use balance::{ClassWeighting, balanced_order, class_counts, class_weights, mean_one, weighted_order};
 pub use check::{BadImage, SizeStats, probe, verify};
 pub use decode::decode_rgb;
 pub use doctor::{DoctorOptions, Quarantine, examine};
 pub use error::{DataError, DecodeError, DecodeReason, FolderProblem, FolderProblems};
-pub use folder::{
-    Dataset, Ignored, ImageFolder, LabelledFolder, OpenOptions, Sample, SplitOrigin, fingerprint, list_images,
-};
+pub use folder::{Dataset, Ignored, LabelledFolder, Sample, fingerprint, list_images};
 pub use inspect::{Contents, Inspection, inspect};
 pub use options::{OptionProblem, OptionProblems};
 pub use pipeline::{Augmentation, Batch, DecodedCache, Loader, LoaderOptions, Pixels, View};
 pub use pool::DataPool;
 pub use preprocess::{Interpolation, Normaliser, Preprocess};
 pub use sheet::{Cell, Sheet, SheetOptions};
-pub use split::{GroupPattern, Part, Split, SplitFile, SplitMode, SplitOptions, SplitSource};
+pub use shown::shown;
+pub use split::{GroupPattern, LeftOut, Part, Split, SplitFile, SplitMode, SplitOptions, SplitSource};
 pub use table::{ColumnChoice, Record, Table, TableFormat, TableOptions, Target, TargetSpec, Task};
 
 /// An 8-bit RGB image, as `decode_rgb` returns it.

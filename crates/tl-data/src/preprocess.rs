@@ -92,7 +92,7 @@ impl Preprocess {
     /// # Errors
     /// The image has no pixels.
     pub fn eval_transform(&self, image: &RgbImage) -> Result<RgbImage, DataError> {
-        self.eval_with(image, &mut Scratch::default())
+        Scratch::with(|scratch| self.eval_with(image, scratch))
     }
 
     /// [`Preprocess::eval_transform`] with buffers to use again.
@@ -165,17 +165,28 @@ pub struct Normaliser {
 }
 
 impl Normaliser {
+    /// Writes an image as it lies: `[H, W, 3]` u8 to `[H, W, 3]` f32, the order that libtorch calls channels last.
+    ///
+    /// # Errors
+    /// `out` does not have `3 * H * W` values.
+    pub fn normalise_hwc(&self, image: &RgbImage, out: &mut [f32]) -> Result<(), DataError> {
+        check_length(image, out)?;
+        let [red, green, blue] = &self.table;
+        for (values, [r, g, b]) in out.as_chunks_mut().0.iter_mut().zip(image.as_chunks::<3>().0) {
+            *values = [red[usize::from(*r)], green[usize::from(*g)], blue[usize::from(*b)]];
+        }
+        Ok(())
+    }
+
     /// Writes an image as planes: `[H, W, 3]` u8 to `[3, H, W]` f32.
     ///
     /// # Errors
     /// `out` does not have `3 * H * W` values.
     pub fn normalise(&self, image: &RgbImage, out: &mut [f32]) -> Result<(), DataError> {
-        let expected = image.as_raw().len();
-        if out.len() != expected {
-            return Err(DataError::Length { expected, got: out.len() });
-        }
-        let (red, rest) = out.split_at_mut(expected / 3);
-        let (green, blue) = rest.split_at_mut(expected / 3);
+        check_length(image, out)?;
+        let plane = out.len() / 3;
+        let (red, rest) = out.split_at_mut(plane);
+        let (green, blue) = rest.split_at_mut(plane);
         let planes = red.iter_mut().zip(green).zip(blue);
         for (((r, g), b), pixel) in planes.zip(image.as_raw().chunks_exact(3)) {
             *r = self.table[0][usize::from(pixel[0])];
@@ -184,6 +195,11 @@ impl Normaliser {
         }
         Ok(())
     }
+}
+
+fn check_length(image: &RgbImage, out: &[f32]) -> Result<(), DataError> {
+    let (expected, got) = (image.as_raw().len(), out.len());
+    if got == expected { Ok(()) } else { Err(DataError::Length { expected, got }) }
 }
 
 #[cfg(test)]
@@ -219,6 +235,10 @@ mod tests {
         preset.normaliser().normalise(&image, &mut out).unwrap();
         let expected = [-127.0 / 128.0, 1.0, 0.0, -127.0 / 128.0, 1.0, 0.0];
         assert!(out.iter().zip(expected).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6), "{out:?}");
+        let mut interleaved = [9.0; 6];
+        preset.normaliser().normalise_hwc(&image, &mut interleaved).unwrap();
+        assert_eq!(interleaved, [out[0], out[2], out[4], out[1], out[3], out[5]]);
+        assert!(preset.normaliser().normalise_hwc(&image, &mut interleaved[1..]).is_err());
         let error = preset.normaliser().normalise(&image, &mut out[..5]).unwrap_err();
         assert_eq!(error.to_string(), "the output holds 5 values (expected 6)");
     }

@@ -8,8 +8,9 @@ use std::cell::RefCell;
 use fast_image_resize::Resizer;
 use image::RgbImage;
 
-/// Bytes of a single buffer beyond which it is not kept: one huge image must not hold its memory for good.
-const KEPT: usize = 32 << 20;
+/// Bytes of a single buffer beyond which it is not kept: one huge image must not hold its memory for good. A photo of 16
+/// million pixels stays below.
+const KEPT: usize = 64 << 20;
 
 /// How many buffers of a kind are kept: no step of preparing an image has more in use at a time.
 const SPARE: usize = 4;
@@ -23,6 +24,7 @@ thread_local! {
 pub(crate) struct Scratch {
     bytes: Vec<Vec<u8>>,
     floats: Vec<Vec<f32>>,
+    words: Vec<Vec<u64>>,
     pub(crate) resizer: Resizer,
 }
 
@@ -43,6 +45,19 @@ impl Scratch {
     /// A buffer of unknown content and length.
     pub(crate) fn floats(&mut self) -> Vec<f32> {
         self.floats.pop().unwrap_or_default()
+    }
+
+    /// A buffer of unknown content and length.
+    pub(crate) fn words(&mut self) -> Vec<u64> {
+        self.words.pop().unwrap_or_default()
+    }
+
+    /// A buffer of this many zeros.
+    pub(crate) fn zeros(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = self.bytes();
+        bytes.clear();
+        bytes.resize(length, 0);
+        bytes
     }
 
     /// An image of unknown content.
@@ -68,6 +83,13 @@ impl Scratch {
     pub(crate) fn recycle_floats(&mut self, floats: Vec<f32>) {
         if self.floats.len() < SPARE && floats.capacity() <= KEPT / size_of::<f32>() {
             self.floats.push(floats);
+        }
+    }
+
+    /// Takes a buffer back.
+    pub(crate) fn recycle_words(&mut self, words: Vec<u64>) {
+        if self.words.len() < SPARE && words.capacity() <= KEPT / size_of::<u64>() {
+            self.words.push(words);
         }
     }
 }

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{put, put_bytes};
 use image::{Rgb, RgbImage};
 use tl_data::doctor::{Problem, Report, Same, Severity};
-use tl_data::{Contents, DataPool, DoctorOptions, ImageFolder, OpenOptions, examine};
+use tl_data::split::SplitOptions;
+use tl_data::{Contents, DataPool, Dataset, DoctorOptions, Quarantine, examine, inspect};
 
 /// A picture of soft patches that looks like no other: their places and colours depend on `seed` alone.
 fn scene(width: u32, height: u32, seed: u64) -> RgbImage {
@@ -44,7 +45,7 @@ fn toned(seed: u64, level: impl Fn(u8) -> u8) -> RgbImage {
 }
 
 fn examined(dir: &Path, threads: usize) -> Report {
-    let folder = ImageFolder::open(dir, &OpenOptions::default()).unwrap();
+    let folder = Dataset::open_leniently(dir, &SplitOptions::default(), &Default::default()).unwrap();
     let contents = Contents::from(&folder);
     let done = AtomicUsize::new(0);
     let progress = |_| {
@@ -85,7 +86,11 @@ fn a_sound_dataset_has_no_findings() {
     let dir = sound();
     let report = examined(dir.path(), 2);
     assert!(report.findings.is_empty(), "{report}");
-    assert_eq!(report.to_string(), "48 images: nothing found\n");
+    assert_eq!(
+        report.to_string(),
+        "48 images: nothing found\ncopies were looked for that are of another size, quality or brightness, or \
+         mirrored; not those that are cropped or turned\n"
+    );
 }
 
 #[test]
@@ -191,6 +196,170 @@ fn near_copies() {
         [(both.clone(), both)]
     );
     assert_eq!(report.findings.len(), 3, "{report}");
+    // A guess is no entry of the list, but a comment.
+    let list = Quarantine::of(&report);
+    assert!(list.entries.is_empty());
+    let doubtful: Vec<&str> = list.doubtful.iter().map(|entry| entry.rel.as_str()).collect();
+    assert_eq!(doubtful, ["train/a/03.png", "val/a/other.jpg", "val/b/06.png"]);
+    let text = list.to_string();
+    let line = "\n#train/a/03.png\tnearly the same picture in several parts of the data: val/a/small.png\n";
+    assert!(text.contains(line), "{text}");
+    assert!(Quarantine::parse(&text).unwrap().entries.is_empty());
+    let taken = Quarantine::parse(&text.replace("#train", "train")).unwrap();
+    assert_eq!(taken.entries[0].rel, "train/a/03.png");
+}
+
+#[test]
+fn mirrored_copies() {
+    let dir = sound();
+    put(dir.path(), "val/a/mirror.jpg", &image::imageops::flip_horizontal(&scene(120, 90, 3)));
+    let report = examined(dir.path(), 2);
+    assert_eq!(
+        found(&report, |p| *p == Problem::Leak { same: Same::Near }),
+        [(vec!["train/a/03.png", "val/a/mirror.jpg"], vec!["train/a/03.png"])]
+    );
+    assert_eq!(report.findings.len(), 1, "{report}");
+    assert_eq!(report.findings[0].kept.as_deref(), Some("val/a/mirror.jpg"));
+    let text = report.to_string();
+    assert!(text.contains("\n  val/a/mirror.jpg ~ train/a/03.png (the first is kept)\n"), "{text}");
+}
+
+#[test]
+fn parts_drawn_at_random_are_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..20 {
+        for (class, offset) in [("a", 0), ("b", 100)] {
+            put(dir.path(), &format!("{class}/{i:02}.png"), &scene(80, 60, i + offset));
+        }
+    }
+    for i in 0..10 {
+        fs::copy(dir.path().join(format!("a/{i:02}.png")), dir.path().join(format!("a/{i:02}-copy.png")))
+            .unwrap();
+        put(dir.path(), &format!("b/{i:02}-small.png"), &scene(72, 54, i + 100));
+    }
+    let report = examined(dir.path(), 2);
+    let copies = found(&report, |p| *p == Problem::Duplicate { same: Same::Bytes });
+    assert_eq!(copies.len(), 10);
+    assert_eq!(copies[3], (vec!["a/03-copy.png", "a/03.png"], vec!["a/03.png"]));
+    let near = found(&report, |p| *p == Problem::Duplicate { same: Same::Near });
+    assert_eq!(near.len(), 10);
+    assert_eq!(near[3], (vec!["b/03-small.png", "b/03.png"], vec!["b/03-small.png"]));
+    assert_eq!(report.findings.len(), 20, "{report}");
+    assert!(report.findings.iter().all(|finding| finding.files.iter().all(|file| file.part.is_none())));
+    assert_eq!(
+        report.warnings,
+        [
+            "leaving out what is listed takes 10 of 60 images (16.7 %)",
+            "leaving out all that are nearly the same takes 10 of 60 images (16.7 %)"
+        ]
+    );
+    assert!(
+        report.to_string().contains("\n\nWARNING: leaving out what is listed takes 10 of 60"),
+        "{report}"
+    );
+    let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
+    assert_eq!(Contents::from(&folder).drawn.len(), 2);
+}
+
+#[test]
+fn a_whole_class_would_go() {
+    let dir = sound();
+    for i in 0..2 {
+        for (part, class) in [("train", "c"), ("train", "a"), ("val", "c")] {
+            put(dir.path(), &format!("{part}/{class}/new{i}.png"), &scene(80, 60, 5000 + i));
+        }
+    }
+    let report = examined(dir.path(), 2);
+    assert!(report.warnings.contains(&"leaving out what is listed takes all images of class `c`".to_owned()));
+}
+
+#[test]
+fn small_pictures_have_to_be_closer() {
+    let dir = sound();
+    let base = scene(28, 28, 40);
+    let mut other = base.clone();
+    for (x, y, pixel) in other.enumerate_pixels_mut() {
+        if (8..11).contains(&x) && (4..15).contains(&y) {
+            pixel.0 = pixel.0.map(|level| level.wrapping_add(40));
+        }
+    }
+    put(dir.path(), "train/a/small.png", &base);
+    put(dir.path(), "val/a/small.png", &other);
+    put(dir.path(), "val/a/again.png", &image::imageops::brighten(&base, -6));
+    let report = examined(dir.path(), 1);
+    let leaks = found(&report, |p| *p == Problem::Leak { same: Same::Near });
+    assert_eq!(leaks, [(vec!["train/a/small.png", "val/a/again.png"], vec!["train/a/small.png"])]);
+}
+
+#[test]
+fn formats_that_are_not_decoded() {
+    let dir = sound();
+    let at = |rel: &str| dir.path().join(rel);
+    put_bytes(dir.path(), "train/a/phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0");
+    put_bytes(dir.path(), "train/a/phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0");
+    put_bytes(dir.path(), "train/a/film.mp4", b"\0\0\0\x18ftypmp42\0\0\0\0");
+    put_bytes(dir.path(), "train/b/drawing.svg", b"<?xml version=\"1.0\"?><svg width=\"9\">");
+    put_bytes(dir.path(), "train/b/scan.dcm", &[&[0; 128][..], b"DICM"].concat());
+    put_bytes(dir.path(), "train/b/old.jp2", b"\0\0\0\x0CjP  \r\n\x87\n");
+    let data: std::path::PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "tests/data/decode_float.tif"].iter().collect();
+    fs::copy(data, at("train/a/float.tif")).unwrap();
+    let mut pages = std::io::Cursor::new(Vec::new());
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut pages).unwrap();
+    for seed in [700, 701] {
+        let page = scene(80, 60, seed);
+        encoder.write_image::<tiff::encoder::colortype::RGB8>(80, 60, page.as_raw()).unwrap();
+    }
+    put_bytes(dir.path(), "train/b/pages.tif", pages.get_ref());
+
+    let report = examined(dir.path(), 2);
+    let unsupported = found(&report, |p| matches!(p, Problem::Unsupported { .. }));
+    let files: Vec<&str> = unsupported.iter().map(|(files, _)| files[0]).collect();
+    assert_eq!(files, ["train/a/float.tif", "train/a/phone.jpg"]);
+    let text = report.to_string();
+    for line in [
+        "error: not supported (2)",
+        "  train/a/float.tif: a TIFF of kind grey, 32 bits",
+        "  train/a/phone.jpg: a HEIC or AVIF image",
+        "  -> convert it to PNG or 8-bit TIFF",
+        "  train/a/phone.heic: it is HEIC",
+        "  train/b/drawing.svg: it is SVG",
+        "  train/b/old.jp2: it is JPEG 2000",
+        "  train/b/scan.dcm: it is DICOM",
+        "  -> convert it to JPEG or PNG if it should be used",
+        "note: a TIFF of which only the first page is used (1)",
+        "  train/b/pages.tif",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n\n{text}");
+    }
+    assert!(!text.contains("film.mp4"), "{text}");
+
+    let dataset = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
+    let found = inspect(&Contents::from(&dataset), &DataPool::new(1).unwrap(), &|_| {});
+    assert_eq!(found.paged, 1);
+    assert!(
+        found.to_string().contains("warning: TIFF files with several pages: 1 (only the first page is used)")
+    );
+}
+
+#[test]
+fn the_worst_comes_first_and_names_do_not_steer_the_terminal() {
+    let dir = sound();
+    put(dir.path(), "train/a/a.png", &scene(400, 300, 900));
+    put(dir.path(), "train/a/b.png", &scene(800, 600, 901));
+    for name in ["x1", "x2"] {
+        put(dir.path(), &format!("train/a/{name}.png"), &scene(80, 60, 902));
+    }
+    for name in ["y1", "y2", "y3\u{1b}[2J"] {
+        put(dir.path(), &format!("train/a/{name}.png"), &scene(80, 60, 903));
+    }
+    let report = examined(dir.path(), 1);
+    let sizes = found(&report, |p| matches!(p, Problem::Size { .. }));
+    assert_eq!(sizes[0].0, ["train/a/b.png"]);
+    let copies = found(&report, |p| matches!(p, Problem::Duplicate { same: Same::Bytes }));
+    assert_eq!((copies[0].0.len(), copies[1].0.len()), (3, 2));
+    let text = report.to_string();
+    assert!(!text.contains('\u{1b}') && text.contains("train/a/y3\\u{1b}[2J.png"), "{text}");
 }
 
 #[test]
@@ -208,6 +377,7 @@ fn a_group_of_copies_in_all_parts_keeps_the_one_tested_on() {
     }
     let report = examined(dir.path(), 2);
     let near = found(&report, |p| *p == Problem::Leak { same: Same::Near });
+    assert_eq!(near.len(), 1);
     assert_eq!(near[0].1, ["train/a/x.png", "train/a/y.png", "val/a/x.png"]);
     let exact = found(&report, |p| *p == Problem::Leak { same: Same::Bytes });
     assert_eq!(
@@ -244,7 +414,9 @@ fn blank_pages_are_not_copies_of_each_other() {
     }
     let report = examined(dir.path(), 1);
     assert_eq!(found(&report, |p| matches!(p, Problem::Uniform { .. })).len(), 5);
-    assert_eq!(report.findings.len(), 5, "{report}");
+    assert_eq!((report.findings.len(), report.without_detail), (5, 5), "{report}");
+    let line = "\nimages with too little detail to be compared with others: 5\n";
+    assert!(report.to_string().contains(line), "{report}");
 }
 
 #[cfg(unix)]
@@ -265,7 +437,7 @@ fn links_names_and_permissions() {
     fs::set_permissions(at("train/a/05.png"), fs::Permissions::from_mode(0o000)).unwrap();
     // To root every file is open.
     let closed = fs::read(at("train/a/05.png")).is_err();
-    let folder = ImageFolder::open(dir.path(), &OpenOptions::default());
+    let folder = Dataset::open(dir.path(), &SplitOptions::default());
     assert!(folder.is_err(), "a link to itself is an error when a folder is opened");
     fs::remove_file(at("train/a/self")).unwrap();
     let report = examined(dir.path(), 2);
@@ -282,7 +454,14 @@ fn links_names_and_permissions() {
     // What cannot be opened as a dataset can be looked at nevertheless.
     symlink(at("nowhere"), at("train/b/lost.png")).unwrap();
     symlink(at("train/a/self"), at("train/a/self")).unwrap();
-    let nothing = Contents { classes: &[], parts: Vec::new() };
+    put_bytes(dir.path(), "train/b/broken.png", b"");
+    let report = examined(dir.path(), 1);
+    assert_eq!(found(&report, |p| *p == Problem::BrokenLink), [(vec!["train/b/lost.png"], Vec::new())]);
+    assert_eq!(found(&report, |p| *p == Problem::LinkLoop).len(), 2);
+    assert_eq!(found(&report, |p| matches!(p, Problem::Broken { .. })).len(), 1, "the rest is examined");
+    assert_eq!(report.images, 49);
+    assert!(Dataset::open(dir.path(), &SplitOptions::default()).is_err());
+    let nothing = Contents { classes: &[], parts: Vec::new(), drawn: Vec::new() };
     let pool = DataPool::new(1).unwrap();
     let report = examine(&nothing, Some(dir.path()), &DoctorOptions::default(), &pool, &|_| {}).unwrap();
     assert_eq!(found(&report, |p| *p == Problem::BrokenLink), [(vec!["train/b/lost.png"], Vec::new())]);
@@ -294,7 +473,7 @@ fn links_names_and_permissions() {
 #[test]
 fn a_sample_that_vanished() {
     let dir = sound();
-    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
     fs::remove_file(dir.path().join("val/b/07.png")).unwrap();
     let pool = DataPool::new(2).unwrap();
     let options = DoctorOptions::default();
@@ -327,7 +506,7 @@ fn threads_do_not_matter_and_json_comes_back() {
 
 #[test]
 fn options_are_checked() {
-    let nothing = Contents { classes: &[], parts: Vec::new() };
+    let nothing = Contents { classes: &[], parts: Vec::new(), drawn: Vec::new() };
     let pool = DataPool::new(1).unwrap();
     let good = DoctorOptions::default();
     for (options, text) in [

@@ -8,20 +8,22 @@ use std::path::PathBuf;
 
 use common::{put_bytes, tree};
 use tl_data::{
-    DataPool, ImageFolder, LabelledFolder, OpenOptions, Sample, SplitOrigin, fingerprint, list_images,
+    DataPool, Dataset, LabelledFolder, Sample, SplitMode, SplitOptions, SplitSource, fingerprint, list_images,
 };
+
+const GIVEN: SplitSource = SplitSource::Given { column: false };
 
 fn rels(samples: &[Sample]) -> Vec<&str> {
     samples.iter().map(|sample| sample.rel.as_str()).collect()
 }
 
-fn open(dir: &tempfile::TempDir) -> ImageFolder {
-    ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap()
+fn open(dir: &tempfile::TempDir) -> Dataset {
+    Dataset::open(dir.path(), &SplitOptions::default()).unwrap()
 }
 
 /// The error with the folder's own path written as `DIR`.
 fn error(dir: &tempfile::TempDir) -> String {
-    let error = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap_err();
+    let error = Dataset::open(dir.path(), &SplitOptions::default()).unwrap_err();
     error.to_string().replace(&dir.path().display().to_string(), "DIR")
 }
 
@@ -46,7 +48,7 @@ fn split_folders() {
     assert_eq!(folder.train.iter().map(|sample| sample.label).collect::<Vec<_>>(), [0, 1, 1]);
     assert_eq!(rels(&folder.val), ["val/a/y.gif", "val/b/z.bmp"]);
     assert_eq!(rels(&folder.test), ["test/a/t.ppm"]);
-    assert_eq!(folder.split, SplitOrigin::Folders);
+    assert_eq!(folder.split, GIVEN);
     assert_eq!((folder.ignored.files, folder.ignored.hidden), (1, 3));
     assert_eq!(folder.ignored.first, ["train/a/notes.txt"]);
     assert_eq!(folder.warnings, ["no test images of `b`"]);
@@ -55,13 +57,63 @@ fn split_folders() {
 
 #[test]
 fn other_names_for_the_parts() {
-    for (train, val) in [("Train", "valid"), ("training", "Validation"), ("TRAIN", "dev")] {
+    for (train, val) in [
+        ("Train", "valid"),
+        ("training", "Validation"),
+        ("TRAIN", "dev"),
+        ("training_set", "val_set"),
+        ("train-set", "ValidationSet"),
+    ] {
         let names = [("a", 1), ("b", 2)]
             .map(|(class, i)| [format!("{train}/{class}/{i}.png"), format!("{val}/{class}/{i}.png")]);
         let names: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
         let folder = open(&tree(&names));
-        assert_eq!((folder.train.len(), folder.val.len(), folder.split), (2, 2, SplitOrigin::Folders));
+        assert_eq!((folder.train.len(), folder.val.len(), folder.split), (2, 2, GIVEN));
     }
+}
+
+#[test]
+fn parts_are_not_taken_for_classes() {
+    let look_like = |names: &[&str], folders: &str| {
+        let text = error(&tree(names));
+        let expected = format!(
+            "the folders {folders} look like parts of the data, not like classes\n\nhint: rename them to `train`, \
+             `val` and `test`, with a folder for each class inside; if they are classes, list the images in a table"
+        );
+        assert!(text.ends_with(&expected), "{text}");
+    };
+    look_like(&["val/a/1.png", "val/b/1.png", "test_set/a/1.png", "other/b/2.png"], "`test_set`, `val`");
+    look_like(&["train/1.png", "test/2.png"], "`test`, `train`");
+    look_like(&["A/cat/1.png", "A/dog/1.png", "B/cat/1.png", "B/dog/1.png", "B/emu/1.png"], "`A`, `B`");
+    look_like(&["cat/1.png", "dog/1.png", "test/cat/1.png", "test/dog/1.png"], "`test`");
+    let inside = error(&tree(&["cat/train/1.png", "cat/val/2.png", "dog/train/1.png", "dog/val/2.png"]));
+    assert!(
+        inside.ends_with(
+            "the folders `cat`, `dog` hold parts of the data rather than images of a class\n\n\
+             hint: put the parts above the classes, as in `DIR/train/<class>/`"
+        ),
+        "{inside}"
+    );
+    // Folders inside of classes are no parts where there is an image beside them, or where no two are alike.
+    for names in [
+        ["a/1.png", "a/x/1.png", "a/y/2.png", "b/x/1.png", "b/y/2.png"],
+        ["a/x/1.png", "a/y/2.png", "b/z/1.png", "b/x/2.png", "b/u/3.png"],
+    ] {
+        assert_eq!(open(&tree(&names)).classes, ["a", "b"]);
+    }
+}
+
+#[test]
+fn data_to_look_at_need_not_validate() {
+    let look = SplitOptions { mode: SplitMode::None, ..SplitOptions::default() };
+    let flat = Dataset::open(tree(&["a/1.png", "b/1.png"]).path(), &look).unwrap();
+    assert_eq!(
+        (rels(&flat.train), flat.val.len(), &flat.split),
+        (vec!["a/1.png", "b/1.png"], 0, &SplitSource::None)
+    );
+    let parts = tree(&["train/a/1.png", "train/b/1.png", "test/a/1.png"]);
+    let parts = Dataset::open(parts.path(), &look).unwrap();
+    assert_eq!((parts.train.len(), parts.val.len(), parts.test.len(), &parts.split), (2, 0, 1, &GIVEN));
 }
 
 #[test]
@@ -87,7 +139,7 @@ fn class_folders_are_split() {
     for label in 0..3 {
         assert_eq!(folder.val.iter().filter(|sample| sample.label == label).count(), 2);
     }
-    assert_eq!(folder.split, SplitOrigin::Made { fraction: 0.2, seed: 0 });
+    assert_eq!(folder.split.to_string(), "0.2 for validation, seed 0");
     let mut all = [rels(&folder.train), rels(&folder.val)].concat();
     all.sort();
     let mut names = names.iter().map(String::as_str).collect::<Vec<_>>();
@@ -99,9 +151,10 @@ fn class_folders_are_split() {
     let again = open(&tree(&names));
     assert_eq!(rels(&again.val), rels(&folder.val));
     assert_eq!(again.val[0].id, folder.val[0].id);
-    let other = ImageFolder::open(dir.path(), &OpenOptions { val_fraction: 0.2, seed: 1 }).unwrap();
+    let other = Dataset::open(dir.path(), &SplitOptions { seed: 1, ..SplitOptions::default() }).unwrap();
     assert_ne!(rels(&other.val), rels(&folder.val));
-    let half = ImageFolder::open(dir.path(), &OpenOptions { val_fraction: 0.5, seed: 0 }).unwrap();
+    let half =
+        Dataset::open(dir.path(), &SplitOptions { val_fraction: 0.5, ..SplitOptions::default() }).unwrap();
     assert_eq!(half.val.len(), 15);
 }
 
@@ -119,14 +172,14 @@ fn validation_images_are_made_from_train_when_there_are_none() {
     let folder =
         open(&tree(&["train/a/1.png", "train/a/2.png", "train/b/1.png", "train/b/2.png", "test/a/1.png"]));
     assert_eq!((folder.train.len(), folder.val.len(), folder.test.len()), (2, 2, 1));
-    assert!(matches!(folder.split, SplitOrigin::Made { .. }));
+    assert!(matches!(folder.split, SplitSource::Made { within_train: true, .. }));
 }
 
 #[test]
 fn a_single_image_trains() {
     let folder = open(&tree(&["a/1.png", "a/2.png", "b/1.png"]));
     assert_eq!((folder.train.len(), folder.val.len()), (2, 1));
-    assert_eq!(folder.warnings, ["no validation images of `b` (a single image each)"]);
+    assert_eq!(folder.warnings, ["no validation images of `b`"]);
 }
 
 #[test]
@@ -202,13 +255,15 @@ fn what_is_wrong_with_the_folder_itself() {
         format!("`DIR` cannot be used as an image folder: `DIR` holds no images\n\n{hint}")
     );
 
-    let missing = ImageFolder::open("no/such".as_ref(), &OpenOptions::default()).unwrap_err();
+    let missing = Dataset::open("no/such".as_ref(), &SplitOptions::default()).unwrap_err();
     assert_eq!(missing.to_string(), "`no/such` cannot be used as an image folder: `no/such` does not exist");
     let file = put_bytes(dir.path(), "file", b"");
-    let file = ImageFolder::open(&file, &OpenOptions::default()).unwrap_err().to_string();
+    let file = Dataset::open(&file, &SplitOptions::default()).unwrap_err().to_string();
     assert!(file.ends_with("is a file, not a folder"), "{file}");
+    let dir = tree(&["a/1.png", "b/1.png", "b/2.png"]);
     for val_fraction in [0.0, 1.0, -0.1, f64::NAN] {
-        let error = ImageFolder::open(dir.path(), &OpenOptions { val_fraction, seed: 0 }).unwrap_err();
+        let options = SplitOptions { val_fraction, ..SplitOptions::default() };
+        let error = Dataset::open(dir.path(), &options).unwrap_err();
         assert!(error.to_string().starts_with("option `val_fraction` is "), "{error}");
     }
 }
@@ -324,7 +379,13 @@ fn fingerprints() {
         assert_eq!(fingerprint(all.iter().rev(), &folder.classes, &pool).unwrap(), first);
     }
     assert_ne!(fingerprint(&all[1..], &folder.classes, &pool).unwrap(), first);
-    assert_ne!(fingerprint(&all, &folder.classes[1..], &pool).unwrap(), first);
+    let renamed = ["a", "c"].map(str::to_owned);
+    assert_ne!(fingerprint(&all, &renamed, &pool).unwrap(), first);
+    let mut relabelled = all.clone();
+    relabelled[0].label = 1 - relabelled[0].label;
+    assert_ne!(fingerprint(&relabelled, &folder.classes, &pool).unwrap(), first);
+    let error = fingerprint(&all, &folder.classes[1..], &pool).unwrap_err().to_string();
+    assert_eq!(error, "option `label` is 1 (expected less than 1)");
     fs::write(&all[2].path, b"other").unwrap();
     assert_ne!(fingerprint(&all, &folder.classes, &pool).unwrap(), first);
     fs::remove_file(&all[2].path).unwrap();
@@ -346,11 +407,11 @@ fn the_cards_of_the_datasets_are_true() {
         for file in ["README.md", "LICENSE", "make.py"] {
             assert!(dir.join(file).is_file(), "{} lacks {file}", dir.display());
         }
-        let folder = ImageFolder::open(&dir, &OpenOptions::default()).unwrap();
+        let folder = Dataset::open(&dir, &SplitOptions::default()).unwrap();
         assert_eq!(card["classes"], serde_json::json!(folder.classes));
         assert_eq!(card["counts"]["train"], folder.train.len());
         assert_eq!(card["counts"]["val"], folder.val.len());
-        assert_eq!(folder.split, SplitOrigin::Folders);
+        assert_eq!(folder.split, GIVEN);
         let all: Vec<&Sample> = folder.train.iter().chain(&folder.val).chain(&folder.test).collect();
         let bytes: u64 = all.iter().map(|sample| sample.path.metadata().unwrap().len()).sum();
         assert_eq!(card["bytes"], bytes);

@@ -42,8 +42,16 @@ fn what_the_odd_files_say_of_themselves() {
         ("decode_1bit.pbm", Pnm, Grey, 1),
     ] {
         let found = read_header(&data(name)).unwrap();
-        let expected =
-            Header { format, width: 20, height: 16, colour, bits, orientation: 1, animated: false };
+        let expected = Header {
+            format,
+            width: 20,
+            height: 16,
+            colour,
+            bits,
+            orientation: 1,
+            animated: false,
+            pages: false,
+        };
         assert_eq!(found, expected, "{name}");
     }
     let animated = read_header(&data("decode_animated.gif")).unwrap();
@@ -103,6 +111,19 @@ fn bmp_upside_down_and_old() {
     assert_eq!((found.width, found.height, found.bits), (6, 4, 8));
     let core = of(&start(&[12, 0, 0, 0, 9, 0, 8, 0, 1, 0, 4, 0])).unwrap();
     assert_eq!((core.width, core.height, core.colour), (9, 8, Colour::Palette));
+    // 32 bits: alpha only where a mask says so.
+    let deep = |length: u32, compression: u32, mask: u32| {
+        let mut info = length.to_le_bytes().to_vec();
+        info.extend([6_u32, 4].iter().flat_map(|side| side.to_le_bytes()));
+        info.extend([1, 0, 32, 0]);
+        info.extend(compression.to_le_bytes());
+        info.extend([0; 32]);
+        info.extend(mask.to_le_bytes());
+        of(&start(&info)).unwrap().colour
+    };
+    assert_eq!(deep(40, 0, 0xFF00_0000), Colour::Rgb);
+    assert_eq!(deep(124, 3, 0xFF00_0000), Colour::Rgba);
+    assert_eq!(deep(124, 3, 0), Colour::Rgb);
 }
 
 #[test]
@@ -110,4 +131,21 @@ fn what_is_no_image() {
     assert!(matches!(of(b""), Err(DecodeReason::Empty)));
     assert!(matches!(of(b"<html>"), Err(DecodeReason::Format { found: "an HTML page" })));
     assert!(matches!(read_header(&data("missing.png")), Err(DecodeReason::Read { .. })));
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let no_bits =
+        [&b"\x89PNG\r\n\x1a\n"[..], &chunk(b"IHDR", &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0])].concat();
+    assert_eq!(of(&no_bits).unwrap_err().to_string(), "the PNG data is damaged: samples of 0 bits");
+
+    // A marker is looked for, but not through a whole file; nor one pair of bytes at a time.
+    let frame = b"\xFF\xC0\0\x0B\x08\0\x05\0\x07\x01\x01\x11\0\xFF\xDA";
+    let jpeg = |garbage: &[u8]| of(&[b"\xFF\xD8\xFF\xE0\0\x02", garbage, frame].concat());
+    assert_eq!(jpeg(&[7; 1000]).unwrap().width, 7);
+    assert_eq!(jpeg(&[0xFF; 1000]).unwrap().width, 7);
+    for garbage in [vec![7; 100_000], [0xFF, 0].repeat(100_000)] {
+        let error = jpeg(&garbage).unwrap_err().to_string();
+        assert_eq!(error, "the JPEG data is damaged: there is no marker where one belongs");
+    }
 }

@@ -7,34 +7,19 @@
 mod idg_common;
 
 use std::fs;
-use std::path::Path;
 
-use idg_common::{args, golden, numbers, options, picture};
+use idg_common::{
+    args, augmented, directory_options, flow_of, frame_options, generator, golden, numbers, photos, picture,
+    texts, tree,
+};
 use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
 use ndarray::{Array1, Array4, ArrayD, Axis};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tl_data::DataPool;
 use tl_data::idg::{
-    ArrayData, ArrayOptions, Column, Compat, DirectoryOptions, Flow, FlowBatch, Frame, FrameOptions,
-    IdgError, ImageDataGenerator, Labels, Targets, Values,
+    ArrayData, ArrayOptions, Column, Compat, DirectoryOptions, FlowBatch, Frame, FrameOptions, IdgError,
+    ImageDataGenerator, Labels, Targets, Values,
 };
-
-fn generator(json: &Value, compat: Compat) -> ImageDataGenerator {
-    ImageDataGenerator::new(options(json, compat)).unwrap()
-}
-
-fn texts(json: &Value) -> Vec<&str> {
-    json.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
-}
-
-fn directory_options(json: &Value) -> DirectoryOptions {
-    DirectoryOptions::from_args(args(json)).unwrap()
-}
-
-fn frame_options(json: &Value) -> FrameOptions {
-    FrameOptions::from_args(args(json)).unwrap()
-}
 
 /// The arguments of a case, as it was flowed there.
 fn in_order(case: &Value, batch_size: usize) -> Value {
@@ -43,26 +28,6 @@ fn in_order(case: &Value, batch_size: usize) -> Value {
     json["batch_size"] = json!(batch_size);
     json["target_size"] = json!([3, 4]);
     json
-}
-
-fn save(image: &RgbImage, path: &Path) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    image.save_with_format(path, image::ImageFormat::Png).unwrap();
-}
-
-/// The tree of `make_idg.py`, links and all.
-fn tree() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    for name in texts(&golden()["directories"]["files"]) {
-        save(&RgbImage::new(2, 2), &dir.path().join("tree").join(name));
-    }
-    let far = dir.path().join("elsewhere");
-    save(&RgbImage::new(2, 2), &far.join("far.png"));
-    #[cfg(unix)]
-    for link in ["tree/dogs/link", "tree/linked"] {
-        std::os::unix::fs::symlink(&far, dir.path().join(link)).unwrap();
-    }
-    dir
 }
 
 /// The targets of a batch as arrays of numbers with their shapes.
@@ -168,6 +133,7 @@ fn table() -> Frame {
         ("class", Column::texts(texts(&table["class"]))),
         ("two", Column::texts(texts(&table["two"]))),
         ("tags", Column::lists(table["tags"].as_array().unwrap().iter().map(texts))),
+        ("few", Column::lists(table["few"].as_array().unwrap().iter().map(texts))),
         ("age", numbers("age")),
         ("weight", numbers("weight")),
     ])
@@ -224,7 +190,12 @@ fn arrays_are_split_as_keras_splits_them() {
                 .collect();
             let weights: Vec<f32> = batches.iter().flat_map(|batch| batch.weights.clone().unwrap()).collect();
             let labels: Vec<f32> = batches.iter().flat_map(|batch| targets_of(batch)[0].1.clone()).collect();
-            assert_eq!((&images, &weights), (&numbers(&case["images"]), &images));
+            assert_eq!(images, numbers(&case["images"]));
+            // Keras does not cut the weights with a subset.
+            let wanted = if compat == Compat::Keras3 { numbers(&case["weights"]) } else { images };
+            assert_eq!(weights, wanted, "{case}");
+            let uncut = json["subset"].is_string() && flow.samples() < 11;
+            assert_eq!(flow.explain().iter().any(|line| line.contains("`sample_weight`")), uncut);
             assert_eq!(labels, numbers(&case["labels"]));
             assert_eq!(flow.batches() as u64, case["len"].as_u64().unwrap());
         }
@@ -244,32 +215,6 @@ fn one_hot_labels_are_compared_by_class() {
     assert!(flow([0, 1, 2, 2, 1, 0], Compat::Documented));
     assert!(!flow([0, 1, 1, 2, 2, 2], Compat::Documented));
     assert!(flow([0, 1, 1, 2, 2, 2], Compat::Keras3));
-}
-
-fn augmented() -> Value {
-    json!({"rotation_range": 30, "width_shift_range": 0.2, "zoom_range": 0.2, "horizontal_flip": true,
-        "brightness_range": [0.7, 1.3], "rescale": 1.0 / 255.0, "validation_split": 0.25})
-}
-
-fn photos(n: usize) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    for i in 0..n {
-        for class in ["a", "b"] {
-            let bytes =
-                picture([20, 25, 3], i * 2 + usize::from(class == "b")).iter().map(|v| *v as u8).collect();
-            save(
-                &RgbImage::from_raw(25, 20, bytes).unwrap(),
-                &dir.path().join(format!("{class}/{i:02}.png")),
-            );
-        }
-    }
-    dir
-}
-
-fn flow_of(dir: &Path, more: Value) -> Flow {
-    let mut json = json!({"target_size": [16, 18], "batch_size": 4, "seed": 9, "interpolation": "bilinear"});
-    json.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    generator(&augmented(), Compat::Documented).flow_from_directory(dir, &directory_options(&json)).unwrap()
 }
 
 #[test]

@@ -6,10 +6,10 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{picture, put, put_bytes};
-use tl_data::{Contents, DataPool, ImageFolder, Inspection, OpenOptions, inspect};
+use tl_data::{Contents, DataPool, Dataset, Inspection, SplitOptions, inspect};
 
 fn inspected(dir: &tempfile::TempDir, threads: usize) -> Inspection {
-    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
     let done = AtomicUsize::new(0);
     let found = inspect(&Contents::from(&folder), &DataPool::new(threads).unwrap(), &|_| {
         done.fetch_add(1, Ordering::Relaxed);
@@ -86,7 +86,8 @@ fn it_reads_well_and_survives_json() {
 
 #[test]
 fn nothing_to_look_at() {
-    let contents = Contents { classes: &["a".to_owned(), "b".to_owned()], parts: Vec::new() };
+    let contents =
+        Contents { classes: &["a".to_owned(), "b".to_owned()], parts: Vec::new(), drawn: Vec::new() };
     assert!(contents.is_empty());
     let found = inspect(&contents, &DataPool::new(1).unwrap(), &|_| {});
     assert_eq!((found.images, found.balance, found.sizes), (0, None, None));

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use common::two_classes;
 use tl_data::{
-    Augment, Augmentation, Batch, ColorJitter, DataPool, DecodedCache, ErasingFill, GaussianBlur,
-    ImageFolder, Loader, LoaderOptions, Mixing, OpenOptions, Policy, Posterize, Preprocess, RandomAffine,
-    RandomErasing, Sample, Sharpness, Solarize, View, decode_rgb, probe, shuffle, verify,
+    Augment, Augmentation, Batch, ColorJitter, DataPool, Dataset, DecodedCache, ErasingFill, GaussianBlur,
+    Loader, LoaderOptions, Mixing, Policy, Posterize, Preprocess, RandomAffine, RandomErasing, Sample,
+    Sharpness, Solarize, SplitOptions, View, decode_rgb, probe, shuffle, verify,
 };
 
 fn samples(dir: &tempfile::TempDir) -> Arc<[Sample]> {
-    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
     folder.train.into_iter().chain(folder.val).collect()
 }
 
@@ -166,7 +166,7 @@ fn a_mixed_batch_is_a_mixture_of_the_plain_one() {
         let expected = &image(i) * mix.lambda + &image(5 - i) * (1.0 - mix.lambda);
         assert_eq!(mixed.images.index_axis(ndarray::Axis(0), i), expected);
     }
-    assert_eq!(mixed.soft_targets(2).sum_axis(ndarray::Axis(1)), ndarray::arr1(&[1.0; 6]));
+    assert_eq!(mixed.soft_targets(2).unwrap().sum_axis(ndarray::Axis(1)), ndarray::arr1(&[1.0; 6]));
 }
 
 #[test]
@@ -212,6 +212,23 @@ fn every_epoch_shows_another_view_and_evaluation_never_does() {
     assert_ne!(with(&train, 1, 0), with(&train, 2, 0));
     assert_eq!(with(&eval, 1, 0), with(&eval, 2, 5));
     assert_eq!(with(&plain, 1, 0), with(&eval, 1, 0));
+}
+
+#[test]
+fn an_image_that_comes_twice_in_an_epoch_is_seen_in_two_ways() {
+    let dir = two_classes(2);
+    let samples = samples(&dir);
+    let view = View::train(Preprocess::imagenet(24), Augment::basic());
+    let pixels = |order: Vec<u32>, batch, threads| {
+        let options = LoaderOptions { order, batch, ..LoaderOptions::default() };
+        let batches = run(&samples, &view, options, threads);
+        let all: Vec<f32> = batches.iter().flat_map(|batch| batch.images.iter().copied()).collect();
+        all.chunks(3 * 24 * 24).map(<[f32]>::to_vec).collect::<Vec<_>>()
+    };
+    let thrice = pixels(vec![1, 0, 1, 1], 2, 1);
+    assert!(thrice[0] != thrice[2] && thrice[2] != thrice[3] && thrice[0] != thrice[3]);
+    assert_eq!(thrice, pixels(vec![1, 0, 1, 1], 3, 16));
+    assert_eq!(thrice[..2], pixels(vec![1, 0], 2, 1));
 }
 
 #[test]
@@ -266,6 +283,8 @@ fn a_bad_image_is_an_error_that_names_it_and_verify_names_all() {
     let whole = fs::read(&samples[11].path).unwrap();
     fs::write(&samples[11].path, &whole[..whole.len() / 2]).unwrap();
     fs::remove_file(&samples[17].path).unwrap();
+    // Half a picture that is closed like a whole one decodes, and is no picture.
+    fs::write(&samples[13].path, [&whole[..whole.len() / 2], &[0xFF, 0xD9]].concat()).unwrap();
 
     for threads in [1, 2, 16] {
         let pool = DataPool::new(threads).unwrap();
@@ -286,9 +305,10 @@ fn a_bad_image_is_an_error_that_names_it_and_verify_names_all() {
         assert_eq!(seen.into_inner(), 20);
         assert_eq!(
             bad.iter().map(|bad| &bad.path).collect::<Vec<_>>(),
-            [4, 11, 17].map(|i: usize| &samples[i].path)
+            [4, 11, 13, 17].map(|i: usize| &samples[i].path)
         );
         assert_eq!(bad[1].reason, "the JPEG data ends early");
+        assert!(bad[2].reason.contains("blocks of the JPEG data are missing"), "{}", bad[2].reason);
         assert_eq!(bad[0].reason, "it holds other data (expected JPEG, PNG, BMP, GIF, TIFF, WebP or PNM)");
     }
 }
@@ -311,6 +331,35 @@ fn dropping_it_in_the_middle_stops_promptly() {
     let options = LoaderOptions::in_order(6, 6);
     assert_eq!(Loader::new(Arc::clone(&samples), view, options, &pool).unwrap().count(), 1);
     assert_eq!(Arc::strong_count(&samples), 1);
+}
+
+/// Resident memory of this process, in bytes.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let text = fs::read_to_string("/proc/self/statm").unwrap();
+    text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_flat_however_long_the_list() {
+    const IMAGES: u32 = 100_000;
+    let dir = two_classes(3);
+    let samples = samples(&dir);
+    let order: Vec<u32> = (0..IMAGES).map(|i| i % 6).collect();
+    let pool = DataPool::new(2).unwrap();
+    let options = LoaderOptions { order, batch: 64, ..LoaderOptions::default() };
+    let view = View::train(Preprocess::imagenet(32), Augment::basic());
+    let mut early = 0;
+    for (number, batch) in Loader::new(samples, view, options, &pool).unwrap().enumerate() {
+        batch.unwrap();
+        if number == 200 {
+            early = resident();
+        }
+    }
+    let more = resident().saturating_sub(early);
+    // Other tests of this file run beside it and come and go.
+    assert!(more < 64 << 20, "{} MiB more after {IMAGES} images", more >> 20);
 }
 
 #[test]

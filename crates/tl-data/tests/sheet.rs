@@ -7,7 +7,7 @@ use common::{picture, put_bytes, two_classes};
 use image::{Rgb, RgbImage};
 use tl_data::sheet::{class_sheet, png, view_sheet};
 use tl_data::{
-    Cell, Contents, DataError, DataPool, ImageFolder, OpenOptions, Part, Sheet, SheetOptions,
+    Cell, Contents, DataError, DataPool, Dataset, Part, Sheet, SheetOptions, SplitOptions,
     decode::decode_bytes,
 };
 
@@ -98,7 +98,7 @@ fn options_are_checked() {
 fn samples_of_each_class() {
     let dir = two_classes(20);
     put_bytes(dir.path(), "a/000.jpg", b"broken");
-    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
     let contents = Contents::from(&folder);
     let pages_with = |threads: usize| {
         let mut pages = Vec::new();
@@ -132,7 +132,7 @@ fn samples_of_each_class() {
 #[test]
 fn views_of_images() {
     let dir = two_classes(2);
-    let folder = ImageFolder::open(dir.path(), &OpenOptions::default()).unwrap();
+    let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
     put_bytes(dir.path(), "b/000.jpg", b"broken");
     let mut samples = folder.train.clone();
     samples.extend(folder.val.clone());

@@ -1,10 +1,10 @@
 //! What every split must hold to, on made-up datasets.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are part of it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tl_data::split::{Fractions, SplitInput, Strata, fold_parts, folds, parts};
-use tl_data::{DataError, Part, SplitFile};
+use tl_data::{DataError, LeftOut, Part, SplitFile};
 
 /// Numbers for the tests: splitmix64.
 struct Random(u64);
@@ -286,13 +286,13 @@ const ODD: [&str; 5] = ["a/1.jpg", "b, c/\"2\".jpg", "line\nbreak.jpg", "#3.jpg"
 #[test]
 fn saved_splits_come_back() {
     let parts = [Part::Train, Part::Val, Part::Test, Part::Train, Part::Val];
-    let file = SplitFile::new(ODD, &parts, "by hand").unwrap();
+    let file = SplitFile::new(ODD, &parts, BTreeMap::new(), "by hand").unwrap();
     let json = file.to_json();
     assert_eq!(SplitFile::from_json(&json).unwrap(), file);
     assert_eq!(SplitFile::from_csv(&file.to_csv()).unwrap().parts, file.parts);
     assert_eq!(SplitFile::from_csv(&format!("\u{feff}{}", file.to_csv())).unwrap().parts, file.parts);
-    assert_eq!(file.parts_of(&ODD).unwrap(), parts);
-    let small = SplitFile::new(["b", "a"], &[Part::Val, Part::Train], "x").unwrap();
+    assert_eq!(file.parts_of(&ODD, &BTreeSet::new()).unwrap(), parts);
+    let small = SplitFile::new(["b", "a"], &[Part::Val, Part::Train], BTreeMap::new(), "x").unwrap();
     // `printf 'a\0train\nb\0val\n' | sha256sum`
     assert_eq!(small.sha256(), "0afa8f57dbab93b9ed6dc4c7648e7e07078641750ee9a2c7b5118d3ffe10e16e");
     assert!(small.to_csv().ends_with("\nfile,split\na,train\nb,val\n"));
@@ -302,8 +302,9 @@ fn saved_splits_come_back() {
 
 #[test]
 fn what_is_wrong_with_a_saved_split() {
-    let file = SplitFile::new(["a", "b", "c"], &[Part::Train, Part::Val, Part::Train], "x").unwrap();
-    let error = file.parts_of(&["a", "d", "b", "e"]).unwrap_err().to_string();
+    let file = SplitFile::new(["a", "b", "c"], &[Part::Train, Part::Val, Part::Train], BTreeMap::new(), "x")
+        .unwrap();
+    let error = file.parts_of(&["a", "d", "b", "e"], &BTreeSet::new()).unwrap_err().to_string();
     assert_eq!(
         error,
         "the images cannot be split: 3 problems\
@@ -324,8 +325,11 @@ fn what_is_wrong_with_a_saved_split() {
         error(SplitFile::from_json(&json.replace("\"format\": 1", "\"format\": 2")))
             .contains("its format is 2")
     );
-    assert!(error(SplitFile::new(["a"], &[], "x")).contains("option `parts`"));
-    assert!(error(SplitFile::new(["a", "a"], &[Part::Val; 2], "x")).contains("`a` is there twice"));
+    assert!(error(SplitFile::new(["a"], &[], BTreeMap::new(), "x")).contains("option `parts`"));
+    assert!(
+        error(SplitFile::new(["a", "a"], &[Part::Val; 2], BTreeMap::new(), "x"))
+            .contains("`a` is there twice")
+    );
 
     let csv = file.to_csv();
     assert!(error(SplitFile::from_csv(&csv.replace("b,val", "b,train"))).contains("sha256"));
@@ -347,4 +351,50 @@ fn what_is_wrong_with_a_saved_split() {
         error(SplitFile::from_csv("file,split\n\"a,train\n"))
             .contains("line 2 of the saved split has a quote")
     );
+}
+
+#[test]
+fn left_out_files_are_saved_too() {
+    let out = BTreeMap::from([("b".to_owned(), LeftOut::Listed), ("c".to_owned(), LeftOut::Unreadable)]);
+    let file = SplitFile::new(["a", "d"], &[Part::Train, Part::Val], out.clone(), "x").unwrap();
+    assert_eq!(SplitFile::from_json(&file.to_json()).unwrap(), file);
+    assert_eq!(SplitFile::from_csv(&file.to_csv()).unwrap().left_out, out);
+    assert!(file.to_csv().ends_with("\na,train\nb,left-out\nc,unreadable\nd,val\n"));
+    // `printf 'a\0train\nb\0left-out\nc\0unreadable\nd\0val\n' | sha256sum`
+    assert_eq!(file.sha256(), "9a8ca5656d759fbb88eccf18cfae2fb08e4df893bd969560de13472a9ef10a59");
+    let twice = SplitFile::new(["b"], &[Part::Train], out, "x").unwrap_err().to_string();
+    assert_eq!(twice, "the images cannot be split: `b` is there twice");
+    let none: BTreeSet<&str> = BTreeSet::new();
+    let error = file.parts_of(&["a", "b"], &none).unwrap_err().to_string();
+    assert!(error.contains("`b` was left out when the split was saved"), "{error}");
+    assert!(error.contains("`d` is in the saved split, but not in the data"), "{error}");
+    assert_eq!(file.parts_of(&["a"], &BTreeSet::from(["d"])).unwrap(), [Part::Train]);
+}
+
+#[test]
+fn saved_splits_are_read_whatever_they_are_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = SplitFile::new(["a", "b"], &[Part::Train, Part::Val], BTreeMap::new(), "x").unwrap();
+    let at = |text: &[u8]| {
+        let path = dir.path().join("split.txt");
+        std::fs::write(&path, text).unwrap();
+        SplitFile::read(&path)
+            .map(|file| file.parts)
+            .map_err(|error| error.to_string().replace(&dir.path().display().to_string(), "DIR"))
+    };
+    assert_eq!(at(file.to_csv().as_bytes()).unwrap(), file.parts);
+    assert_eq!(at(format!("\u{feff}\n{}", file.to_json()).as_bytes()).unwrap(), file.parts);
+    assert!(
+        at(b"{}").unwrap_err().starts_with("split `DIR/split.txt` cannot be used: the saved split cannot")
+    );
+    assert!(at(b"file,split\na,\xff\n").unwrap_err().ends_with("cannot be read: it is not UTF-8 text"));
+    let error = SplitFile::read(dir.path()).unwrap_err();
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "it is not a regular file");
+    let missing = SplitFile::read(&dir.path().join("no.json")).unwrap_err().to_string();
+    assert!(missing.ends_with("no.json` cannot be read"), "{missing}");
+    let large = std::fs::File::create(dir.path().join("large.json")).unwrap();
+    large.set_len((256 << 20) + 1).unwrap();
+    let error = SplitFile::read(&dir.path().join("large.json")).unwrap_err();
+    let error = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(error, "it is too large (expected at most 256 MiB)");
 }

@@ -121,6 +121,15 @@ fn columns_by_name_and_what_is_left_over() {
     let table = read(&dir, "t.csv", text, &options);
     assert_eq!(classes(&table), [("a/1.png", "x"), ("a/2.png", "y")]);
     assert_eq!(table.notes[1..], ["columns that are not used: `n`, `when`, `set`"]);
+    let guessed = read(&dir, "t.csv", text, &TableOptions { split: ColumnChoice::Guess, ..options });
+    assert_eq!(
+        guessed.notes[1..],
+        [
+            "column `set` is not taken for the split: not all of its cells name parts",
+            "columns that are not used: `n`, `when`"
+        ]
+    );
+    assert!(guessed.records.iter().all(|record| record.split.is_none()));
     assert!(table.columns.iter().all(|used| !used.guessed));
 
     let several =
@@ -149,9 +158,14 @@ fn several_labels_in_a_cell() {
 fn a_column_for_each_label() {
     let dir = images();
     let text = ",file,cat,dog,weight\n0,a/1.png,1,0,1\n1,a/2.png,True,1.0,2\n2,b/3.png,0,false,0.5\n";
-    let table = read(&dir, "t.csv", text, &with_target(TargetSpec::Flags { columns: None }));
-    assert_eq!(table.names, ["cat", "dog"]);
-    assert_eq!(labels(&table), [vec!["cat"], vec!["cat", "dog"], vec![]]);
+    let unnamed = read(&dir, "t.csv", text, &with_target(TargetSpec::Flags { columns: None }));
+    assert_eq!(unnamed.names, ["cat", "dog"]);
+    assert_eq!(labels(&unnamed), [vec!["cat"], vec!["cat", "dog"], vec![]]);
+    assert!(unnamed.records.iter().all(|record| record.weight == 1.0));
+    let weight = ColumnChoice::Named("weight".to_owned());
+    let options = TableOptions { weight, ..with_target(TargetSpec::Flags { columns: None }) };
+    let table = read(&dir, "t.csv", text, &options);
+    assert_eq!((&table.names, labels(&table)), (&unnamed.names, labels(&unnamed)));
     assert_eq!(table.records.iter().map(|record| record.weight).collect::<Vec<_>>(), [1.0, 2.0, 0.5]);
     let named = TargetSpec::Flags { columns: Some(vec!["dog".to_owned()]) };
     let table = read(&dir, "t.csv", text, &with_target(named));
@@ -176,12 +190,86 @@ fn numbers_to_predict() {
 fn split_group_and_weight() {
     let dir = images();
     let text = "file,label,Split,patient_id,sample_weight\na/1.png,x,TRAIN,p1,0\na/2.png,y,valid,p1,1.5\nb/3.png,y,testing,p2,2\n";
-    let table = read(&dir, "t.csv", text, &TableOptions::default());
+    let named = |name: &str| ColumnChoice::Named(name.to_owned());
+    let options = TableOptions {
+        group: named("patient_id"),
+        weight: named("sample_weight"),
+        ..TableOptions::default()
+    };
+    let table = read(&dir, "t.csv", text, &options);
+    assert!(table.notes.contains(&"`Split` taken for the split, by name".to_owned()), "{:?}", table.notes);
     let parts: Vec<Part> = table.records.iter().map(|record| record.split.unwrap()).collect();
     assert_eq!(parts, Part::ALL);
     let groups: Vec<&str> = table.records.iter().map(|record| record.group.as_deref().unwrap()).collect();
     assert_eq!(groups, ["p1", "p1", "p2"]);
     assert_eq!(table.records.iter().map(|record| record.weight).collect::<Vec<_>>(), [0.0, 1.5, 2.0]);
+}
+
+/// They would change what is trained without a sign of it.
+#[test]
+fn weights_and_groups_are_never_guessed() {
+    let dir = images();
+    let text = "file,label,group,weight\na/1.png,x,g,0\na/2.png,y,g,7\n";
+    let table = read(&dir, "t.csv", text, &TableOptions::default());
+    assert!(table.records.iter().all(|record| record.weight == 1.0 && record.group.is_none()));
+    assert_eq!(
+        table.notes[3..],
+        [
+            "column `group` is not used; name it to use it for the groups",
+            "column `weight` is not used; name it to use it for the weights"
+        ]
+    );
+    let unused = ColumnChoice::Unused;
+    let options = TableOptions { group: unused.clone(), weight: unused, ..TableOptions::default() };
+    let table = read(&dir, "t.csv", text, &options);
+    assert_eq!(table.notes[3..], ["columns that are not used: `group`, `weight`"]);
+}
+
+#[test]
+fn a_column_is_the_split_by_its_cells() {
+    let dir = images();
+    let text = "file,label,set,split\na/1.png,x,A,train\na/2.png,y,B,val_set\n";
+    let table = read(&dir, "t.csv", text, &TableOptions::default());
+    assert_eq!(table.records[1].split, Some(Part::Val));
+    let note = "column `set` is not taken for the split: not all of its cells name parts";
+    assert!(table.notes.contains(&note.to_owned()), "{:?}", table.notes);
+    assert!(table.columns.iter().any(|used| used.column == "split" && used.guessed));
+}
+
+#[test]
+fn whether_there_is_a_column() {
+    let dir = images();
+    let options = TableOptions::default();
+    let path = put_bytes(dir.path(), "t.csv", b"\nfile,label,patient (id)\na/1.png,x,1\n");
+    let has = |name: &str| Table::has_column(&path, &options, name).unwrap();
+    assert_eq!((has("patient (id)"), has("patient"), has("Label")), (true, false, false));
+    let list = put_bytes(dir.path(), "t.txt", b"a/1.png 0\n");
+    assert!(!Table::has_column(&list, &options, "label").unwrap());
+    assert!(Table::has_column(&dir.path().join("no.csv"), &options, "x").is_err());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_table_is_a_table_where_it_is() {
+    use std::os::unix::fs::symlink;
+    let dir = images();
+    put_bytes(dir.path(), "store/blob", b"file\tlabel\n1.png\tx\n2.png\ty\n");
+    symlink("../store/blob", dir.path().join("a/t.tsv")).unwrap();
+    let table = Table::open(&dir.path().join("a/t.tsv"), &TableOptions::default()).unwrap();
+    assert_eq!(table.records[0].path, dir.path().join("a/1.png"));
+
+    // Absolute names are below the folder whichever way it was come to.
+    symlink(dir.path(), dir.path().join("here")).unwrap();
+    let real = dir.path().canonicalize().unwrap();
+    let rows =
+        |top: &std::path::Path| format!("file,label\n{0}/a/1.png,x\n{0}/b/../a/2.png,y\n", top.display());
+    put_bytes(dir.path(), "real.csv", rows(&real).as_bytes());
+    put_bytes(dir.path(), "link.csv", rows(&dir.path().join("here")).as_bytes());
+    for (folder, name) in [("", "real.csv"), ("here", "real.csv"), ("here", "link.csv")] {
+        let table = Table::open(&dir.path().join(folder).join(name), &TableOptions::default()).unwrap();
+        let rels: Vec<&str> = table.records.iter().map(|record| record.rel.as_str()).collect();
+        assert_eq!((rels, table.warnings.len()), (vec!["a/1.png", "a/2.png"], 0), "{folder}/{name}");
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn the_file_itself() {
         let error = Table::open(&dir.path().join(path), &TableOptions::default()).unwrap_err();
         error.to_string().replace(&dir.path().display().to_string(), "DIR")
     };
-    assert_eq!(open("no.csv"), "table `DIR/no.csv` cannot be used: `DIR/no.csv`: there is no such file");
+    assert_eq!(open("no.csv"), "`DIR/no.csv` does not exist");
     assert_eq!(open("a"), "table `DIR/a` cannot be used: `DIR/a`: it is not a regular file");
     for (bytes, expected) in [
         (
@@ -80,6 +80,13 @@ fn columns() {
         "{headless}"
     );
     assert!(headless.starts_with("2 problems"), "{headless}");
+    let below = error("\n\npath,lable\na/1.png,x\n");
+    assert!(below.starts_with("`DIR/t.csv:3`: no column has a known name for the classes"), "{below}");
+    let splits = error("path,label,split,set\na/1.png,x,train,val\na/2.png,y,val,train\n");
+    assert!(
+        splits.starts_with("`DIR/t.csv`: several columns could be the split: `split`, `set`"),
+        "{splits}"
+    );
     let two = error("path,label,class\na/1.png,x,y\n");
     assert_eq!(
         two,
@@ -148,8 +155,10 @@ fn cells() {
         a/1.PNG,x,,,g\n";
     let dir = images();
     fs::copy(dir.path().join("a/1.png"), dir.path().join("a/1.PNG")).unwrap();
+    let named = |name: &str| ColumnChoice::Named(name.to_owned());
+    let options = TableOptions { weight: named("weight"), group: named("group"), ..TableOptions::default() };
     assert_eq!(
-        error_of(&dir, "t.csv", text, &TableOptions::default()),
+        error_of(&dir, "t.csv", text, &options),
         "11 problems\
         \n  - `DIR/t.csv:2`, column `label`: the cell is empty (expected a class)\
         \n  - `DIR/t.csv:3`, column `file`: the cell is empty (expected a file name)\
@@ -158,10 +167,10 @@ fn cells() {
         \n  - `DIR/t.csv:4`, column `weight`: the weight is `nan` (expected a number from 0 on)\
         \n  - `DIR/t.csv:5`, column `label`: the cell has a line break in it\
         \n  - `DIR/t.csv:5`, column `weight`: the weight is `inf` (expected a number from 0 on)\
-        \n  - `DIR/t.csv:5`, column `split`: the cell is `holdout` (expected `train`, `val` or `test`)\
         \n  - `DIR/t.csv:5`, column `group`: the cell is empty (expected a group)\
         \n  - `DIR/t.csv:7`, column `weight`: the cell is empty (expected a weight)\
-        \n  - `DIR/t.csv:7`, column `split`: the cell is empty (expected `train`, `val` or `test`)\
+        \n  - `DIR/t.csv:5`, column `split`: the cell is `holdout` (expected `train`, `val` or `test`)\
+        \n  - `DIR/t.csv:7`, column `split`: the cell is `` (expected `train`, `val` or `test`)\
         \n\nhint: save the table as UTF-8\
         \nhint: if the column is not the split, say that it is not used"
     );
@@ -227,8 +236,55 @@ fn classes() {
         error_with("file,x\na/1.png,0\n", TargetSpec::Flags { columns: None }),
         "`DIR/t.csv`: there are no labels in any row"
     );
-    let weights = "file,label,weight\na/1.png,x,0\na/2.png,y,0\n";
-    assert_eq!(self::error(weights), "`DIR/t.csv`: all weights are 0");
+    let weights = b"file,label,weight\na/1.png,x,0\na/2.png,y,0\n";
+    let weight = ColumnChoice::Named("weight".to_owned());
+    let options = TableOptions { weight, ..TableOptions::default() };
+    assert_eq!(error_of(&images(), "t.csv", weights, &options), "`DIR/t.csv`: all weights are 0");
+}
+
+#[test]
+fn words_for_missing_values() {
+    let dir = images();
+    let text = b"file,label,group\na/1.png,NaN,1\na/2.png,x,<NA>\nb/3.png,None,2\n";
+    let group = ColumnChoice::Named("group".to_owned());
+    let options = TableOptions { group, ..TableOptions::default() };
+    assert_eq!(
+        error_of(&dir, "t.csv", text, &options),
+        "3 problems\
+        \n  - `DIR/t.csv:2`, column `label`: the cell is `NaN`, which stands for a missing value (expected a class)\
+        \n  - `DIR/t.csv:3`, column `group`: the cell is `<NA>`, which stands for a missing value (expected a group)\
+        \n  - `DIR/t.csv:4`, column `label`: the cell is `None`, which stands for a missing value (expected a class)\
+        \n\nhint: fill in the cell, or take the row out; call a class otherwise, as in `no-finding`\
+        \nhint: fill in the cell, or take the row out"
+    );
+    let labels = TargetSpec::Labels { column: None, separator: '|', allow_empty: true };
+    let error = error_with("file,labels\na/1.png,x|n/a\na/2.png,x\n", labels);
+    assert!(error.starts_with("`DIR/t.csv:2`, column `labels`: the cell is `n/a`, which"), "{error}");
+    // In a list of classes it is a name like any other.
+    let classes = Some(["None", "x"].map(str::to_owned).to_vec());
+    let options = TableOptions { classes, ..TableOptions::default() };
+    let path = put_bytes(dir.path(), "t.csv", b"file,label\na/1.png,None\na/2.png,x\n");
+    assert_eq!(Table::open(&path, &options).unwrap().counts(), [1, 1]);
+}
+
+#[cfg(unix)]
+#[test]
+fn one_file_by_two_names() {
+    let dir = images();
+    std::os::unix::fs::symlink("../a/1.png", dir.path().join("b/link.png")).unwrap();
+    fs::hard_link(dir.path().join("a/2.png"), dir.path().join("b/hard.png")).unwrap();
+    let text = b"file,label\na/1.png,x\na/2.png,y\nb/../a/1.png,x\nb/link.png,y\nb/hard.png,y\n";
+    let error = error_of(&dir, "t.csv", text, &TableOptions::default());
+    assert!(
+        error.starts_with(
+            "3 problems\
+            \n  - `DIR/t.csv:4`: the image `a/1.png` is already in line 2\
+            \n  - `DIR/t.csv:5`: the image `b/link.png` is the same file as `a/1.png` in line 2\
+            \n  - `DIR/t.csv:6`: the image `b/hard.png` is the same file as `a/2.png` in line 3\
+            \n\nhint: keep one row for each image;"
+        ),
+        "{error}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::fs;
 use std::time::Instant;
 
-use tl_data::{DataError, Part, SplitOptions, Table, TableOptions, Target, TargetSpec};
+use tl_data::{ColumnChoice, DataError, Part, SplitOptions, Table, TableOptions, Target, TargetSpec};
 
 /// Numbers for the tests: splitmix64.
 struct Random(u64);
@@ -83,8 +83,9 @@ fn what_is_written_comes_back() {
         text += random.pick(&["", end]);
         let path = dir.path().join(if delimiter == '\t' { "t.tsv" } else { "t.csv" });
         fs::write(&path, &text).unwrap();
-        let table =
-            Table::open(&path, &unchecked()).unwrap_or_else(|error| panic!("{round}: {error}\n{text}"));
+        let weight = ColumnChoice::Named("weight".to_owned());
+        let options = TableOptions { weight, ..unchecked() };
+        let table = Table::open(&path, &options).unwrap_or_else(|error| panic!("{round}: {error}\n{text}"));
         let classes: BTreeSet<&String> = rows.values().map(|row| &row.0).collect();
         assert!(table.names.iter().eq(classes), "{round}");
         assert_eq!(table.records.len(), rows.len());

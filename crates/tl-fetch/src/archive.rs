@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use zip::ZipArchive;
 
 use crate::disk::{parent_of, temporary};
+use crate::error::{LEADS_OUT, shortened};
 use crate::{FetchError, Observer, Progress};
 
 type Archive = ZipArchive<BufReader<File>>;
@@ -67,7 +68,8 @@ fn choose(
             continue;
         }
         if member.is_symlink() || !stays_inside(Path::new(&name)) || !stays_inside(&place) {
-            return Err(FetchError::Unsafe { path: archive.to_owned(), member: name });
+            let (path, member) = (archive.to_owned(), shortened(&name));
+            return Err(FetchError::Unsafe { path, member, why: LEADS_OUT });
         }
         total += member.size();
         kept.push((index, place));

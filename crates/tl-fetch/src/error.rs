@@ -110,13 +110,15 @@ pub enum FetchError {
         #[source]
         source: zip::result::ZipError,
     },
-    /// An archive wants to write outside its folder, or holds a link.
-    #[error("`{path}` holds `{member}`, which is a link or leads out of its folder: refused")]
+    /// An archive wants to write outside its folder, or holds a link or the like.
+    #[error("`{path}` holds `{member}`, {why}: refused")]
     Unsafe {
         /// The archive.
         path: PathBuf,
-        /// The member.
+        /// The member, shortened.
         member: String,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// Not an archive of a kind that is known.
     #[error("`{path}` is no zip, tar or tar.gz archive")]
@@ -153,6 +155,16 @@ pub enum FetchError {
         /// What can be done.
         hint: &'static str,
     },
+}
+
+/// What is wrong with a member that must not be written.
+pub(crate) const LEADS_OUT: &str = "which is a link or leads out of its folder";
+
+/// A member's name as it may be shown: archives of unknown origin hold names of any length, with anything in them.
+pub(crate) fn shortened(member: &str) -> String {
+    const SHOWN: usize = 100;
+    let shown: String = member.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if member.chars().nth(SHOWN).is_some() { shown + "…" } else { shown }
 }
 
 /// pip's hint when it cannot reach its index.

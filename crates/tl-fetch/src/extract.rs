@@ -12,10 +12,19 @@ use flate2::read::MultiGzDecoder;
 use zip::ZipArchive;
 
 use crate::disk::parent_of;
+use crate::error::{LEADS_OUT, shortened};
+use crate::tarball::{Budget, Note, is_spent};
 use crate::{FetchError, Observer, Progress};
 
-/// Most bytes that are read behind the last member of a tar archive.
+/// Most bytes of a tar archive beside the content of its files: headers, members that are passed over, and what lies
+/// behind the last one.
 const PADDING: u64 = 64 << 20;
+
+/// Longest name of a member, in bytes: what Linux allows for a path.
+const LONGEST_NAME: usize = 4096;
+
+/// Longest part of a name between two `/`, in bytes: what file systems allow.
+const LONGEST_PART: usize = 255;
 
 /// What an archive may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +169,7 @@ impl Out<'_> {
                 continue;
             }
             if member.is_symlink() {
-                return Err(self.refuse(&name));
+                return Err(self.refuse(&name, LEADS_OUT));
             }
             self.file(&name, &mut member)?;
             observe(Progress::Advance { at: length * (index as u64 + 1) / members });
@@ -169,28 +178,37 @@ impl Out<'_> {
     }
 
     fn tar(&mut self, reader: impl Read) -> Result<(), FetchError> {
-        let path = self.archive.to_owned();
-        let damaged = |e| FetchError::io("read", &path, e);
-        let mut tar = tar::Archive::new(reader);
-        for entry in tar.entries().map_err(damaged)? {
-            let mut entry = entry.map_err(damaged)?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let mut tar = tar::Archive::new(Budget::new(reader, self.most.saturating_add(PADDING)));
+        let mut note = Note::default();
+        // Raw, for otherwise long names and attributes are read into memory whatever their length.
+        for entry in tar.entries().map_err(|e| self.unread(e))?.raw(true) {
+            let mut entry = entry.map_err(|e| self.unread(e))?;
+            if note.add(&mut entry).map_err(|e| self.unread(e))? {
+                continue;
+            }
+            let Note { name, why, .. } = std::mem::take(&mut note).of(entry.header());
+            if let Some(why) = why {
+                return Err(self.refuse(&name, why));
+            }
             match entry.header().entry_type() {
-                tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
-                    self.file(&name, &mut entry)?;
-                }
                 tar::EntryType::Directory | tar::EntryType::XGlobalHeader => {}
-                _ => return Err(self.refuse(&name)),
+                // The oldest archives know no folders.
+                tar::EntryType::Regular if name.ends_with('/') => {}
+                tar::EntryType::Regular | tar::EntryType::Continuous => self.file(&name, &mut entry)?,
+                _ => return Err(self.refuse(&name, LEADS_OUT)),
             }
         }
         // Behind the last member there is padding, and the checksum of what was compressed.
         let mut rest = tar.into_inner().take(PADDING);
-        std::io::copy(&mut rest, &mut std::io::sink()).map_err(damaged)?;
+        std::io::copy(&mut rest, &mut std::io::sink()).map_err(|e| self.unread(e))?;
         Ok(())
     }
 
     fn file(&mut self, name: &str, from: &mut dyn Read) -> Result<(), FetchError> {
-        let Some(place) = place(name) else { return Err(self.refuse(name)) };
+        if name.len() > LONGEST_NAME || name.split('/').any(|part| part.len() > LONGEST_PART) {
+            return Err(self.refuse(name, "whose name is too long"));
+        }
+        let Some(place) = place(name) else { return Err(self.refuse(name, LEADS_OUT)) };
         if is_litter(&place) {
             return Ok(());
         }
@@ -199,13 +217,13 @@ impl Out<'_> {
             return Err(self.too_large());
         }
         let place = self.root.join(place);
-        let written = |e| FetchError::io("write", &place, e);
-        fs::create_dir_all(parent_of(&place)?).map_err(written)?;
+        let written = |e| FetchError::io("write", &self.root.join(shortened(name)), e);
+        fs::create_dir_all(place.parent().unwrap_or(self.root)).map_err(written)?;
         // A name that comes twice would overwrite what the archive itself has just put there.
         let mut file = File::options().write(true).create_new(true).open(&place).map_err(written)?;
         let mut buffer = vec![0; 1 << 17];
         loop {
-            let n = from.read(&mut buffer).map_err(|e| FetchError::io("read", self.archive, e))?;
+            let n = from.read(&mut buffer).map_err(|e| self.unread(e))?;
             if n == 0 {
                 return Ok(());
             }
@@ -217,8 +235,13 @@ impl Out<'_> {
         }
     }
 
-    fn refuse(&self, member: &str) -> FetchError {
-        FetchError::Unsafe { path: self.archive.to_owned(), member: member.to_owned() }
+    fn refuse(&self, member: &str, why: &'static str) -> FetchError {
+        FetchError::Unsafe { path: self.archive.to_owned(), member: shortened(member), why }
+    }
+
+    /// The archive cannot be read further.
+    fn unread(&self, error: std::io::Error) -> FetchError {
+        if is_spent(&error) { self.too_large() } else { FetchError::io("read", self.archive, error) }
     }
 
     fn too_large(&self) -> FetchError {
@@ -355,6 +378,80 @@ mod tests {
         let error = extract(&archive, &out, Limits { files: 4, ..Limits::default() }, &quiet).unwrap_err();
         assert!(matches!(error, FetchError::TooLarge { .. }), "{error}");
         assert_eq!(left_in(dir.path()), ["a.tgz"]);
+    }
+
+    #[test]
+    fn nothing_is_read_into_memory_for_its_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = dir.path().join("a.tgz");
+        let out = dir.path().join("out");
+        let long = |kind| {
+            tar_of(&archive, true, |tar| {
+                member(tar, "note", kind, &vec![b'a'; 200 << 10]);
+                member(tar, "a", FILE, b"1");
+            });
+            extract(&archive, &out, Limits::default(), &quiet).unwrap_err()
+        };
+        for kind in [tar::EntryType::GNULongName, tar::EntryType::XHeader] {
+            let error = long(kind);
+            assert!(error.to_string().contains("whose name is too long: refused"), "{error}");
+        }
+        // A link's long name is of no use, but counts as everything does that is unpacked.
+        let limits = Limits { ratio: 1, ..Limits::default() };
+        for kind in [tar::EntryType::GNULongLink, tar::EntryType::XGlobalHeader, tar::EntryType::Directory] {
+            tar_of(&archive, true, |tar| {
+                (0..5).for_each(|_| member(tar, "zeros", kind, &vec![0; 20 << 20]));
+            });
+            let error = extract(&archive, &out, limits, &quiet).unwrap_err();
+            assert!(matches!(error, FetchError::TooLarge { .. }), "{error}");
+        }
+        // So does what macOS adds.
+        tar_of(&archive, true, |tar| (0..5).for_each(|_| member(tar, "._x", FILE, &vec![0; 20 << 20])));
+        let error = extract(&archive, &out, limits, &quiet).unwrap_err();
+        assert!(matches!(error, FetchError::TooLarge { .. }), "{error}");
+        assert_eq!(left_in(dir.path()), ["a.tgz"]);
+    }
+
+    #[test]
+    fn long_names_arrive_and_longer_ones_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = dir.path().join("a.tar");
+        let long = format!("{}/1.png", "folder".repeat(30));
+        let record = |key: &str, value: &str| {
+            let rest = format!(" {key}={value}\n");
+            let length = rest.len() + 3;
+            assert!((100..1000).contains(&length));
+            format!("{length}{rest}")
+        };
+        tar_of(&archive, false, |tar| {
+            member(tar, "././@LongLink", tar::EntryType::GNULongName, format!("{long}\0").as_bytes());
+            member(tar, "short", FILE, b"one");
+            let attributes = record("path", &long.replace("1.png", "2.png"));
+            member(tar, "PaxHeaders/2.png", tar::EntryType::XHeader, attributes.as_bytes());
+            member(tar, "short", FILE, b"two");
+            member(tar, "short", FILE, b"three");
+        });
+        let out = dir.path().join("out");
+        assert_eq!(extract(&archive, &out, Limits::default(), &quiet).unwrap().files, 3);
+        assert_eq!(fs::read(out.join(&long)).unwrap(), b"one");
+        assert_eq!(fs::read(out.join(long.replace("1.png", "2.png"))).unwrap(), b"two");
+        assert_eq!(fs::read(out.join("short")).unwrap(), b"three");
+
+        for name in ["a/".repeat(3000) + "x", "x".repeat(300)] {
+            tar_of(&archive, false, |tar| {
+                member(tar, "././@LongLink", tar::EntryType::GNULongName, name.as_bytes());
+                member(tar, "short", FILE, b"one");
+            });
+            let error = extract(&archive, &dir.path().join("x"), Limits::default(), &quiet).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("too long") && text.len() < 400, "{text}");
+        }
+        tar_of(&archive, false, |tar| {
+            member(tar, "x", tar::EntryType::XHeader, b"11 size=99\n");
+            member(tar, "short", FILE, b"one");
+        });
+        let error = extract(&archive, &dir.path().join("x"), Limits::default(), &quiet).unwrap_err();
+        assert!(error.to_string().contains("of two lengths"), "{error}");
     }
 
     #[test]

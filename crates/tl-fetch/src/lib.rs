@@ -1,9 +1,9 @@
 //! Bytes from elsewhere onto this machine, whole or not at all.
 //!
 //! Three ways in: [`http`] (resumable, checked), [`python`] packages by name (pip decides where they are, and its
-//! configuration is honoured), and archives: [`unzip`] for members of one's choice, [`extract`] for all of one. The one decision: a file appears under its own name only when its length
-//! and, where known, its sha256 are right. Until then it is `NAME.part`, which a later call goes on with, even in
-//! another process.
+//! configuration is honoured), and archives: [`unzip`] for members of one's choice, [`extract`] for all of one. The one
+//! decision: a file appears under its own name only when its length and, where known, its sha256 are right. Until then
+//! it is `NAME.part`, which a later call goes on with, even in another process.
 //!
 //! Nothing here prints: a caller that wants to show progress passes an [`Observer`].
 
@@ -13,6 +13,7 @@ mod error;
 mod extract;
 mod http;
 pub mod python;
+mod tarball;
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -39,6 +39,8 @@ pub struct EpochRow {
 pub enum Status {
     /// All phases ran.
     Finished,
+    /// Something failed after the first epoch, such as reading an image.
+    Failed,
     /// Stopped on request; the model is the best so far.
     Interrupted,
     /// Ended by a loss that was not a number; the model is the best so far.

@@ -10,6 +10,7 @@ use tl_heads::Task;
 use tl_torch::image_batch;
 
 use crate::error::TrainError;
+use crate::loss::{Loss, Shown};
 use crate::metrics::{Judged, Scores};
 use crate::model::Model;
 
@@ -71,7 +72,8 @@ pub fn evaluate(
             break;
         }
         let batch = batch?;
-        tally.add(model.task, &model.logits(&batch_tensor(&batch, model.device), 0), &batch.labels);
+        let logits = model.logits(&batch_tensor(&batch, model.device), 0);
+        tally.add(model.task, &logits, &Shown::plain(batch.labels));
         progress(tally.probabilities.len());
     }
     Ok(tally.finish(model.classes.len()))
@@ -96,14 +98,18 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Counts a batch, every image alike. A mixed one has the losses of both its labels by their parts, and is right if
+    /// the label of the larger part is found.
+    ///
     /// # Shapes
-    /// `logits` is `[N, outputs]`, `labels` has N entries.
-    pub(crate) fn add(&mut self, task: Task, logits: &Tensor, labels: &[u32]) {
+    /// `logits` is `[N, outputs]`.
+    pub(crate) fn add(&mut self, task: Task, logits: &Tensor, shown: &Shown) {
         let names = task.names() as usize;
         let logits = logits.to_device(Device::Cpu).to_kind(Kind::Double);
-        let wanted: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
-        let losses = task.losses(&logits, &Tensor::from_slice(&wanted), 0.0, None);
-        self.loss_sum += losses.sum(Kind::Double).double_value(&[]);
+        let loss = Loss { task, label_smoothing: 0.0, class_weights: None };
+        let unweighted = Shown { labels: shown.labels.clone(), weights: None, mix: shown.mix.clone() };
+        self.loss_sum += loss.of(&logits, &unweighted).sum(Kind::Double).double_value(&[]);
+        let labels = shown.mostly();
         let rows = task.probabilities(&logits).to_kind(Kind::Float).contiguous().view([-1]);
         let mut flat = vec![0f32; labels.len() * names];
         let n = flat.len();

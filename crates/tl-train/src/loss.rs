@@ -28,6 +28,21 @@ pub(crate) struct Loss {
     pub(crate) class_weights: Option<Tensor>,
 }
 
+impl Shown {
+    /// Plain images.
+    pub(crate) fn plain(labels: Vec<u32>) -> Self {
+        Self { labels, weights: None, mix: None }
+    }
+
+    /// The class that most of each image shows.
+    pub(crate) fn mostly(&self) -> Vec<u32> {
+        match &self.mix {
+            Some(mix) if mix.lambda < 0.5 => mix.partner.iter().map(|&i| self.labels[i as usize]).collect(),
+            _ => self.labels.clone(),
+        }
+    }
+}
+
 impl Loss {
     /// The loss of each image: of a mixed one, of both its labels by their parts, each times the weight of the image that
     /// it comes from.

@@ -128,6 +128,11 @@ pub enum Ended {
         /// and this step of the epoch.
         step: usize,
     },
+    /// Something failed, such as reading an image, after at least one epoch had ended.
+    Failed {
+        /// What.
+        error: String,
+    },
 }
 
 /// What the loop leaves, besides the best weights in the model.
@@ -165,7 +170,8 @@ impl Images<'_> {
 /// Runs the plan. The model ends with its best weights.
 ///
 /// # Errors
-/// An image cannot be read, or the observer cannot record.
+/// An image cannot be read, or the observer cannot record, before the first epoch has ended; later that ends the run with
+/// [`Ended::Failed`] and what was best until then.
 pub fn train(
     model: &Model,
     plan: &Plan,
@@ -175,8 +181,13 @@ pub fn train(
 ) -> Result<Outcome, TrainError> {
     let mut run = Run::new(model, plan, images, options);
     for index in 0..plan.phases.len() {
-        if let Some(ended) = run.phase(index, observer)? {
-            return Ok(run.outcome(ended));
+        match run.phase(index, observer) {
+            Ok(None) => {}
+            Ok(Some(ended)) => return Ok(run.outcome(ended)),
+            Err(error) if run.best.is_some() => {
+                return Ok(run.outcome(Ended::Failed { error: error.to_string() }));
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(run.outcome(Ended::Finished))
@@ -472,7 +483,7 @@ impl<'a> Run<'a> {
         for param in model.tensors().filter(|param| param.tensor.requires_grad()) {
             param.tensor.shallow_clone().zero_grad();
         }
-        tally.add(model.task, &logits.detach(), &batch.shown.labels);
+        tally.add(model.task, &logits.detach(), &batch.shown);
         true
     }
 
@@ -488,7 +499,7 @@ impl<'a> Run<'a> {
         let indices: Vec<u32> = (0..samples.len() as u32).collect();
         for indices in indices.chunks(EVAL_BATCH) {
             let labels: Vec<u32> = indices.iter().map(|&i| samples[i as usize].label).collect();
-            tally.add(model.task, &model.logits(&kept.pick(indices), frontier), &labels);
+            tally.add(model.task, &model.logits(&kept.pick(indices), frontier), &Shown::plain(labels));
         }
         Ok(Some(tally.finish(model.classes.len())))
     }

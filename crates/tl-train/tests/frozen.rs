@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use tch::Device;
 use tl_backbones::{Backbone, find};
-use tl_data::{Augment, DataPool, ImageFolder, OpenOptions, Preprocess};
+use tl_data::{Augment, DataPool, Dataset, Preprocess, SplitOptions};
 use tl_finetune::{
     BatchNorm, Curve, Metric, Optimizer, PartRate, Phase, Plan, Preset, PresetOptions, Schedule,
 };
@@ -71,7 +71,9 @@ fn run_with(model: &Model, schedule: &Schedule, cache_budget: u64, epochs: &mut 
             image::RgbImage::from_fn(40, 48, pixel).save(path).unwrap();
         }
     }
-    let folder = ImageFolder::open(dir.path(), &OpenOptions { val_fraction: 0.25, seed: 1 }).unwrap();
+    let folder =
+        Dataset::open(dir.path(), &SplitOptions { val_fraction: 0.25, seed: 1, ..SplitOptions::default() })
+            .unwrap();
     let plan: Plan = schedule.plan(&model.net_info(), model.head.store.count()).unwrap();
     let (train_set, val): (Arc<[_]>, Arc<[_]>) = (folder.train.into(), folder.val.into());
     let (pool, stop) = (DataPool::new(2).unwrap(), AtomicBool::new(false));

@@ -3,9 +3,13 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use tl_data::doctor::Severity;
+use anyhow::Context;
+use tl_data::doctor::{Report, Severity};
 use tl_data::sheet::{self, SheetOptions};
-use tl_data::{Contents, DataError, DataPool, DoctorOptions, Part, Quarantine, RgbImage, examine, inspect};
+use tl_data::{
+    Contents, DataError, DataPool, Dataset, DoctorOptions, Ignored, Part, Quarantine, RgbImage, examine,
+    inspect, shown,
+};
 
 use crate::args::{DataDoctorArgs, DataInspectArgs};
 use crate::dataset;
@@ -31,9 +35,7 @@ pub(crate) fn inspection(args: &DataInspectArgs) -> anyhow::Result<()> {
         true => ui::print(&(serde_json::to_string_pretty(&found)? + "\n"))?,
         false => ui::print(&found.to_string())?,
     }
-    for warning in &dataset.warnings {
-        ui.borrow().line(&format!("warning: {warning}"));
-    }
+    passed_over(&dataset, &ui);
     let Some(path) = &args.sheet else { return Ok(()) };
     let mut pages = Pages::new(path);
     let options = SheetOptions::default();
@@ -43,14 +45,27 @@ pub(crate) fn inspection(args: &DataInspectArgs) -> anyhow::Result<()> {
     pages.finish(drawn, &ui)
 }
 
+/// What opening a dataset had to say: warnings, and files that are not used.
+fn passed_over(dataset: &Dataset, ui: &RefCell<Ui>) {
+    for warning in &dataset.warnings {
+        ui.borrow().line(&format!("warning: {}", shown(warning)));
+    }
+    let Ignored { files, first, .. } = &dataset.ignored;
+    if *files > 0 {
+        let names: Vec<_> = first.iter().map(|name| shown(name)).collect();
+        let more = if *files > names.len() { ", …" } else { "" };
+        ui.borrow()
+            .line(&format!("ignored: {files} files that are no images by name: {}{more}", names.join(", ")));
+    }
+}
+
 pub(crate) fn doctor(args: &DataDoctorArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
     let machine = machine::set_up(&args.threads)?;
     let mut problems = Problems::default();
-    let opened = dataset::open(&args.data, &args.source, 0.2, 42, &mut problems);
-    if let Some(path) = args.quarantine.as_ref().filter(|path| path.exists()) {
-        problems
-            .add(anyhow::anyhow!("`{}` exists\n\nhint: give another name with --quarantine", path.display()));
+    let opened = dataset::open_leniently(&args.data, &args.source, &mut problems);
+    if let Some(path) = &args.quarantine {
+        problems.take(fresh(path));
     }
     let options = DoctorOptions { near: (!args.exact).then_some(args.near), ..DoctorOptions::default() };
     problems.take(options.check().map_err(anyhow::Error::from));
@@ -62,20 +77,47 @@ pub(crate) fn doctor(args: &DataDoctorArgs) -> anyhow::Result<()> {
     let report = watched(&ui, "looking", contents.len(), |progress| {
         examine(&contents, root, &options, &pool, progress)
     })?;
+    let list = Quarantine::of(&report);
     match args.json {
         true => ui::print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
-        false => ui::print(&report.to_string())?,
+        false => ui::print(&format!("{report}{}", next(&report, &list, args)))?,
     }
+    passed_over(&dataset, &ui);
     if let Some(path) = &args.quarantine {
-        let list = Quarantine::of(&report);
         tl_fetch::write_whole(path, list.to_string().as_bytes())?;
-        let n = list.entries.len();
-        let path = path.display();
-        ui.borrow()
-            .line(&format!("{n} files listed in {path}; leave them out with tl finetune --exclude {path}"));
+        ui.borrow().line(&written(&list, path, &args.data));
     }
     // For scripts: whether something is wrong.
     if report.count(Severity::Error) > 0 { Err(Exit(1).into()) } else { Ok(()) }
+}
+
+/// What to do about a report.
+fn next(report: &Report, list: &Quarantine, args: &DataDoctorArgs) -> String {
+    if report.findings.is_empty() {
+        return String::new();
+    }
+    let some = !(list.entries.is_empty() && list.doubtful.is_empty());
+    let leave_out = if some && args.quarantine.is_none() { "; leave out: --quarantine FILE" } else { "" };
+    format!("\nsee all: --json{leave_out}\n")
+}
+
+/// What is in the list, and what to do with it.
+fn written(list: &Quarantine, path: &Path, data: &Path) -> String {
+    let (sure, near) = (list.entries.len(), list.doubtful.len());
+    let comments = match near {
+        0 => String::new(),
+        _ => format!("; {near} more that are nearly the same are comments there: look at them"),
+    };
+    match (sure, near) {
+        (0, 0) => format!("nothing to leave out; `{}` lists no files", path.display()),
+        (0, _) => format!("`{}` lists no files{comments}", path.display()),
+        _ => format!(
+            "files listed in `{}`: {sure}{comments}\nleave out   tl finetune --data {} --exclude {}",
+            path.display(),
+            ui::word(data),
+            ui::word(path)
+        ),
+    }
 }
 
 /// Work with a bar that follows it.
@@ -92,11 +134,38 @@ pub(crate) fn watched<T>(
     done
 }
 
-/// A name for pictures that do not exist yet.
+/// A name for a file that does not exist yet, in a folder that does.
+fn fresh(path: &Path) -> anyhow::Result<()> {
+    let exists = path.symlink_metadata().is_ok();
+    anyhow::ensure!(!exists, "`{}` exists\n\nhint: give another name", path.display());
+    let folder = folder_of(path);
+    anyhow::ensure!(folder.is_dir(), "there is no folder `{}` to write to", folder.display());
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A name for pictures that do not exist yet, further pages included.
 pub(crate) fn fresh_png(path: &Path) -> anyhow::Result<()> {
     let png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     anyhow::ensure!(png, "`{}` is no name in .png", path.display());
-    anyhow::ensure!(!path.exists(), "`{}` exists\n\nhint: give another name", path.display());
+    fresh(path)?;
+    let start = format!("{}-", path.file_stem().unwrap_or_default().to_string_lossy());
+    let entries = std::fs::read_dir(folder_of(path))
+        .with_context(|| format!("failed to list `{}`", folder_of(path).display()))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(&start)?.strip_suffix(".png"));
+        let page = number.is_some_and(|number| number.parse::<u32>().is_ok());
+        let there = path.with_file_name(&name);
+        anyhow::ensure!(
+            !page,
+            "`{}` exists, and may be a page of this sheet\n\nhint: give another name",
+            there.display()
+        );
+    }
     Ok(())
 }
 
@@ -120,11 +189,10 @@ impl Pages {
             1 => self.path.clone(),
             _ => self.path.with_file_name(format!("{stem}-{number}.png")),
         };
-        let written = fresh_png(&path).and_then(|()| Ok(tl_fetch::write_whole(&path, &sheet::png(page)?)?));
-        if let Err(error) = written {
-            self.failed = Some(error);
-            let source = std::io::Error::other("a page cannot be written");
-            return Err(DataError::Read { path, source });
+        if let Err(error) = tl_fetch::write_whole(&path, &sheet::png(page)?) {
+            let source = std::io::Error::other(error.to_string());
+            self.failed = Some(error.into());
+            return Err(DataError::Write { path, source });
         }
         self.written.push(path);
         Ok(())

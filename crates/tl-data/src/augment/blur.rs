@@ -5,6 +5,7 @@
 
 use image::RgbImage;
 
+use super::colour::blend;
 use crate::draw::exp;
 use crate::scratch::Scratch;
 
@@ -18,8 +19,8 @@ fn gaussian(kernel: u32, sigma: f64) -> Vec<f32> {
     };
     let weights: Vec<f64> = (0..kernel).map(density).collect();
     let sum: f64 = weights.iter().sum();
-    // Weights this small move no level, however many there are.
-    let idle = weights.iter().take_while(|weight| **weight < 1e-8 * sum).count();
+    // Weights this small move no level by more than the sums themselves are off.
+    let idle = weights.iter().take_while(|weight| **weight < 1e-6 * sum).count();
     weights[idle..weights.len() - idle].iter().map(|weight| (weight / sum) as f32).collect()
 }
 
@@ -41,36 +42,62 @@ pub(super) fn gaussian_blur(image: &mut RgbImage, kernel: u32, sigma: f64, scrat
     }
     let weights = gaussian(kernel.min(255) | 1, sigma);
     let (half, row) = (weights.len() / 2, 3 * width);
+    let weights = &weights[half..];
     let mut padded = scratch.floats();
     padded.resize(row + 6 * half, 0.0);
     let mut along = scratch.floats();
-    along.clear();
     along.resize(row * height, 0.0);
     for (line, out) in image.chunks_exact(row).zip(along.chunks_exact_mut(row)) {
-        for (i, pixel) in padded.chunks_exact_mut(3).enumerate() {
-            let from = 3 * mirrored(i as i64 - half as i64, width);
+        let (edges, inner) = padded.split_at_mut(3 * half);
+        inner.iter_mut().zip(line).for_each(|(value, level)| *value = f32::from(*level));
+        let outer = (0..half).map(|i| i as i64 - half as i64).zip(edges.chunks_exact_mut(3));
+        let beyond = (width..width + half).map(|i| i as i64).zip(inner[row..].chunks_exact_mut(3));
+        for (at, pixel) in outer.chain(beyond) {
+            let from = 3 * mirrored(at, width);
             pixel.iter_mut().zip(&line[from..from + 3]).for_each(|(value, level)| *value = f32::from(*level));
         }
-        for (i, &weight) in weights.iter().enumerate() {
-            add(out, weight, &padded[3 * i..3 * i + row]);
-        }
+        let shifted = |pixels: usize| &padded[3 * pixels..3 * pixels + row];
+        let pairs: Vec<_> = (1..=half).map(|far| (shifted(half - far), shifted(half + far))).collect();
+        weigh(out, weights, shifted(half), &pairs);
     }
     let mut sum = padded;
+    sum.resize(row, 0.0);
     for (y, out) in image.chunks_exact_mut(row).enumerate() {
-        sum.clear();
-        sum.resize(row, 0.0);
-        for (i, &weight) in weights.iter().enumerate() {
-            let from = row * mirrored((y + i) as i64 - half as i64, height);
-            add(&mut sum, weight, &along[from..from + row]);
-        }
+        let line = |far: i64| {
+            let from = row * mirrored(y as i64 + far, height);
+            &along[from..from + row]
+        };
+        let pairs: Vec<_> = (1..=half as i64).map(|far| (line(-far), line(far))).collect();
+        weigh(&mut sum[..row], weights, line(0), &pairs);
         out.iter_mut().zip(&sum).for_each(|(level, value)| *level = (value + 0.5) as u8);
     }
     scratch.recycle_floats(sum);
     scratch.recycle_floats(along);
 }
 
-fn add(sum: &mut [f32], weight: f32, values: &[f32]) {
-    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+/// Values that are summed up together, in the registers of the processor.
+const LANES: usize = 16;
+
+/// The weighted sum of rows: one, and pairs that share a weight.
+fn weigh(out: &mut [f32], weights: &[f32], middle: &[f32], pairs: &[(&[f32], &[f32])]) {
+    let whole = out.len() / LANES * LANES;
+    let (blocks, rest) = out.as_chunks_mut::<LANES>();
+    for (i, block) in blocks.iter_mut().enumerate() {
+        let part = |line: &[f32]| line[i * LANES..].first_chunk::<LANES>().copied().unwrap_or([0.0; LANES]);
+        let mut sum = part(middle).map(|value| weights[0] * value);
+        for ((one, other), weight) in pairs.iter().zip(&weights[1..]) {
+            let (one, other) = (part(one), part(other));
+            for (sum, (one, other)) in sum.iter_mut().zip(one.iter().zip(&other)) {
+                *sum += weight * (one + other);
+            }
+        }
+        *block = sum;
+    }
+    for (i, out) in (whole..).zip(rest) {
+        let pairs = pairs.iter().zip(&weights[1..]);
+        *out = pairs
+            .fold(weights[0] * middle[i], |sum, ((one, other), weight)| sum + weight * (one[i] + other[i]));
+    }
 }
 
 /// Blends with the image smoothed by (1 1 1, 1 5 1, 1 1 1) / 13, whose edge pixels are those of the image, as Pillow's
@@ -85,19 +112,29 @@ pub(super) fn sharpness(image: &mut RgbImage, factor: f32, scratch: &mut Scratch
     old.clear();
     old.extend_from_slice(image);
     for y in 1..height - 1 {
-        let line = |y: usize| &old[y * row..(y + 1) * row];
-        let (above, here, below) = (line(y - 1), line(y), line(y + 1));
-        let out = image.as_flat_samples_mut().samples;
-        let out = &mut out[y * row + 3..(y + 1) * row - 3];
-        for (i, level) in out.iter_mut().enumerate() {
-            let three = |line: &[u8]| u16::from(line[i]) + u16::from(line[i + 3]) + u16::from(line[i + 6]);
-            let sum = three(above) + three(here) + three(below) + 4 * u16::from(here[i + 3]);
-            // Thirteenths are never halves, so this rounds to the nearest.
-            let smooth = f32::from((sum + 6) / 13);
-            *level = (smooth + factor * (f32::from(here[i + 3]) - smooth)) as u8;
-        }
+        let [above, here, below] = [y - 1, y, y + 1].map(|y| &old[y * row..(y + 1) * row]);
+        let out = &mut image.as_flat_samples_mut().samples[y * row + 3..(y + 1) * row - 3];
+        sharpen(out, [above, here, below], factor);
     }
     scratch.recycle_bytes(old);
+}
+
+/// One row without its first and its last pixel. A function of its own, so that the compiler knows that `out` overlaps
+/// nothing.
+#[inline(never)]
+fn sharpen(out: &mut [u8], [above, here, below]: [&[u8]; 3], factor: f32) {
+    // All of one length, so that nothing is checked value by value.
+    let inner = out.len();
+    let (a, b, c) = (&above[..inner], &above[3..][..inner], &above[6..][..inner]);
+    let (d, e, f) = (&here[..inner], &here[3..][..inner], &here[6..][..inner]);
+    let (g, h, k) = (&below[..inner], &below[3..][..inner], &below[6..][..inner]);
+    for i in 0..inner {
+        let of = |line: &[u8]| u16::from(line[i]);
+        let around = of(a) + of(b) + of(c) + of(d) + of(f) + of(g) + of(h) + of(k);
+        // Thirteenths are never halves, so this rounds to the nearest.
+        let smooth = ((around + 5 * of(e) + 6) / 13) as u8;
+        out[i] = blend(smooth, e[i], factor);
+    }
 }
 
 #[cfg(test)]

@@ -5,16 +5,29 @@
 
 use image::RgbImage;
 
+/// Pixels that are worked on together, so that the compiler can make vector code of what is the same for all channels.
+const BLOCK: usize = 32;
+
 /// New levels for each of the 256.
 type Table = [u8; 256];
 
 /// From `grey` towards `level` by a factor that may lie beyond 1; cut off at 0 and 255.
-fn blend(grey: u8, level: u8, factor: f32) -> u8 {
-    (f32::from(grey) + factor * (f32::from(level) - f32::from(grey))) as u8
+#[inline(always)]
+pub(super) fn blend(grey: u8, level: u8, factor: f32) -> u8 {
+    // Adding this leaves the nearest whole number in the lower bits: the compiler makes vector code of that, and none of
+    // a cast.
+    const WHOLE: f32 = (1_u32 << 23) as f32;
+    let value = f32::from(grey) + factor * (f32::from(level) - f32::from(grey));
+    // Comparisons send what is no number to 0.
+    let value = if value > 0.0 { value } else { 0.0 };
+    let value = if value < 255.0 { value } else { 255.0 };
+    let nearest = (value + WHOLE) - WHOLE;
+    let below = if nearest > value { nearest - 1.0 } else { nearest };
+    (below + WHOLE).to_bits() as u8
 }
 
 /// Rec. 601 luma in 16 bits of fixed point.
-fn luma(pixel: &[u8]) -> u8 {
+fn luma(pixel: &[u8; 3]) -> u8 {
     let weighted = |level: u8, weight: u32| u32::from(level) * weight;
     let sum = weighted(pixel[0], 19_595) + weighted(pixel[1], 38_470) + weighted(pixel[2], 7_471);
     ((sum + 0x8000) >> 16) as u8
@@ -28,57 +41,69 @@ fn table(new: impl Fn(u8) -> u8) -> Table {
     table
 }
 
-/// The same table for all channels.
-fn look_up(image: &mut RgbImage, table: &Table) {
-    for level in image.iter_mut() {
-        *level = table[usize::from(*level)];
-    }
-}
-
 fn look_up_each(image: &mut RgbImage, tables: &[Table; 3]) {
-    for pixel in image.chunks_exact_mut(3) {
-        for (level, table) in pixel.iter_mut().zip(tables) {
-            *level = table[usize::from(*level)];
-        }
+    let [red, green, blue] = tables;
+    for [r, g, b] in image.as_chunks_mut::<3>().0 {
+        (*r, *g, *b) = (red[usize::from(*r)], green[usize::from(*g)], blue[usize::from(*b)]);
     }
 }
 
 /// How often each level occurs in each channel.
 fn histograms(image: &RgbImage) -> [[u32; 256]; 3] {
     let mut counts = [[0; 256]; 3];
-    for pixel in image.chunks_exact(3) {
-        for (&level, counts) in pixel.iter().zip(counts.iter_mut()) {
-            counts[usize::from(level)] += 1;
-        }
+    for [r, g, b] in image.as_chunks::<3>().0 {
+        counts[0][usize::from(*r)] += 1;
+        counts[1][usize::from(*g)] += 1;
+        counts[2][usize::from(*b)] += 1;
     }
     counts
 }
 
+/// The least and the greatest level of each channel.
+fn ranges(image: &RgbImage) -> [(u8, u8); 3] {
+    let (mut low, mut high) = ([u8::MAX; 48], [0; 48]);
+    let mut note = |levels: &[u8]| {
+        for ((low, high), level) in low.iter_mut().zip(high.iter_mut()).zip(levels) {
+            (*low, *high) = ((*low).min(*level), (*high).max(*level));
+        }
+    };
+    let (blocks, rest) = image.as_chunks::<48>();
+    blocks.iter().for_each(|block| note(block));
+    note(rest);
+    [0, 1, 2].map(|channel| {
+        let of = |levels: &[u8; 48]| levels.iter().copied().skip(channel).step_by(3).collect::<Vec<u8>>();
+        let (low, high) = (of(&low).into_iter().min(), of(&high).into_iter().max());
+        (low.unwrap_or(0), high.unwrap_or(0))
+    })
+}
+
 /// Blends with black.
 pub(super) fn brightness(image: &mut RgbImage, factor: f32) {
-    look_up(image, &table(|level| blend(0, level, factor)));
+    image.iter_mut().for_each(|level| *level = blend(0, *level, factor));
 }
 
 /// Blends with the mean of the grey image.
 pub(super) fn contrast(image: &mut RgbImage, factor: f32) {
-    let sum: u64 = image.chunks_exact(3).map(|pixel| u64::from(luma(pixel))).sum();
+    let sum: u64 = image.as_chunks::<3>().0.iter().map(|pixel| u64::from(luma(pixel))).sum();
     let pixels = (image.len() / 3).max(1);
     let mean = (sum as f64 / pixels as f64 + 0.5) as u8;
-    look_up(image, &table(|level| blend(mean, level, factor)));
+    image.iter_mut().for_each(|level| *level = blend(mean, *level, factor));
 }
 
 /// Blends with the grey image.
 pub(super) fn saturation(image: &mut RgbImage, factor: f32) {
-    for pixel in image.chunks_exact_mut(3) {
-        let grey = luma(pixel);
-        pixel.iter_mut().for_each(|level| *level = blend(grey, *level, factor));
+    let mut greys = [0; 3 * BLOCK];
+    for block in image.chunks_mut(3 * BLOCK) {
+        for (pixel, grey) in block.as_chunks::<3>().0.iter().zip(greys.as_chunks_mut::<3>().0) {
+            *grey = [luma(pixel); 3];
+        }
+        block.iter_mut().zip(&greys).for_each(|(level, grey)| *level = blend(*grey, *level, factor));
     }
 }
 
 pub(super) fn grayscale(image: &mut RgbImage) {
-    for pixel in image.chunks_exact_mut(3) {
-        let grey = luma(pixel);
-        pixel.fill(grey);
+    for pixel in image.as_chunks_mut::<3>().0 {
+        *pixel = [luma(pixel); 3];
     }
 }
 
@@ -94,20 +119,20 @@ pub(super) fn posterize(image: &mut RgbImage, bits: u8) {
 
 /// Inverts the levels from `threshold` on.
 pub(super) fn solarize(image: &mut RgbImage, threshold: f64) {
-    look_up(image, &table(|level| if f64::from(level) < threshold { level } else { 255 - level }));
+    // One that is no number counts as 0.
+    let first = if threshold > 0.0 { threshold.ceil() as u16 } else { 0 };
+    let Ok(first) = u8::try_from(first) else { return };
+    image.iter_mut().for_each(|level| *level = if *level < first { *level } else { 255 - *level });
 }
 
 /// Stretches each channel to 0..=255; one of a single level stays.
 pub(super) fn autocontrast(image: &mut RgbImage) {
-    let tables = histograms(image).map(|counts| {
-        let used = |count: &u32| *count > 0;
-        let (low, high) = (counts.iter().position(used), counts.iter().rposition(used));
-        let (low, high) = (low.unwrap_or(0) as f64, high.unwrap_or(0) as f64);
+    let tables = ranges(image).map(|(low, high)| {
         if high <= low {
             return table(|level| level);
         }
-        let scale = 255.0 / (high - low);
-        let offset = -low * scale;
+        let scale = 255.0 / f64::from(high - low);
+        let offset = -f64::from(low) * scale;
         table(|level| (f64::from(level) * scale + offset) as u8)
     });
     look_up_each(image, &tables);
@@ -133,64 +158,6 @@ pub(super) fn equalize(image: &mut RgbImage) {
     look_up_each(image, &tables);
 }
 
-/// Turns the hue by a part of its circle. Hue, saturation and value have 8 bits each, as in Pillow's `HSV`.
-pub(super) fn hue(image: &mut RgbImage, part: f64) {
-    let turn = ((part * 255.0) as i32).rem_euclid(256) as u8;
-    // What the new colour is made of, for each hue before the turn: the sector, and how far along it.
-    let turned = table(|hue| hue.wrapping_add(turn)).map(|hue| {
-        let place = (f64::from(hue) * 6.0 / 255.0) as f32;
-        (place as u8 % 6, f64::from(place - place.floor()))
-    });
-    for pixel in image.chunks_exact_mut(3) {
-        let (hue, saturation, value) = to_hsv(pixel[0], pixel[1], pixel[2]);
-        let (sector, along) = turned[usize::from(hue)];
-        pixel.copy_from_slice(&to_rgb((sector, along), saturation, value));
-    }
-}
-
-/// The hexcone of Smith (1978); divisions in f32 and their sums in f64, as Pillow makes them.
-fn to_hsv(r: u8, g: u8, b: u8) -> (u8, u8, u8) {
-    let value = r.max(g).max(b);
-    let range = value - r.min(g).min(b);
-    if range == 0 {
-        return (0, 0, value);
-    }
-    let range = f32::from(range);
-    let below = |level: u8| f32::from(value - level) / range;
-    let sector = if r == value {
-        below(b) - below(g)
-    } else if g == value {
-        (2.0 + f64::from(below(r)) - f64::from(below(b))) as f32
-    } else {
-        (4.0 + f64::from(below(g)) - f64::from(below(r))) as f32
-    };
-    let turn = f64::from(sector) / 6.0 + 1.0;
-    let hue = if turn >= 1.0 { turn - 1.0 } else { turn } as f32;
-    let saturation = range / f32::from(value);
-    (whole(f64::from(hue) * 255.0), whole(f64::from(saturation) * 255.0), value)
-}
-
-fn to_rgb((sector, along): (u8, f64), saturation: u8, value: u8) -> [u8; 3] {
-    let saturation = f64::from(f32::from(saturation) / 255.0);
-    let level = |rest: f64| whole(f64::from(value) * rest + 0.5);
-    let low = level(1.0 - saturation);
-    let falling = level(1.0 - saturation * along);
-    let rising = level(1.0 - saturation * (1.0 - along));
-    match sector {
-        0 => [value, rising, low],
-        1 => [falling, value, low],
-        2 => [low, value, rising],
-        3 => [low, falling, value],
-        4 => [rising, low, value],
-        _ => [value, low, falling],
-    }
-}
-
-/// Cuts off a number from 0 to 255: by way of i32, which a processor does in one instruction.
-fn whole(value: f64) -> u8 {
-    value as i32 as u8
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,13 +171,23 @@ mod tests {
             contrast(&mut image, factor);
             saturation(&mut image, factor);
             solarize(&mut image, f64::from(factor));
-            hue(&mut image, f64::from(factor));
+            super::super::hue::hue(&mut image, f64::from(factor));
             posterize(&mut image, 200);
         }
         let mut empty = RgbImage::new(0, 0);
         contrast(&mut empty, 0.5);
         autocontrast(&mut empty);
         equalize(&mut empty);
+    }
+
+    #[test]
+    fn a_blend_is_cut_off() {
+        for (grey, level) in (0..=255).flat_map(|grey| (0..=255).map(move |level| (grey, level))) {
+            for factor in [-0.7_f32, 0.0, 0.3, 0.999, 1.0, 1.7, 300.0] {
+                let expected = (f32::from(grey) + factor * (f32::from(level) - f32::from(grey))) as u8;
+                assert_eq!(blend(grey, level, factor), expected, "{grey} {level} {factor}");
+            }
+        }
     }
 
     #[test]

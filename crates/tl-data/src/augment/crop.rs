@@ -10,9 +10,9 @@ use crate::options::Checks;
 /// How often a crop is drawn again before the centre is taken.
 const CROP_TRIES: usize = 10;
 
-/// Inception's crop (Szegedy et al. 2014, arXiv:1409.4842), as torchvision draws it.
+/// Inception's crop (Szegedy et al. 2014, arXiv:1409.4842), as torchvision draws it; the defaults are torchvision's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct RandomResizedCrop {
     /// The part of the area kept, from and to, in 0..=1; drawn evenly.
     pub scale: (f32, f32),
@@ -32,6 +32,12 @@ pub struct Crop {
     pub width: u32,
     /// Height, in pixels.
     pub height: u32,
+}
+
+impl Default for RandomResizedCrop {
+    fn default() -> Self {
+        Self { scale: (0.08, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) }
+    }
 }
 
 impl RandomResizedCrop {

@@ -16,9 +16,11 @@
 //! # }
 //! ```
 
+mod bilinear;
 mod blur;
 mod colour;
 mod crop;
+mod hue;
 mod mix;
 mod params;
 mod policy;

@@ -5,12 +5,12 @@
 //! follow at the size of the input.
 
 use image::RgbImage;
-use image::imageops::{flip_horizontal_in_place, flip_vertical_in_place};
 use serde::{Deserialize, Serialize};
 
 use super::blur::{gaussian_blur, sharpness};
 use super::colour;
 use super::crop::Crop;
+use super::hue::hue;
 use super::warp::{Map, Warp, warp};
 use crate::draw::{Operation, Stream, sin_cos};
 use crate::error::DataError;
@@ -146,7 +146,7 @@ impl Params {
     /// geometry is not finite.
     pub fn apply(&self, image: &RgbImage, preprocess: &Preprocess) -> Result<RgbImage, DataError> {
         preprocess.check()?;
-        self.apply_with(image, preprocess, &mut Scratch::default())
+        Scratch::with(|scratch| self.apply_with(image, preprocess, scratch))
     }
 
     /// [`Params::apply`] with buffers to use again.
@@ -194,11 +194,15 @@ impl Params {
             Some(window) => preprocess.resize_window(image, window, scratch)?,
             None => preprocess.eval_with(image, scratch)?,
         };
+        let row = 3 * out.width() as usize;
         if self.flip {
-            flip_horizontal_in_place(&mut out);
+            out.chunks_exact_mut(row).for_each(|line| line.as_chunks_mut::<3>().0.reverse());
         }
         if self.vertical_flip {
-            flip_vertical_in_place(&mut out);
+            let half = out.height() as usize / 2 * row;
+            let (upper, lower) = out.split_at_mut(half);
+            let pairs = upper.chunks_exact_mut(row).zip(lower.rchunks_exact_mut(row));
+            pairs.for_each(|(above, below)| above.swap_with_slice(below));
         }
         Ok(out)
     }
@@ -284,7 +288,7 @@ impl Op {
             Self::Contrast(factor) => colour::contrast(image, factor as f32),
             Self::Saturation(factor) => colour::saturation(image, factor as f32),
             Self::Sharpness(factor) => sharpness(image, factor as f32, scratch),
-            Self::Hue(part) => colour::hue(image, part),
+            Self::Hue(part) => hue(image, part),
             Self::Posterize(bits) => colour::posterize(image, bits),
             Self::Solarize(threshold) => colour::solarize(image, threshold),
             Self::Autocontrast => colour::autocontrast(image),
@@ -302,7 +306,8 @@ impl Length {
     fn pixels(self, side: f64) -> f64 {
         match self {
             Self::Pixels(pixels) => f64::from(pixels),
-            Self::Part(part) => (part * side).trunc(),
+            // In f32 as torchvision has it: 150 / 331 of 331 pixels are 150.
+            Self::Part(part) => f64::from((part * side) as f32).trunc(),
         }
     }
 }
@@ -310,7 +315,9 @@ impl Length {
 impl Erase {
     /// Left, upper, right and lower edge in an image of this side.
     pub(super) fn edges(&self, side: u32) -> [u32; 4] {
-        let length = |part: f64| ((part * f64::from(side)).round_ties_even() as u32).min(side);
+        // torchvision draws again what would cover a whole side after rounding; here it is one pixel less.
+        let most = |part: f64| if part < 1.0 { side.saturating_sub(1) } else { side };
+        let length = |part: f64| ((part * f64::from(side)).round_ties_even() as u32).min(most(part));
         let start = |part: f64, length: u32| {
             let room = side - length;
             ((part * f64::from(room + 1)) as u32).min(room)
@@ -329,11 +336,10 @@ impl Erase {
             EraseFill::Noise(seed) => Some(Stream::new(seed, 0, 0, Operation::ErasingNoise)),
         };
         for line in image.chunks_exact_mut(row).take(bottom).skip(top) {
-            for pixel in line[3 * left..3 * right].chunks_exact_mut(3) {
-                match &mut noise {
-                    None => pixel.copy_from_slice(&mean),
-                    Some(stream) => pixel.fill_with(|| stream.below(256) as u8),
-                }
+            let line = &mut line[3 * left..3 * right];
+            match &mut noise {
+                None => line.as_chunks_mut().0.fill(mean),
+                Some(stream) => stream.fill(line),
             }
         }
     }

@@ -4,7 +4,11 @@
 //! torchvision takes the nearest pixel, rotations and the like use the filter of the net's input, in one resampling with
 //! the crop.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::params::{Length, Op};
 use crate::draw::Stream;
@@ -16,9 +20,9 @@ const BINS: u32 = 31;
 /// The operations, in torchvision's order.
 const OPS: u32 = 14;
 
-/// A policy that chooses operations at random.
+/// A policy that chooses operations at random. As JSON `"rand-augment"` alone is [`Policy::rand_augment`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, remote = "Self")]
 pub enum Policy {
     /// One operation of any strength (Müller and Hutter 2021, arXiv:2103.10158): nothing to tune.
     TrivialAugmentWide,
@@ -95,6 +99,40 @@ impl Policy {
     }
 }
 
+impl Serialize for Policy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// The derived form, and the name alone.
+impl<'de> Deserialize<'de> for Policy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+
+        impl<'de> Visitor<'de> for Written {
+            type Value = Policy;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`trivial-augment-wide`, `rand-augment`, or a map with one of them")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Policy, E> {
+                match name {
+                    "rand-augment" => Ok(Policy::rand_augment()),
+                    name => Policy::deserialize(StrDeserializer::new(name)),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Policy, A::Error> {
+                Policy::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_any(Written)
+    }
+}
+
 /// Value `bin` of `BINS` evenly spaced ones, in f32 and from both ends to the middle, each rounded once, as
 /// `torch.linspace` makes them.
 fn linspace(from: f32, to: f32, bin: u32) -> f64 {
@@ -146,6 +184,24 @@ mod tests {
                         };
                         assert_eq!(op, expected, "{name}, {index}, {bin}");
                     }
+                }
+            }
+        }
+    }
+
+    /// Where 150 / 331 of the side is whole, and where it is not.
+    #[test]
+    fn shifts_are_cut_down_as_by_torchvision() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/augment.json");
+        let golden: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        for row in golden["shifts"].as_array().unwrap() {
+            let side = row["side"].as_f64().unwrap();
+            for (bin, pixels) in (0..BINS).zip(row["pixels"].as_array().unwrap()) {
+                for (negative, sign) in [(false, -1.0), (true, 1.0)] {
+                    let op = Policy::rand_augment().operation(3, bin, negative).unwrap();
+                    let shift = op.inverse(side).unwrap().x0;
+                    assert_eq!(shift, sign * pixels.as_f64().unwrap(), "{side}, {bin}");
                 }
             }
         }

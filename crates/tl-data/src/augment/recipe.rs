@@ -23,7 +23,8 @@ pub struct RandomAffine {
     pub probability: f32,
     /// The largest rotation to either side, in degrees, 0..=180.
     pub degrees: f32,
-    /// The largest shift, in parts of the window's width and height, 0..=1.
+    /// The largest shift, in parts of the window's width and height, 0..=1. torchvision rounds it to whole pixels; here it
+    /// is not, as everything is one resampling anyway.
     pub translate: (f32, f32),
     /// Enlargement, from and to, 0.05..=20.
     pub scale: (f32, f32),
@@ -130,7 +131,8 @@ impl ColorJitter {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Posterize {
-    /// How often, in 0..=1.
+    /// How often, in 0..=1; as JSON 0.5 if left out, as by torchvision.
+    #[serde(default = "half")]
     pub probability: f32,
     /// Bits kept, 1..=8.
     pub bits: u8,
@@ -140,7 +142,8 @@ pub struct Posterize {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Solarize {
-    /// How often, in 0..=1.
+    /// How often, in 0..=1; as JSON 0.5 if left out, as by torchvision.
+    #[serde(default = "half")]
     pub probability: f32,
     /// Levels from this one on are inverted, 0..=256.
     pub threshold: f32,
@@ -150,7 +153,8 @@ pub struct Solarize {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sharpness {
-    /// How often, in 0..=1.
+    /// How often, in 0..=1; as JSON 0.5 if left out, as by torchvision.
+    #[serde(default = "half")]
     pub probability: f32,
     /// 0 softens, 1 changes nothing, 2 sharpens; 0..=10.
     pub factor: f32,
@@ -160,12 +164,15 @@ pub struct Sharpness {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GaussianBlur {
-    /// How often, in 0..=1.
+    /// How often, in 0..=1; as JSON 1 if left out, as by torchvision.
+    #[serde(default = "always")]
     pub probability: f32,
     /// Height and width of the kernel in pixels of the net's input; odd, 1..=255. SimCLR (arXiv:2002.05709) takes a
     /// tenth of the input.
     pub kernel: u32,
-    /// Standard deviation in pixels, from and to, 0.01..=100; drawn evenly.
+    /// Standard deviation in pixels, from and to, 0.01..=100; drawn evenly. As JSON 0.1 to 2 if left out, as by
+    /// torchvision.
+    #[serde(default = "usual_sigma")]
     pub sigma: (f32, f32),
 }
 
@@ -279,6 +286,18 @@ impl Mixing {
             checks.require(false, "mixing", &"without an alpha", "`mixup_alpha` or `cutmix_alpha` above 0");
         }
     }
+}
+
+fn half() -> f32 {
+    0.5
+}
+
+fn always() -> f32 {
+    1.0
+}
+
+fn usual_sigma() -> (f32, f32) {
+    (0.1, 2.0)
 }
 
 /// True with this probability.

@@ -154,6 +154,76 @@ fn a_recipe_is_read_as_it_was_written() {
 }
 
 #[test]
+fn what_a_part_leaves_out_is_what_torchvision_takes() {
+    let read = |text: &str| serde_json::from_str::<Augment>(text);
+    let all = read(
+        r#"{"random_resized_crop": {}, "policy": "rand-augment", "posterize": {"bits": 4}, "solarize": {"threshold": 128},
+            "sharpness": {"factor": 2}, "gaussian_blur": {"kernel": 5}}"#,
+    )
+    .unwrap();
+    let expected = Augment {
+        random_resized_crop: Some(RandomResizedCrop { scale: (0.08, 1.0), ratio: (0.75, 4.0 / 3.0) }),
+        policy: Some(Policy::RandAugment { num_ops: 2, magnitude: 9 }),
+        posterize: Some(Posterize { probability: 0.5, bits: 4 }),
+        solarize: Some(Solarize { probability: 0.5, threshold: 128.0 }),
+        sharpness: Some(Sharpness { probability: 0.5, factor: 2.0 }),
+        gaussian_blur: Some(GaussianBlur { probability: 1.0, kernel: 5, sigma: (0.1, 2.0) }),
+        ..Augment::none()
+    };
+    assert_eq!(all, expected);
+    let wide = read(r#"{"policy": "trivial-augment-wide"}"#).unwrap();
+    assert_eq!(wide.policy, Some(Policy::TrivialAugmentWide));
+    assert_eq!(serde_json::to_string(&wide.policy).unwrap(), r#""trivial-augment-wide""#);
+    let error = |text: &str| read(text).unwrap_err().to_string();
+    assert!(error(r#"{"posterize": {}}"#).contains("missing field `bits`"));
+    let unknown = error(r#"{"policy": "auto-augment"}"#);
+    assert!(unknown.contains("`auto-augment`") && unknown.contains("`rand-augment`"), "{unknown}");
+    assert!(error(r#"{"policy": 3}"#).contains("`trivial-augment-wide`, `rand-augment`"));
+}
+
+#[test]
+fn an_erased_rectangle_leaves_something_of_each_side() {
+    let erase = |height| Erase { top: 0.5, left: 0.0, height, width: 0.5, fill: EraseFill::Mean };
+    assert_eq!(erase(0.999).edges(100), [0, 1, 50, 100]);
+    assert_eq!(erase(0.98).edges(100), [0, 1, 50, 99]);
+    // Who asks for all of it gets it.
+    assert_eq!(erase(1.0).edges(100), [0, 0, 50, 100]);
+}
+
+#[test]
+fn crops_are_spread_as_by_torchvision() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/augment.json");
+    let golden: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    for case in golden["crops"].as_array().unwrap() {
+        let (width, height) =
+            (case["width"].as_u64().unwrap() as u32, case["height"].as_u64().unwrap() as u32);
+        let augment = Augment { random_resized_crop: Some(RandomResizedCrop::default()), ..Augment::none() };
+        let crops: Vec<Crop> =
+            (0..20_000).map(|id| augment.sample(key(id), width, height).crop.unwrap()).collect();
+        let whole = f64::from(width) * f64::from(height);
+        let area = |crop: &Crop| f64::from(crop.width) * f64::from(crop.height) / whole;
+        let ratio = |crop: &Crop| f64::from(crop.width) / f64::from(crop.height);
+        let left = |crop: &Crop| f64::from(crop.x) / f64::from(width);
+        let measured: [(&str, Vec<f64>); 3] = [
+            ("area", crops.iter().map(area).collect()),
+            ("ratio", crops.iter().map(ratio).collect()),
+            ("left", crops.iter().map(left).collect()),
+        ];
+        for (name, mut values) in measured {
+            values.sort_by(f64::total_cmp);
+            let ours = [values.iter().sum::<f64>() / 20_000.0]
+                .into_iter()
+                .chain([0.05, 0.25, 0.5, 0.75, 0.95].map(|part| values[(part * 20_000.0) as usize]));
+            for (ours, theirs) in ours.zip(case[name].as_array().unwrap()) {
+                // Both are samples of 20,000; five deviations of the difference of two such quantiles.
+                let theirs = theirs.as_f64().unwrap();
+                assert!((ours - theirs).abs() < 0.02, "{name} of {width}x{height}: {ours} {theirs}");
+            }
+        }
+    }
+}
+
+#[test]
 fn recipes_of_before_mean_the_same() {
     let old = r#"{"flip":true,"random_resized_crop":{"scale":[0.35,1.0],"ratio":[0.75,1.3333334]}}"#;
     assert_eq!(serde_json::from_str::<Augment>(old).unwrap(), Augment::basic());

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use image::RgbImage;
 
+use super::bilinear::Quads;
 use super::crop::Crop;
 use super::params::Op;
 use crate::error::DataError;
@@ -19,6 +20,9 @@ use crate::scratch::Scratch;
 const FAR: f64 = 4.0;
 /// to no fewer than this many.
 const NEAR: f64 = 2.0;
+
+/// How much more than a pixel counts as one: a rotation has a reach of 1 but for rounding.
+const NEARLY: f64 = 1e-6;
 
 /// An affine map of the plane: `x' = xx * x + xy * y + x0`, `y' = yx * x + yy * y + y0`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,7 +38,7 @@ pub(crate) struct Map {
 impl Map {
     pub(crate) const IDENTITY: Self = Self { xx: 1.0, xy: 0.0, x0: 0.0, yx: 0.0, yy: 1.0, y0: 0.0 };
 
-    fn at(&self, x: f64, y: f64) -> (f64, f64) {
+    pub(super) fn at(&self, x: f64, y: f64) -> (f64, f64) {
         (self.xx * x + self.xy * y + self.x0, self.yx * x + self.yy * y + self.y0)
     }
 
@@ -58,6 +62,12 @@ impl Map {
         // Not `hypot`: the C library's rounds as it likes.
         let length = |x: f64, y: f64| (x * x + y * y).sqrt();
         ((area / length(self.yx, self.yy)).max(1.0), (area / length(self.xx, self.xy)).max(1.0))
+    }
+
+    /// The shift, if the map is one by whole pixels.
+    fn whole_shift(&self) -> Option<(f64, f64)> {
+        let whole = self.x0.fract() == 0.0 && self.y0.fract() == 0.0;
+        (whole && *self == Self { x0: self.x0, y0: self.y0, ..Self::IDENTITY }).then_some((self.x0, self.y0))
     }
 
     fn is_finite(&self) -> bool {
@@ -128,6 +138,19 @@ pub(crate) fn warp(
         return Err(DataError::Resize { width, height, detail });
     }
     let mut out = scratch.image(plan.side, plan.side);
+    if let Some((x, y)) = plan.map.whole_shift() {
+        let row = 3 * width as usize;
+        paint(plan, bounds, &mut out, |j, run, line| {
+            if run.is_empty() {
+                return;
+            }
+            let from = row * (j as f64 + y) as usize + 3 * (run.start as f64 + x) as usize;
+            if let Some(same) = image.get(from..from + line.len()) {
+                line.copy_from_slice(same);
+            }
+        });
+        return Ok(out);
+    }
     match interpolation {
         Interpolation::Nearest => paint(plan, bounds, &mut out, |j, run, line| {
             let (right, bottom) = (bounds.x + bounds.width - 1, bounds.y + bounds.height - 1);
@@ -137,6 +160,13 @@ pub(crate) fn warp(
                 pixel.copy_from_slice(&source.0);
             }
         }),
+        Interpolation::Bilinear if plan.map.reach().0.max(plan.map.reach().1) < 1.0 + NEARLY => {
+            let part = needed(plan, bounds, (1.0, 1.0), Tent::RADIUS);
+            let mut texels = scratch.words();
+            let quads = Quads::new(image, part, &mut texels);
+            paint(plan, bounds, &mut out, |j, run, line| quads.row(&plan.map, j, run, line));
+            scratch.recycle_words(texels);
+        }
         Interpolation::Bilinear => filtered::<Tent>(image, plan, bounds, &mut out, scratch)?,
         Interpolation::Bicubic => filtered::<Cubic>(image, plan, bounds, &mut out, scratch)?,
     }
@@ -180,7 +210,7 @@ fn filtered<K: Kernel>(
 }
 
 /// The middle of pixel `i`.
-fn centre(i: usize) -> f64 {
+pub(super) fn centre(i: usize) -> f64 {
     i as f64 + 0.5
 }
 
@@ -357,13 +387,16 @@ impl<'a> Source<'a> {
         let taps = (2.0 * K::RADIUS * x.reach.max(y.reach)).ceil() as usize;
         let stride = kept.width as usize + 2 * TAPS;
         let (columns, rows) = (kept.x as usize..(kept.x + kept.width) as usize, kept.height as usize);
-        texels.clear();
         texels.resize(4 * stride * (rows + 2 * TAPS), 0.0);
         let (grid, _) = texels.as_chunks_mut();
+        grid[..TAPS * stride].fill([0.0; 4]);
+        grid[(TAPS + rows) * stride..].fill([0.0; 4]);
         let lines = image.as_raw().chunks_exact(3 * image.width() as usize).skip(kept.y as usize);
         for (line, row) in lines.zip(grid.chunks_exact_mut(stride).skip(TAPS).take(rows)) {
-            let pixels = line[3 * columns.start..3 * columns.end].chunks_exact(3);
-            for (pixel, texel) in pixels.zip(&mut row[TAPS..]) {
+            row[..TAPS].fill([0.0; 4]);
+            row[stride - TAPS..].fill([0.0; 4]);
+            let (pixels, _) = line[3 * columns.start..3 * columns.end].as_chunks::<3>();
+            for (pixel, texel) in pixels.iter().zip(&mut row[TAPS..]) {
                 *texel = [f32::from(pixel[0]), f32::from(pixel[1]), f32::from(pixel[2]), 1.0];
             }
         }

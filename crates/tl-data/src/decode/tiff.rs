@@ -8,8 +8,8 @@
 
 use std::io::{Cursor, ErrorKind};
 
-use image::RgbImage;
 use image::metadata::Orientation;
+use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage};
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::{TiffError, tags::Tag};
 
@@ -89,7 +89,7 @@ impl Uncommon {
     }
 
     /// Decodes it, not yet upright.
-    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<(RgbImage, Orientation), DecodeReason> {
+    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<(DynamicImage, Orientation), DecodeReason> {
         let mut as_grey = bytes.to_vec();
         let grey = if self.big_endian { 1_u16.to_be_bytes() } else { 1_u16.to_le_bytes() };
         let place = as_grey.get_mut(self.photometric_at..self.photometric_at + 2);
@@ -111,13 +111,24 @@ impl Uncommon {
             _ => return Err(unsupported("samples that are no whole numbers")),
         };
         let wanted = width as usize * height as usize * usize::from(self.samples);
-        if pixels.len() < wanted {
+        let Some(pixels) = pixels.get(..wanted) else {
             return Err(DecodeReason::Truncated { format: FORMAT });
-        }
-        let pixels =
-            pixels.into_iter().step_by(usize::from(self.samples)).take(width as usize * height as usize);
-        let raw: Vec<u8> = pixels.flat_map(|pixel| colours[usize::from(pixel)]).collect();
-        let image = RgbImage::from_raw(width, height, raw);
+        };
+        let colour = |pixel: u8| colours[usize::from(pixel)];
+        let image = match (self.meaning, self.samples) {
+            (Meaning::Palette, _) => {
+                let raw = pixels.iter().flat_map(|&pixel| colour(pixel)).collect();
+                RgbImage::from_raw(width, height, raw).map(DynamicImage::from)
+            }
+            (_, 2) => {
+                let raw = pixels.chunks_exact(2).flat_map(|pixel| [colour(pixel[0])[0], pixel[1]]).collect();
+                GrayAlphaImage::from_raw(width, height, raw).map(DynamicImage::from)
+            }
+            _ => {
+                let raw = pixels.iter().map(|&pixel| colour(pixel)[0]).collect();
+                GrayImage::from_raw(width, height, raw).map(DynamicImage::from)
+            }
+        };
         Ok((image.ok_or(DecodeReason::Truncated { format: FORMAT })?, self.orientation))
     }
 

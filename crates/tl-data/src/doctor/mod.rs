@@ -6,10 +6,11 @@
 //! ```no_run
 //! use tl_data::doctor::{DoctorOptions, Quarantine, examine};
 //! use tl_data::inspect::Contents;
-//! use tl_data::{DataPool, ImageFolder, OpenOptions};
+//! use tl_data::{DataPool, Dataset, SplitMode, SplitOptions};
 //!
 //! # fn main() -> Result<(), tl_data::DataError> {
-//! let folder = ImageFolder::open("photos".as_ref(), &OpenOptions::default())?;
+//! let as_it_is = SplitOptions { mode: SplitMode::None, ..SplitOptions::default() };
+//! let folder = Dataset::open("photos".as_ref(), &as_it_is)?;
 //! let pool = DataPool::new(4)?;
 //! let options = DoctorOptions::default();
 //! let report = examine(&Contents::from(&folder), Some(&folder.root), &options, &pool, &|_done| {})?;
@@ -28,6 +29,8 @@ mod quarantine;
 mod report;
 mod tree;
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -40,7 +43,7 @@ use crate::folder::Sample;
 use crate::inspect::Contents;
 use crate::pool::DataPool;
 use crate::split::Part;
-use groups::{Group, groups};
+use groups::{Group, Kind, Near, Star};
 use hash::Tone;
 use look::{Look, Seen};
 use outliers::{Rule, outliers};
@@ -88,6 +91,9 @@ impl DoctorOptions {
     }
 }
 
+/// A loss of more than one in this many images is worth a warning.
+const MUCH: usize = 20;
+
 /// Standard deviation of the luma, in levels, below which an image is nearly of one colour.
 const UNIFORM: f64 = 3.0;
 
@@ -113,8 +119,9 @@ pub fn perceptual_hash(image: &RgbImage) -> Option<u64> {
 ///
 /// Which of several copies to leave out: of contradicting labels all; otherwise all but one, which is that in
 /// the test data before validation before training, then the one with the most pixels, then the first by path.
-/// Pictures that are only nearly the same are left out if they are in another part than the one kept, or
-/// contradict each other; within one part they stay.
+/// Of pictures that are only nearly the same those are left out that are like one in a better part, or like one
+/// with another label; within one part they stay. Parts that were drawn at random ([`Contents::drawn`]) count as
+/// one: there, copies are no leaks yet, but would be, so all but one are left out.
 ///
 /// # Errors
 /// An option is out of range.
@@ -137,11 +144,22 @@ pub fn examine(
     let examined = Examined { contents, samples, looks };
     let mut findings = root.map(tree::findings).unwrap_or_default();
     findings.extend(examined.single(options));
-    for group in groups(&examined.looks, options.near, pool) {
-        findings.extend(examined.of_group(&group));
+    for group in groups::exact(&examined.looks) {
+        findings.extend(examined.of_exact(&group));
+    }
+    if let Some(bits) = options.near {
+        let (kinds, ranks) = (examined.kinds(), examined.ranks());
+        findings.extend(examined.of_near(groups::near(&examined.looks, &kinds, &ranks, bits, pool)));
     }
     findings.extend(examined.outliers(options));
-    Ok(Report::new(examined.samples.len(), findings))
+    let warnings = examined.losses(&findings);
+    let plain = |look: &&Look| look.image().is_some_and(|seen| seen.likeness.is_none());
+    Ok(Report {
+        near: options.near.is_some(),
+        without_detail: options.near.map_or(0, |_| examined.looks.iter().filter(plain).count()),
+        warnings,
+        ..Report::new(examined.samples.len(), findings)
+    })
 }
 
 /// The samples, and what was seen of each.
@@ -152,10 +170,22 @@ struct Examined<'a> {
 }
 
 impl Examined<'_> {
+    /// The part that a file is in for good.
+    fn part(&self, place: usize) -> Option<Part> {
+        let part = self.samples[place].0;
+        (!self.contents.drawn.contains(&part)).then_some(part)
+    }
+
+    /// Part and label of each file; parts that were drawn at random are one, the least.
+    fn kinds(&self) -> Vec<Kind> {
+        let kind = |place: usize| (self.part(place).unwrap_or(Part::Train), self.samples[place].1.label);
+        (0..self.samples.len()).map(kind).collect()
+    }
+
     fn involved(&self, place: usize) -> Involved {
-        let (part, sample) = self.samples[place];
+        let sample = self.samples[place].1;
         let class = Some(self.contents.class(sample.label));
-        Involved { rel: sample.rel.clone(), part: Some(part), class }
+        Involved { rel: sample.rel.clone(), part: self.part(place), class }
     }
 
     fn rel(&self, place: usize) -> String {
@@ -176,46 +206,118 @@ impl Examined<'_> {
             match look {
                 Look::Unreadable(reason) => add(Problem::Unreadable { reason: reason.clone() }, true),
                 Look::Broken(reason) => add(Problem::Broken { reason: reason.clone() }, true),
+                Look::Unsupported(reason) => add(Problem::Unsupported { reason: reason.clone() }, true),
                 Look::Image(seen) => single_image(seen, self.samples[place].1, options, &mut add),
             }
         }
         findings
     }
 
-    /// What several files with the same picture mean.
-    fn of_group(&self, group: &Group) -> Vec<Finding> {
-        let Group { same, members } = group;
-        let files: Vec<Involved> = members.iter().map(|&place| self.involved(place)).collect();
-        let mut labels: Vec<u32> = members.iter().map(|&place| self.samples[place].1.label).collect();
-        labels.sort_unstable();
-        labels.dedup();
-        let kept = members.iter().copied().min_by_key(|&place| self.preference(place));
-        let kept_part = kept.map(|place| self.samples[place].0);
-        let leaks = members.iter().any(|&place| Some(self.samples[place].0) != kept_part);
-        let mut findings = Vec::new();
-        if labels.len() > 1 {
-            let classes = labels.iter().map(|&label| self.contents.class(label)).collect();
-            let all = members.iter().map(|&place| self.rel(place)).collect();
-            findings.push(Finding::new(Problem::Conflict { same: *same, classes }, files.clone(), all));
+    /// A finding about several files; all but the one kept are left out, or none.
+    fn finding(
+        &self,
+        problem: Problem,
+        mut places: Vec<usize>,
+        kept: Option<usize>,
+        leave_out: bool,
+    ) -> Finding {
+        places.sort_unstable();
+        let out = places.iter().filter(|&&place| leave_out && Some(place) != kept);
+        let out = out.map(|&place| self.rel(place)).collect();
+        let finding = Finding::new(problem, places.iter().map(|&place| self.involved(place)).collect(), out);
+        match kept {
+            Some(kept) => finding.keeping(self.rel(kept)),
+            None => finding,
         }
-        let others = members.iter().copied().filter(|&place| Some(place) != kept);
-        let exact = *same != Same::Near;
-        if leaks {
-            let out = others.filter(|&place| exact || Some(self.samples[place].0) != kept_part);
-            let out = out.map(|place| self.rel(place)).collect();
-            findings.push(Finding::new(Problem::Leak { same: *same }, files, out));
-        } else if labels.len() == 1 {
-            let out = others.filter(|_| exact).map(|place| self.rel(place)).collect();
-            findings.push(Finding::new(Problem::Duplicate { same: *same }, files, out));
+    }
+
+    fn conflict(&self, same: Same, places: Vec<usize>) -> Finding {
+        let labels: BTreeSet<u32> = places.iter().map(|&place| self.samples[place].1.label).collect();
+        let classes = labels.into_iter().map(|label| self.contents.class(label)).collect();
+        self.finding(Problem::Conflict { same, classes }, places, None, true)
+    }
+
+    /// What several files of the same pixels mean.
+    fn of_exact(&self, group: &Group) -> Vec<Finding> {
+        let Group { same, members } = group;
+        let some_differ =
+            |of: &dyn Fn(usize) -> Option<u32>| members.iter().any(|&place| of(place) != of(members[0]));
+        let labels_differ = some_differ(&|place| Some(self.samples[place].1.label));
+        let parts_differ = some_differ(&|place| self.part(place).map(|part| part as u32));
+        let kept = members.iter().copied().min_by_key(|&place| self.preference(place));
+        let mut findings = Vec::new();
+        if labels_differ {
+            findings.push(self.conflict(*same, members.clone()));
+        }
+        if parts_differ {
+            findings.push(self.finding(Problem::Leak { same: *same }, members.clone(), kept, true));
+        } else if !labels_differ {
+            findings.push(self.finding(Problem::Duplicate { same: *same }, members.clone(), kept, true));
+        }
+        findings
+    }
+
+    /// What files mean that look alike.
+    fn of_near(&self, near: Near) -> Vec<Finding> {
+        let mut findings: Vec<Finding> =
+            near.conflicts.into_iter().map(|places| self.conflict(Same::Near, places)).collect();
+        let all = |star: Star| ([star.others, vec![star.kept]].concat(), Some(star.kept));
+        for star in near.leaks {
+            let (places, kept) = all(star);
+            findings.push(self.finding(Problem::Leak { same: Same::Near }, places, kept, true));
+        }
+        for star in near.copies {
+            let drawn = self.part(star.kept).is_none();
+            let (places, kept) = all(star);
+            let kept = kept.filter(|_| drawn);
+            findings.push(self.finding(Problem::Duplicate { same: Same::Near }, places, kept, drawn));
         }
         findings
     }
 
     /// Which of several copies to keep: the smallest by this.
-    fn preference(&self, place: usize) -> (std::cmp::Reverse<Part>, std::cmp::Reverse<u64>, &str) {
-        let (part, sample) = self.samples[place];
+    fn preference(&self, place: usize) -> (Reverse<Option<Part>>, Reverse<u64>, &str) {
         let pixels = self.looks[place].image().map_or(0, |s| u64::from(s.size.0) * u64::from(s.size.1));
-        (std::cmp::Reverse(part), std::cmp::Reverse(pixels), &sample.rel)
+        (Reverse(self.part(place)), Reverse(pixels), &self.samples[place].1.rel)
+    }
+
+    /// The place of each file in the order of preference.
+    fn ranks(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.samples.len()).collect();
+        order.sort_by(|&a, &b| self.preference(a).cmp(&self.preference(b)));
+        let mut ranks = vec![0; order.len()];
+        for (rank, place) in order.into_iter().enumerate() {
+            ranks[place] = rank;
+        }
+        ranks
+    }
+
+    /// What a person should think of before leaving out what is listed: much of the data, or a whole class.
+    fn losses(&self, findings: &[Finding]) -> Vec<String> {
+        let (sure, near): (Vec<&Finding>, Vec<&Finding>) =
+            findings.iter().partition(|finding| !finding.problem.is_near());
+        let mut warnings = Vec::new();
+        for (findings, what) in [(sure, "what is listed"), (near, "all that are nearly the same")] {
+            let out: BTreeSet<&str> =
+                findings.iter().flat_map(|finding| &finding.leave_out).map(String::as_str).collect();
+            let mut left: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
+            for (_, sample) in &self.samples {
+                let (all, kept) = left.entry(sample.label).or_default();
+                *all += 1;
+                *kept += usize::from(!out.contains(sample.rel.as_str()));
+            }
+            let gone: usize = left.values().map(|(all, kept)| all - kept).sum();
+            if gone * MUCH > self.samples.len() {
+                let share = gone as f64 * 100.0 / self.samples.len() as f64;
+                let of = self.samples.len();
+                warnings.push(format!("leaving out {what} takes {gone} of {of} images ({share:.1} %)"));
+            }
+            for (label, _) in left.iter().filter(|(_, (_, kept))| *kept == 0) {
+                let class = self.contents.class(*label);
+                warnings.push(format!("leaving out {what} takes all images of class `{class}`"));
+            }
+        }
+        warnings
     }
 
     /// What stands out from the rest.
@@ -272,6 +374,9 @@ fn single_image(seen: &Seen, sample: &Sample, options: &DoctorOptions, add: &mut
                 add(problem, leave_out);
             }
         }
+    }
+    if seen.pages {
+        add(Problem::MorePages, false);
     }
     let (width, height) = seen.size;
     if width.min(height) < options.min_side {

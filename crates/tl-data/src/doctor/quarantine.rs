@@ -1,18 +1,22 @@
 //! The list of files to leave out: one path on a line, the reason behind a tab.
 //!
 //! The one decision: the list is a file that a person reads and edits, so it is checked as such: every line at
-//! fault is named by its number, and a path that fits no file is reported, not passed over.
+//! fault is named by its number, and a path that fits no file is reported, not passed over. What is there by
+//! likeness alone, which may be wrong, is a comment: it counts once a person removes the number sign.
+//!
+//! A path is only compared with those of the dataset, never opened; so it may be any that a table may name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::report::Report;
+use super::report::{Finding, Report};
 use crate::error::DataError;
 use crate::folder::{Dataset, Sample};
+use crate::shown;
+use crate::small_file;
 
 /// A file to leave out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct QuarantineEntry {
 pub struct Quarantine {
     /// The files, in the order of the list; each once.
     pub entries: Vec<QuarantineEntry>,
+    /// Files to look at first: in the list they are comments. A list that is read has none.
+    pub doubtful: Vec<QuarantineEntry>,
 }
 
 /// A list that cannot be used.
@@ -71,18 +77,6 @@ pub enum QuarantineProblem {
     /// A tab and a reason, but nothing before them.
     #[error("there is no path before the tab")]
     NoPath,
-    /// A path from the root of the file system.
-    #[error("`{path}` is absolute (expected a path below the dataset's folder)")]
-    Absolute {
-        /// The path.
-        path: String,
-    },
-    /// A path with `..` in it.
-    #[error("`{path}` leaves the dataset's folder")]
-    Outside {
-        /// The path.
-        path: String,
-    },
     /// Bytes that are not UTF-8.
     #[error("it is not UTF-8 text")]
     NotText,
@@ -91,21 +85,18 @@ pub enum QuarantineProblem {
 impl Quarantine {
     /// The files that a report says to leave out, in the order of their paths, each with its gravest reason.
     pub fn of(report: &Report) -> Self {
-        let mut reasons: BTreeMap<&str, String> = BTreeMap::new();
+        let mut sure: BTreeMap<&str, String> = BTreeMap::new();
+        let mut doubtful: BTreeMap<&str, String> = BTreeMap::new();
         for finding in &report.findings {
+            let reasons = if finding.problem.is_near() { &mut doubtful } else { &mut sure };
             for rel in &finding.leave_out {
-                let others: Vec<&str> =
-                    finding.files.iter().map(|file| file.rel.as_str()).filter(|other| other != rel).collect();
-                let detail = match others.first() {
-                    Some(other) if others.len() == 1 => format!(": {other}"),
-                    Some(other) => format!(": {other} and {} more", others.len() - 1),
-                    None => format!(": {}", finding.problem.detail()),
-                };
-                reasons.entry(rel).or_insert_with(|| format!("{}{detail}", finding.problem.title()));
+                reasons.entry(rel).or_insert_with(|| reason(finding, rel));
             }
         }
+        doubtful.retain(|rel, _| !sure.contains_key(rel));
         let entry = |(rel, reason): (&str, String)| QuarantineEntry { rel: rel.to_owned(), reason, line: 0 };
-        Self { entries: reasons.into_iter().map(entry).collect() }
+        let entries = |reasons: BTreeMap<&str, String>| reasons.into_iter().map(entry).collect();
+        Self { entries: entries(sure), doubtful: entries(doubtful) }
     }
 
     /// Reads a list. Empty lines, lines that begin with `#`, and repetitions are passed over.
@@ -125,16 +116,14 @@ impl Quarantine {
             }
             let (path, reason) = content.split_once('\t').unwrap_or((content, ""));
             let rel = unescaped(path);
-            match problem_of(&rel) {
-                Some(problem) => problems.push((line, problem)),
-                None if known.insert(rel.clone()) => {
-                    entries.push(QuarantineEntry { rel, reason: reason.trim().to_owned(), line });
-                }
-                None => {}
+            if rel.trim().is_empty() {
+                problems.push((line, QuarantineProblem::NoPath));
+            } else if known.insert(rel.clone()) {
+                entries.push(QuarantineEntry { rel, reason: reason.trim().to_owned(), line });
             }
         }
         if problems.is_empty() {
-            return Ok(Self { entries });
+            return Ok(Self { entries, doubtful: Vec::new() });
         }
         Err(QuarantineError { path: None, problems: QuarantineProblems(problems) })
     }
@@ -142,10 +131,10 @@ impl Quarantine {
     /// Reads a list from a file.
     ///
     /// # Errors
-    /// The file cannot be read, or a line of it cannot be used.
+    /// The file cannot be read, is not a regular one or larger than 256 MiB, or a line of it cannot be used.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let named = |error: QuarantineError| QuarantineError { path: Some(path.to_owned()), ..error };
-        let bytes = fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+        let bytes = small_file::read(path)?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Self::parse(text).map_err(|error| named(error).into()),
             Err(error) => {
@@ -183,17 +172,15 @@ impl Quarantine {
     }
 }
 
-fn problem_of(rel: &str) -> Option<QuarantineProblem> {
-    let path = rel.to_owned();
-    let drive = matches!(rel.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
-    if rel.trim().is_empty() {
-        Some(QuarantineProblem::NoPath)
-    } else if rel.starts_with('/') || drive {
-        Some(QuarantineProblem::Absolute { path })
-    } else if rel.split('/').any(|step| step == "..") {
-        Some(QuarantineProblem::Outside { path })
-    } else {
-        None
+/// Why a file is left out, in one line.
+fn reason(finding: &Finding, rel: &str) -> String {
+    let others = || finding.files.iter().map(|file| file.rel.as_str()).filter(|other| *other != rel);
+    let title = finding.problem.title();
+    match (finding.kept.as_deref(), others().next(), others().count()) {
+        (Some(kept), ..) => format!("{title}: {kept}"),
+        (None, Some(other), 1) => format!("{title}: {other}"),
+        (None, Some(other), count) => format!("{title}: {other} and {} more", count - 1),
+        (None, None, _) => format!("{title}: {}", finding.problem.detail()),
     }
 }
 
@@ -201,8 +188,20 @@ impl fmt::Display for Quarantine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# Files to leave out: a path below the dataset's folder, a tab, the reason.")?;
         writeln!(f, "# Remove a line to keep its file. Lines that begin with a number sign do not count.")?;
+        let line = |entry: &QuarantineEntry| {
+            format!("{}\t{}", escaped(&entry.rel), shown(&entry.reason.replace(['\t', '\n', '\r'], " ")))
+        };
         for entry in &self.entries {
-            writeln!(f, "{}\t{}", escaped(&entry.rel), entry.reason.replace(['\t', '\n', '\r'], " "))?;
+            writeln!(f, "{}", line(entry))?;
+        }
+        if !self.doubtful.is_empty() {
+            writeln!(
+                f,
+                "# Nearly the same as others. Look at them, and remove the number sign to leave one out."
+            )?;
+        }
+        for entry in &self.doubtful {
+            writeln!(f, "#{}", line(entry))?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::groups::Same;
 use crate::inspect::Format;
+use crate::shown;
 use crate::split::Part;
 
 /// How bad a finding is.
@@ -47,6 +48,11 @@ pub enum Problem {
     /// A file that cannot be decoded: truncated, damaged, or no image.
     Broken {
         /// Why, in one line.
+        reason: String,
+    },
+    /// A sound file of a kind that is not decoded here.
+    Unsupported {
+        /// What it is, in one line.
         reason: String,
     },
     /// A JPEG whose data ends early or is damaged although its end marker is there.
@@ -89,11 +95,15 @@ pub enum Problem {
     LinkLoop,
     /// A link to nothing.
     BrokenLink,
-    /// An image by its content, passed over because its name does not end like one.
+    /// An image by its content, passed over because its name does not end like one that is decoded.
     NotListed {
         /// The format by content.
-        format: Format,
+        format: String,
+        /// Whether it is decoded here, under another name.
+        decoded: bool,
     },
+    /// A TIFF with further pages, of which only the first is used.
+    MorePages,
     /// A JPEG that has all its pixels, but no end marker.
     NoEndMarker,
     /// A name that ends like another format.
@@ -136,7 +146,9 @@ impl Problem {
     /// How bad it is.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::Unreadable { .. } | Self::Broken { .. } => Severity::Error,
+            Self::Unreadable { .. } | Self::Broken { .. } | Self::Unsupported { .. } => Severity::Error,
+            // A run does not begin with one.
+            Self::BrokenLink => Severity::Error,
             // The last block alone is missing from the files of some cameras.
             Self::MissingBlocks { missing, blocks } if missing * 100 >= *blocks => Severity::Error,
             Self::Tiny { width: 1, height: 1 } => Severity::Error,
@@ -146,9 +158,7 @@ impl Problem {
                 Severity::Warning
             }
             Self::Duplicate { same: Same::Bytes | Same::Pixels } => Severity::Warning,
-            Self::Uniform { .. } | Self::LinkLoop | Self::BrokenLink | Self::NotListed { .. } => {
-                Severity::Warning
-            }
+            Self::Uniform { .. } | Self::LinkLoop | Self::NotListed { .. } => Severity::Warning,
             _ => Severity::Note,
         }
     }
@@ -158,6 +168,7 @@ impl Problem {
         match self {
             Self::Unreadable { .. } => "cannot be read",
             Self::Broken { .. } => "broken",
+            Self::Unsupported { .. } => "not supported",
             Self::MissingBlocks { .. } => "damaged inside, filled with grey",
             Self::Tiny { .. } => "too small",
             Self::Conflict { same: Same::Bytes, .. } => "the same file under several labels",
@@ -172,7 +183,8 @@ impl Problem {
             Self::Uniform { .. } => "nearly of one colour",
             Self::LinkLoop => "a link in a loop",
             Self::BrokenLink => "a link to nothing",
-            Self::NotListed { .. } => "an image that is not used because of its name",
+            Self::NotListed { .. } => "an image that is not used",
+            Self::MorePages => "a TIFF of which only the first page is used",
             Self::NoEndMarker => "a JPEG without its end marker",
             Self::WrongExtension { .. } => "a name that ends like another format",
             Self::NotUtf8 => "a name that is not UTF-8",
@@ -187,6 +199,7 @@ impl Problem {
         match self {
             Self::Unreadable { .. } => "check that it exists and that you may read it (`chmod +r`)",
             Self::Broken { .. } => "copy or download it again, or leave it out",
+            Self::Unsupported { .. } => "convert it to PNG or 8-bit TIFF",
             Self::MissingBlocks { .. } => "look at it; copy or download it again, or leave it out",
             Self::Tiny { .. } => "leave it out, unless the images are meant to be so small",
             Self::Conflict { .. } => "decide on a label; until then leave out all of them",
@@ -198,7 +211,9 @@ impl Problem {
             Self::Uniform { .. } => "look at it: an empty page, a covered lens, a failed export?",
             Self::LinkLoop => "remove the link; it is not followed",
             Self::BrokenLink => "mend or remove the link",
-            Self::NotListed { .. } => "rename it if it should be used",
+            Self::NotListed { decoded: true, .. } => "rename it if it should be used",
+            Self::NotListed { decoded: false, .. } => "convert it to JPEG or PNG if it should be used",
+            Self::MorePages => "store each page as a file if they should be used",
             Self::NoEndMarker => "nothing is missing, but other programs may refuse it; store it again",
             Self::WrongExtension { .. } => "rename it: the content decides here, but not in every program",
             Self::NotUtf8 => "rename it: lists write such bytes as `\\xFF`",
@@ -211,7 +226,9 @@ impl Problem {
     /// What differs from file to file.
     pub fn detail(&self) -> String {
         match self {
-            Self::Unreadable { reason } | Self::Broken { reason } => reason.clone(),
+            Self::Unreadable { reason } | Self::Broken { reason } | Self::Unsupported { reason } => {
+                reason.clone()
+            }
             Self::MissingBlocks { missing, blocks } => {
                 format!("{:.1} % of the blocks are missing", *missing as f64 * 100.0 / *blocks as f64)
             }
@@ -220,9 +237,8 @@ impl Problem {
                 classes.iter().map(|class| format!("`{class}`")).collect::<Vec<_>>().join(", ")
             }
             Self::Uniform { deviation } => format!("a deviation of {deviation:.1} levels"),
-            Self::NotListed { format } | Self::WrongExtension { format } => {
-                format!("it is {}", format.name())
-            }
+            Self::NotListed { format, .. } => format!("it is {format}"),
+            Self::WrongExtension { format } => format!("it is {}", format.name()),
             Self::Size { width, height, score } => format!("{width}x{height} pixels (score {score:.1})"),
             Self::Aspect { elongation, median, score } => {
                 format!("long over short side {elongation:.2}, median {median:.2} (score {score:.1})")
@@ -235,12 +251,34 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Whether it rests on likeness, which may be wrong.
+    pub(super) fn is_near(&self) -> bool {
+        matches!(
+            self,
+            Self::Conflict { same: Same::Near, .. }
+                | Self::Leak { same: Same::Near }
+                | Self::Duplicate { same: Same::Near }
+        )
+    }
+
+    /// How far it stands out.
+    fn score(&self) -> f64 {
+        match self {
+            Self::Size { score, .. } | Self::Aspect { score, .. } | Self::Brightness { score, .. } => {
+                score.abs()
+            }
+            _ => 0.0,
+        }
+    }
+}
+
 /// A file of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Involved {
     /// The path below the dataset's folder, `/`-separated. Bytes that are not UTF-8 are written as `\xFF`.
     pub rel: String,
-    /// The part of the data it is in; `None` for what is no sample.
+    /// The part of the data it is in; `None` for what is no sample, and where parts are drawn at random.
     pub part: Option<Part>,
     /// Its class.
     pub class: Option<String>,
@@ -260,12 +298,19 @@ pub struct Finding {
     pub advice: String,
     /// Which of the files to leave out, by their `rel`; may be empty.
     pub leave_out: Vec<String>,
+    /// Which of several copies to keep, by its `rel`.
+    #[serde(default)]
+    pub kept: Option<String>,
 }
 
 impl Finding {
     pub(super) fn new(problem: Problem, files: Vec<Involved>, leave_out: Vec<String>) -> Self {
         let (severity, advice) = (problem.severity(), problem.advice().to_owned());
-        Self { severity, problem, files, advice, leave_out }
+        Self { severity, problem, files, advice, leave_out, kept: None }
+    }
+
+    pub(super) fn keeping(self, kept: String) -> Self {
+        Self { kept: Some(kept), ..self }
     }
 }
 
@@ -274,7 +319,16 @@ impl Finding {
 pub struct Report {
     /// How many images were looked at.
     pub images: usize,
-    /// What was found, sorted by severity, kind and file.
+    /// Whether nearly the same pictures were looked for.
+    #[serde(default)]
+    pub near: bool,
+    /// How many images have too little detail to be compared with others; 0 where that was not tried.
+    #[serde(default)]
+    pub without_detail: usize,
+    /// What a person should know before leaving anything out, one line each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// What was found, sorted by severity, kind, how much it stands out, and file.
     pub findings: Vec<Finding>,
 }
 
@@ -284,11 +338,26 @@ const PRINTED: usize = 20;
 /// How many files of a finding are printed.
 const FILES: usize = 6;
 
+/// Which copies are found, and which not.
+const FOUND: &str = "copies were looked for that are of another size, quality or brightness, or mirrored; not \
+                     those that are cropped or turned";
+
 impl Report {
-    /// Sorts the findings: severity, then kind in the order of [`Problem`], then files.
+    /// The report of these findings, sorted: severity, then kind in the order of [`Problem`], then the larger
+    /// score or the more files, then by name.
     pub(super) fn new(images: usize, mut findings: Vec<Finding>) -> Self {
-        findings.sort_by(|a, b| key(a).cmp(&key(b)));
-        Self { images, findings }
+        findings.sort_by(|a, b| {
+            let files = |finding: &Finding| finding.files.len();
+            let names = |finding: &Finding| -> Vec<String> {
+                finding.files.iter().map(|file| file.rel.clone()).collect()
+            };
+            (a.severity, rank(&a.problem))
+                .cmp(&(b.severity, rank(&b.problem)))
+                .then_with(|| b.problem.score().total_cmp(&a.problem.score()))
+                .then_with(|| files(b).cmp(&files(a)))
+                .then_with(|| names(a).cmp(&names(b)))
+        });
+        Self { images, near: false, without_detail: 0, warnings: Vec::new(), findings }
     }
 
     /// How many findings are of a severity.
@@ -297,30 +366,29 @@ impl Report {
     }
 }
 
-fn key(finding: &Finding) -> (Severity, usize, Vec<&str>) {
-    (finding.severity, rank(&finding.problem), finding.files.iter().map(|file| file.rel.as_str()).collect())
-}
-
 /// The order of kinds within a severity: what matters most comes first.
 fn rank(problem: &Problem) -> usize {
     match problem {
         Problem::Unreadable { .. } => 0,
-        Problem::Broken { .. } => 1,
-        Problem::MissingBlocks { .. } => 2,
-        Problem::Tiny { .. } => 3,
-        Problem::Conflict { same, .. } => 4 + *same as usize,
-        Problem::Leak { same } => 7 + *same as usize,
-        Problem::Duplicate { same } => 10 + *same as usize,
-        Problem::Uniform { .. } => 13,
-        Problem::LinkLoop => 14,
-        Problem::BrokenLink => 15,
-        Problem::NotListed { .. } => 16,
-        Problem::NoEndMarker => 17,
-        Problem::WrongExtension { .. } => 18,
-        Problem::NotUtf8 => 19,
-        Problem::Size { .. } => 20,
-        Problem::Aspect { .. } => 21,
-        Problem::Brightness { .. } => 22,
+        Problem::BrokenLink => 1,
+        Problem::Broken { .. } => 2,
+        Problem::Unsupported { .. } => 3,
+        Problem::MissingBlocks { .. } => 4,
+        Problem::Tiny { .. } => 5,
+        Problem::Conflict { same, .. } => 6 + *same as usize,
+        Problem::Leak { same } => 9 + *same as usize,
+        Problem::Duplicate { same } => 12 + *same as usize,
+        Problem::Uniform { .. } => 15,
+        Problem::LinkLoop => 16,
+        Problem::NotListed { decoded: true, .. } => 17,
+        Problem::NotListed { decoded: false, .. } => 18,
+        Problem::MorePages => 19,
+        Problem::NoEndMarker => 20,
+        Problem::WrongExtension { .. } => 21,
+        Problem::NotUtf8 => 22,
+        Problem::Size { .. } => 23,
+        Problem::Aspect { .. } => 24,
+        Problem::Brightness { .. } => 25,
     }
 }
 
@@ -334,10 +402,19 @@ impl fmt::Display for Report {
             .collect();
         let counted = if counted.is_empty() { "nothing found".to_owned() } else { counted.join(", ") };
         writeln!(f, "{} images: {counted}", self.images)?;
+        if self.near && self.findings.is_empty() {
+            writeln!(f, "{FOUND}")?;
+        }
+        if self.without_detail > 0 {
+            writeln!(f, "images with too little detail to be compared with others: {}", self.without_detail)?;
+        }
         let same_kind =
             |a: &Finding, b: &Finding| (a.severity, rank(&a.problem)) == (b.severity, rank(&b.problem));
         for group in self.findings.chunk_by(same_kind) {
             print_group(f, group)?;
+        }
+        for (i, warning) in self.warnings.iter().enumerate() {
+            writeln!(f, "{}WARNING: {}", if i == 0 { "\n" } else { "" }, shown(warning))?;
         }
         Ok(())
     }
@@ -347,12 +424,21 @@ fn print_group(f: &mut fmt::Formatter<'_>, group: &[Finding]) -> fmt::Result {
     let Some(first) = group.first() else { return Ok(()) };
     writeln!(f, "\n{}: {} ({})", first.severity.name(), first.problem.title(), group.len())?;
     for finding in group.iter().take(PRINTED) {
+        // The one to keep is always among those named.
+        let kept = finding.kept.as_deref();
+        let others = finding.files.iter().map(|file| file.rel.as_str()).filter(|rel| Some(*rel) != kept);
+        let named: Vec<_> = kept.into_iter().chain(others).take(FILES).map(shown).collect();
+        let more = finding.files.len().saturating_sub(named.len());
+        let between = if finding.problem.is_near() { " ~ " } else { " = " };
+        write!(f, "  {}", named.join(between))?;
+        if more > 0 {
+            write!(f, "{between}{more} more")?;
+        }
         let detail = finding.problem.detail();
-        let detail = if detail.is_empty() { detail } else { format!(": {detail}") };
-        let named: Vec<&str> = finding.files.iter().take(FILES).map(|file| file.rel.as_str()).collect();
-        let more = finding.files.len() - named.len();
-        let more = if more == 0 { String::new() } else { format!(" = {more} more") };
-        writeln!(f, "  {}{more}{detail}", named.join(" = "))?;
+        if !detail.is_empty() {
+            write!(f, ": {}", shown(&detail))?;
+        }
+        writeln!(f, "{}", if kept.is_some() { " (the first is kept)" } else { "" })?;
     }
     if group.len() > PRINTED {
         writeln!(f, "  … and {} more", group.len() - PRINTED)?;

@@ -1,16 +1,15 @@
 //! What is wrong with the folders of a dataset, files aside.
 //!
 //! The one decision: the walk follows links as opening a dataset does, and says what that passes over in
-//! silence: links in a loop, and images whose names do not end like one.
+//! silence: links in a loop, images whose names do not end like one, and images in formats that are not decoded.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::report::{Finding, Involved, Problem};
-use crate::folder::EXTENSIONS;
+use crate::folder::{escaped, is_hidden, is_image};
 use crate::inspect::Format;
 
 /// The findings below a folder.
@@ -71,32 +70,46 @@ impl Walk {
 
     /// Files that are images by their names are looked at elsewhere.
     fn file(&mut self, path: &Path, rel: &str) {
-        let extension = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
-        if extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str())) {
+        if is_image(path) {
             return;
         }
         let mut start = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
-        if let (Ok(_), Some(format)) = (read, Format::of(&start)) {
-            self.report(rel, Problem::NotListed { format });
+        let read = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
+        if read.is_err() {
+            return;
+        }
+        if let Some(format) = Format::of(&start) {
+            self.report(rel, Problem::NotListed { format: format.name().to_owned(), decoded: true });
+        } else if let Some(format) = foreign(&start) {
+            self.report(rel, Problem::NotListed { format: format.to_owned(), decoded: false });
         }
     }
 }
 
-/// Hidden files, and what operating systems and archivers leave behind.
-fn is_hidden(name: &OsStr) -> bool {
-    const LITTER: [&str; 3] = ["thumbs.db", "desktop.ini", "__macosx"];
-    name.as_encoded_bytes().starts_with(b".") || LITTER.iter().any(|litter| name.eq_ignore_ascii_case(litter))
+/// How many bytes tell a format.
+const START: u64 = 132;
+
+/// The image format that is not decoded here, by the first bytes of a file.
+fn foreign(start: &[u8]) -> Option<&'static str> {
+    // Brands of the ISO base media format, which videos have as well.
+    const HEIC: [&[u8]; 8] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"];
+    let text = start.trim_ascii_start();
+    let brand = start.strip_prefix(b"\0\0\0").and_then(|rest| rest.get(1..)?.strip_prefix(b"ftyp")?.get(..4));
+    Some(match brand {
+        Some(brand) if HEIC.contains(&brand) => "HEIC",
+        Some(b"avif" | b"avis") => "AVIF",
+        Some(b"crx ") => "a raw photo",
+        _ if start.starts_with(b"\0\0\0\x0CjP  \r\n") || start.starts_with(b"\xFF\x4F\xFF\x51") => {
+            "JPEG 2000"
+        }
+        _ if start.starts_with(b"\xFF\x0A") || start.starts_with(b"\0\0\0\x0CJXL ") => "JPEG XL",
+        _ if start.starts_with(b"8BPS") => "PSD",
+        _ if start.get(128..132) == Some(b"DICM") => "DICOM",
+        _ if text.starts_with(b"<svg") || text.starts_with(b"<?xml") && has(text, b"<svg") => "SVG",
+        _ => return None,
+    })
 }
 
-/// A file name as text: bytes that are not UTF-8 as `\xFF`, as in [`crate::Sample::rel`].
-fn escaped(name: &OsStr) -> String {
-    let mut text = String::new();
-    for chunk in name.as_encoded_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02X}"));
-        }
-    }
-    text
+fn has(text: &[u8], wanted: &[u8]) -> bool {
+    text.windows(wanted.len()).any(|part| part == wanted)
 }

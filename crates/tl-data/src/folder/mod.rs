@@ -19,18 +19,20 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::error::{DataError, FolderProblem, FolderProblems};
-use crate::split::{Fractions, Part, stratified};
 use scan::{Classes, Layout, Scan};
 
 pub use dataset::Dataset;
+pub(crate) use dataset::{Why, unreadable};
 pub use fingerprint::fingerprint;
 pub use labelled::LabelledFolder;
 pub use list::list_images;
-pub(crate) use scan::is_image;
+pub(crate) use scan::{escaped, is_hidden, is_image};
 
-/// File name extensions that count as images, in lower case.
-pub const EXTENSIONS: [&str; 12] =
-    ["bmp", "gif", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"];
+/// File name extensions that count as images, in lower case: those of the formats that are decoded.
+pub const EXTENSIONS: [&str; 17] = [
+    "apng", "bmp", "dib", "gif", "jfif", "jpe", "jpeg", "jpg", "pam", "pbm", "pgm", "png", "pnm", "ppm",
+    "tif", "tiff", "webp",
+];
 
 /// How many names [`Ignored::first`] holds at most.
 pub const IGNORED_NAMES: usize = 10;
@@ -44,7 +46,8 @@ pub struct Sample {
     pub label: u32,
     /// The first 64 bits of the sha256 of `rel`, little-endian: the same on every machine.
     pub id: u64,
-    /// The path below the dataset's folder, `/`-separated. Bytes that are not UTF-8 are written as `\xFF`.
+    /// The path below the dataset's folder, `/`-separated. In names of files that were found, bytes that are not
+    /// UTF-8 are written as `\xFF`, and a backslash as two.
     pub rel: String,
 }
 
@@ -54,20 +57,6 @@ impl Sample {
         let id = digest.iter().take(8).rev().fold(0, |id, &byte| id << 8 | u64::from(byte));
         Self { path, label, id, rel }
     }
-}
-
-/// Where the split into training and validation images comes from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum SplitOrigin {
-    /// From the folders `train` and `val`.
-    Folders,
-    /// Made here: of each class the same part, chosen by seed and file name.
-    Made {
-        /// The part of each class that validates, in 0..1.
-        fraction: f64,
-        /// The seed of the choice.
-        seed: u64,
-    },
 }
 
 /// Files that were passed over.
@@ -80,89 +69,6 @@ pub struct Ignored {
     pub first: Vec<String>,
     /// Hidden files and folders and those that operating systems leave behind, such as `Thumbs.db`.
     pub hidden: usize,
-}
-
-/// How to open an [`ImageFolder`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct OpenOptions {
-    /// The part of each class that validates when there is no validation folder, in 0..1.
-    pub val_fraction: f64,
-    /// The seed of that choice.
-    pub seed: u64,
-}
-
-impl Default for OpenOptions {
-    fn default() -> Self {
-        Self { val_fraction: 0.2, seed: 0 }
-    }
-}
-
-/// A dataset with one folder per class.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ImageFolder {
-    /// The folder as it was given.
-    pub root: PathBuf,
-    /// The names of the classes, sorted by their bytes; a label is a place in this list.
-    pub classes: Vec<String>,
-    /// Training images, sorted by class and path.
-    pub train: Vec<Sample>,
-    /// Validation images, sorted by class and path.
-    pub val: Vec<Sample>,
-    /// Test images, sorted by class and path; empty without a test folder.
-    pub test: Vec<Sample>,
-    /// Where the split comes from.
-    pub split: SplitOrigin,
-    /// Files that were passed over.
-    pub ignored: Ignored,
-    /// What a person should know, one line each.
-    pub warnings: Vec<String>,
-}
-
-impl ImageFolder {
-    /// Lists a dataset; no image is opened.
-    ///
-    /// Split folders may also be called `training`; `valid`, `validation`, `dev`; `testing`; in any case.
-    /// Without a validation folder a part of the training images validates. Class folders may have folders
-    /// inside.
-    ///
-    /// # Errors
-    /// The folder is missing, unreadable, empty, has no images or a single class, a class of `train` has no
-    /// images, or a class of `val` or `test` is not in `train`; all that is wrong is reported together.
-    pub fn open(dir: &Path, options: &OpenOptions) -> Result<Self, DataError> {
-        let OpenOptions { val_fraction: fraction, seed } = *options;
-        if !(fraction > 0.0 && fraction < 1.0) {
-            let expected = "between 0 and 1".to_owned();
-            return Err(DataError::Option { option: "val_fraction", got: fraction.to_string(), expected });
-        }
-        let mut scan = Scan::default();
-        let (read, known) = read_checked(dir, &mut scan)?;
-        let mut warnings = scan.warnings;
-        for (name, _, classes) in read.held_out() {
-            warnings.extend(missing_classes(name, classes, &known));
-        }
-        let train = samples(read.train, &known);
-        let test = read.test.map(|part| samples(part.1, &known)).unwrap_or_default();
-        let (train, val, split) = match read.val {
-            Some(part) => (train, samples(part.1, &known), SplitOrigin::Folders),
-            None => {
-                let (train, val) = divide(train, fraction, seed);
-                (train, val, SplitOrigin::Made { fraction, seed })
-            }
-        };
-        if let SplitOrigin::Made { .. } = split {
-            warnings.extend(alone(&train, &val, &known));
-        }
-        Ok(Self {
-            root: dir.to_owned(),
-            classes: known,
-            train,
-            val,
-            test,
-            split,
-            ignored: scan.ignored,
-            warnings,
-        })
-    }
 }
 
 /// The class folders of each part of a dataset.
@@ -181,8 +87,15 @@ impl Parts {
 }
 
 /// The folders of a dataset and the names of its classes; all that is wrong is the error.
-fn read_checked(dir: &Path, scan: &mut Scan) -> Result<(Parts, Vec<String>), DataError> {
+///
+/// `lenient` takes what can be read: links to nothing, unreadable folders, and classes without images or of no
+/// training image, become warnings.
+fn read_checked(dir: &Path, scan: &mut Scan, lenient: bool) -> Result<(Parts, Vec<String>), DataError> {
     let read = read_parts(dir, scan);
+    if lenient {
+        let below = |problem: &FolderProblem| matches!(problem, FolderProblem::Unreadable { path, .. } if path != dir);
+        scan.forgive(below);
+    }
     let known: Vec<String> = read.train.keys().cloned().collect();
     if scan.problems.is_empty() {
         check_train(dir, &read, scan);
@@ -193,23 +106,16 @@ fn read_checked(dir: &Path, scan: &mut Scan) -> Result<(Parts, Vec<String>), Dat
             }
         }
     }
+    if lenient {
+        scan.forgive(|problem| {
+            matches!(problem, FolderProblem::EmptyClass { .. } | FolderProblem::UnknownClass { .. })
+        });
+    }
     if scan.problems.is_empty() {
         return Ok((read, known));
     }
     let problems = FolderProblems(std::mem::take(&mut scan.problems));
     Err(DataError::Folder { path: dir.to_owned(), problems })
-}
-
-/// Takes a part of each class to validate on. Returns (train, val), each in the order given.
-fn divide(samples: Vec<Sample>, val: f64, seed: u64) -> (Vec<Sample>, Vec<Sample>) {
-    let names: Vec<&str> = samples.iter().map(|sample| sample.rel.as_str()).collect();
-    let classes: Vec<u32> = samples.iter().map(|sample| sample.label).collect();
-    let parts = stratified(&names, &classes, Fractions { val, test: 0.0 }, seed);
-    let (mut train, mut held_out) = (Vec::new(), Vec::new());
-    for (sample, part) in samples.into_iter().zip(parts) {
-        if part == Part::Val { &mut held_out } else { &mut train }.push(sample);
-    }
-    (train, held_out)
 }
 
 fn read_parts(dir: &Path, scan: &mut Scan) -> Parts {
@@ -269,17 +175,6 @@ fn missing_classes(part: &str, classes: &Classes, known: &[String]) -> Option<St
     let missing = |class: &&String| classes.get(*class).is_none_or(Vec::is_empty);
     let names: Vec<String> = known.iter().filter(missing).map(|class| format!("`{class}`")).collect();
     (!names.is_empty()).then(|| format!("no {part} images of {}", names.join(", ")))
-}
-
-/// A warning for the classes that are too small to split.
-fn alone(train: &[Sample], val: &[Sample], classes: &[String]) -> Option<String> {
-    let in_val = |label: usize| val.iter().any(|sample| sample.label as usize == label);
-    let in_train = |label: usize| train.iter().any(|sample| sample.label as usize == label);
-    let names: Vec<String> = (0..classes.len())
-        .filter(|&label| in_train(label) && !in_val(label))
-        .map(|label| format!("`{}`", classes[label]))
-        .collect();
-    (!names.is_empty()).then(|| format!("no validation images of {} (a single image each)", names.join(", ")))
 }
 
 /// The images of each class, numbered by its place in `known`, which is sorted.

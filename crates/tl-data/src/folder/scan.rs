@@ -10,7 +10,7 @@ use std::{fs, io};
 
 use super::{EXTENSIONS, IGNORED_NAMES, Ignored};
 use crate::error::FolderProblem;
-use crate::split::{TEST, TRAIN, VAL};
+use crate::split::Part;
 
 /// An image file found.
 #[derive(Debug)]
@@ -36,6 +36,13 @@ pub(super) struct Entry {
     pub(super) name: OsString,
     pub(super) path: PathBuf,
     pub(super) is_dir: bool,
+}
+
+impl Entry {
+    /// The part of the data that its name means.
+    fn part(&self) -> Option<Part> {
+        self.name.to_str().and_then(Part::from_name)
+    }
 }
 
 /// A walk through a folder and those below. Links make loops: a folder is entered once, and a folder that
@@ -73,12 +80,12 @@ impl Scan {
         };
         let (dirs, files): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.is_dir);
         // `train` with images and no folders inside is a class of vehicles.
-        let Some(train) = self.part(&dirs, TRAIN, "training").filter(|name| has_folders(&dir.join(name)))
-        else {
+        let Some(train) = self.part(&dirs, Part::Train).filter(|name| has_folders(&dir.join(name))) else {
+            self.problems.extend(parts_as_classes(&dirs));
             return Some(Layout::Flat);
         };
-        let val = self.part(&dirs, VAL, "validation");
-        let test = self.part(&dirs, TEST, "test");
+        let val = self.part(&dirs, Part::Val);
+        let test = self.part(&dirs, Part::Test);
         self.ignored.hidden += top.ignored.hidden;
         // Among what cannot be looked at there may be the validation folder.
         self.problems.append(&mut top.problems);
@@ -101,22 +108,20 @@ impl Scan {
         dirs.retain(|entry| {
             entry.is_dir && !classes.contains(&escaped(&entry.name)) && has_folders(&entry.path)
         });
-        let part = self.part(&dirs, TEST, "test").or_else(|| self.part(&dirs, VAL, "validation"))?;
+        let part = self.part(&dirs, Part::Test).or_else(|| self.part(&dirs, Part::Val))?;
         // The folder itself is not listed again, and what cannot be looked at may be a better part.
         self.problems.append(&mut top.problems);
         Some(part)
     }
 
     /// The folder for one part of the data.
-    fn part(&mut self, dirs: &[Entry], names: &[&str], part: &'static str) -> Option<OsString> {
-        let is_part = |entry: &&Entry| {
-            entry.name.to_str().is_some_and(|name| names.contains(&name.to_ascii_lowercase().as_str()))
-        };
+    fn part(&mut self, dirs: &[Entry], part: Part) -> Option<OsString> {
+        let is_part = |entry: &&Entry| entry.part() == Some(part);
         let mut found = dirs.iter().filter(is_part).map(|entry| entry.name.clone());
         let first = found.next()?;
         if let Some(second) = found.next() {
             let (first, second) = (escaped(&first), escaped(&second));
-            self.problems.push(FolderProblem::Ambiguous { part, first, second });
+            self.problems.push(FolderProblem::Ambiguous { part: part.word(), first, second });
         }
         Some(first)
     }
@@ -210,6 +215,14 @@ impl Scan {
         Some(entries)
     }
 
+    /// Makes warnings of some problems.
+    pub(super) fn forgive(&mut self, which: impl Fn(&FolderProblem) -> bool) {
+        let (forgiven, problems) = std::mem::take(&mut self.problems).into_iter().partition(which);
+        self.problems = problems;
+        let forgiven: Vec<FolderProblem> = forgiven;
+        self.warnings.extend(forgiven.iter().map(FolderProblem::to_string));
+    }
+
     fn unreadable(&mut self, path: &Path, source: io::Error) {
         self.problems.push(FolderProblem::Unreadable { path: path.to_owned(), source });
     }
@@ -229,13 +242,52 @@ pub(crate) fn is_image(path: &Path) -> bool {
 }
 
 /// Hidden files, and what operating systems and archivers leave behind.
-fn is_hidden(name: &OsStr) -> bool {
+pub(crate) fn is_hidden(name: &OsStr) -> bool {
     const LITTER: [&str; 3] = ["thumbs.db", "desktop.ini", "__macosx"];
     name.as_encoded_bytes().starts_with(b".") || LITTER.iter().any(|litter| name.eq_ignore_ascii_case(litter))
 }
 
 fn has_folders(dir: &Path) -> bool {
-    Scan::default().list(dir).is_some_and(|entries| entries.iter().any(|entry| entry.is_dir))
+    !folders_of(dir).is_empty()
+}
+
+/// A problem if folders that would be classes are parts of the data, as far as their names or what is in them
+/// tell: a net would learn to tell the validation images from the test images.
+fn parts_as_classes(dirs: &[Entry]) -> Option<FolderProblem> {
+    let names = |found: Vec<&Entry>| found.into_iter().map(|entry| escaped(&entry.name)).collect();
+    let named: Vec<&Entry> = dirs.iter().filter(|entry| entry.part().is_some()).collect();
+    let parts: BTreeSet<Part> = named.iter().filter_map(|entry| entry.part()).collect();
+    if parts.len() > 1 {
+        return Some(FolderProblem::LookLikeParts { names: names(named), inside: false });
+    }
+    // `test` with the classes inside that lie beside it.
+    let beside: BTreeSet<&OsString> = dirs.iter().map(|entry| &entry.name).collect();
+    let has_classes = |entry: &&Entry| folders_of(&entry.path).iter().any(|name| beside.contains(name));
+    let holding: Vec<&Entry> = named.into_iter().filter(has_classes).collect();
+    if !holding.is_empty() {
+        return Some(FolderProblem::LookLikeParts { names: names(holding), inside: false });
+    }
+    let mut seen: BTreeMap<OsString, usize> = BTreeMap::new();
+    for dir in dirs {
+        let entries = Scan::default().list(&dir.path)?;
+        // One class with images of its own is enough: these are classes. So most datasets are listed once.
+        if entries.iter().any(|entry| !entry.is_dir && is_image(&entry.path)) {
+            return None;
+        }
+        for entry in entries.into_iter().filter(|entry| entry.is_dir) {
+            *seen.entry(entry.name).or_default() += 1;
+        }
+    }
+    // Classes come in twos at least.
+    let shared: Vec<&OsString> = seen.iter().filter(|(_, count)| **count > 1).map(|(name, _)| name).collect();
+    let inside = shared.iter().all(|name| name.to_str().and_then(Part::from_name).is_some());
+    (shared.len() > 1).then(|| FolderProblem::LookLikeParts { names: names(dirs.iter().collect()), inside })
+}
+
+/// The names of the folders in a folder.
+fn folders_of(dir: &Path) -> Vec<OsString> {
+    let entries = Scan::default().list(dir).unwrap_or_default();
+    entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect()
 }
 
 /// Where the classes seem to be when a dataset has only the class folder `dir`: the first folder below with
@@ -254,14 +306,38 @@ pub(super) fn dataset_below(dir: &Path) -> Option<PathBuf> {
     None
 }
 
-/// A file name as text: bytes that are not UTF-8 as `\xFF`, so that no two names become the same.
-pub(super) fn escaped(name: &OsStr) -> String {
+/// A file name as text: bytes that are not UTF-8 as `\xFF`, and a backslash as two, so that no two names become the
+/// same.
+pub(crate) fn escaped(name: &OsStr) -> String {
     let mut text = String::new();
     for chunk in name.as_encoded_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
+        text.push_str(&chunk.valid().replace('\\', "\\\\"));
         for byte in chunk.invalid() {
             text.push_str(&format!("\\x{byte:02X}"));
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::Format;
+
+    #[test]
+    fn what_is_decoded_is_listed() {
+        use Format::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
+        let all = [Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP].map(Format::extensions).concat();
+        assert_eq!(BTreeSet::from_iter(all), BTreeSet::from(EXTENSIONS));
+        assert!(EXTENSIONS.is_sorted());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn no_two_names_become_the_same() {
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(escaped(OsStr::from_bytes(b"\xE4.png")), "\\xE4.png");
+        assert_eq!(escaped(OsStr::new("\\xE4.png")), "\\\\xE4.png");
+        assert_eq!(escaped(OsStr::new("größe")), "größe");
+    }
 }

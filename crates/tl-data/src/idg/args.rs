@@ -5,8 +5,10 @@
 //! as well, with the name that was probably meant.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::{IdgError, IdgProblem, IdgProblems, nearest};
 
@@ -20,6 +22,8 @@ pub enum Arg {
     Bool(bool),
     /// A whole number.
     Int(i64),
+    /// A whole number beyond those, as a seed may be.
+    UInt(u64),
     /// Any other number.
     Float(f64),
     /// A string.
@@ -33,6 +37,56 @@ pub enum Arg {
 /// Arguments by name.
 pub type Args = BTreeMap<String, Arg>;
 
+/// Reads arguments from a JSON object.
+///
+/// # Errors
+/// The text is no JSON object, or names are in it twice: which of the two counts would be a guess.
+pub fn args_from_json(json: &str) -> Result<Args, IdgError> {
+    let found: Named =
+        serde_json::from_str(json).map_err(|error| IdgError::Json { detail: error.to_string() })?;
+    found.unique("a JSON object")
+}
+
+/// Arguments as they are written down, with the names that are there twice.
+pub(super) struct Named {
+    args: Args,
+    twice: Vec<String>,
+}
+
+impl Named {
+    /// The arguments, if each is there once.
+    pub(super) fn unique(self, of: &'static str) -> Result<Args, IdgError> {
+        let problems = self.twice.into_iter().map(|name| IdgProblem::Twice { name }).collect();
+        fail_if_any(of, problems).map(|()| self.args)
+    }
+}
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Named;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of arguments by name")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Named, M::Error> {
+                let mut found = Named { args: Args::new(), twice: Vec::new() };
+                while let Some((name, arg)) = map.next_entry::<String, Arg>()? {
+                    if found.args.insert(name.clone(), arg).is_some() && !found.twice.contains(&name) {
+                        found.twice.push(name);
+                    }
+                }
+                Ok(found)
+            }
+        }
+
+        deserializer.deserialize_map(Entries)
+    }
+}
+
 impl Arg {
     /// As it goes into a message.
     fn shown(&self) -> String {
@@ -40,6 +94,7 @@ impl Arg {
             Self::Null => "null".to_owned(),
             Self::Bool(value) => value.to_string(),
             Self::Int(value) => value.to_string(),
+            Self::UInt(value) => value.to_string(),
             Self::Float(value) => format!("{value:?}"),
             Self::Text(text) => format!("the text `{text}`"),
             Self::List(items) => {
@@ -53,6 +108,7 @@ impl Arg {
     pub(super) fn number(&self) -> Option<f64> {
         match self {
             Self::Int(value) => Some(*value as f64),
+            Self::UInt(value) => Some(*value as f64),
             Self::Float(value) => Some(*value),
             _ => None,
         }
@@ -84,7 +140,7 @@ impl Arg {
         }
     }
 
-    fn texts(&self) -> Option<Vec<String>> {
+    pub(super) fn texts(&self) -> Option<Vec<String>> {
         match self {
             Self::List(items) => items.iter().map(|item| item.text().map(str::to_owned)).collect(),
             _ => None,
@@ -144,6 +200,21 @@ impl Reader {
         expected: &str,
         read: impl FnOnce(&Arg) -> Option<T>,
     ) -> T {
+        // Keras's own defaults are often `None` or mean the same.
+        if self.args.get(name) == Some(&Arg::Null) {
+            self.args.remove(name);
+        }
+        self.take_or_null(name, default, expected, read)
+    }
+
+    /// [`Reader::take`] for arguments whose default is not what null means.
+    pub(super) fn take_or_null<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        expected: &str,
+        read: impl FnOnce(&Arg) -> Option<T>,
+    ) -> T {
         self.asked.push(name);
         let Some(arg) = self.args.remove(name) else { return default };
         match read(&arg) {
@@ -156,9 +227,12 @@ impl Reader {
         }
     }
 
+    /// True or false; as in Python, 1 and 0 are the same, and null is false.
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
-        self.take(name, default, "true or false", |arg| match arg {
+        self.take_or_null(name, default, "true or false", |arg| match arg {
             Arg::Bool(value) => Some(*value),
+            Arg::Int(0) | Arg::Null => Some(false),
+            Arg::Int(1) => Some(true),
             _ => None,
         })
     }
@@ -168,16 +242,13 @@ impl Reader {
     }
 
     pub(super) fn optional_number(&mut self, name: &'static str) -> Option<f64> {
-        self.take(name, None, "a number or null", |arg| match arg {
-            Arg::Null => Some(None),
-            other => other.number().map(Some),
-        })
+        self.take(name, None, "a number or null", |arg| arg.number().map(Some))
     }
 
     pub(super) fn whole(&mut self, name: &'static str, default: u64) -> u64 {
         self.take(name, default, "a whole number from 0", |arg| match arg {
-            Arg::Null => Some(default),
             Arg::Int(value) => u64::try_from(*value).ok(),
+            Arg::UInt(value) => Some(*value),
             _ => None,
         })
     }
@@ -191,25 +262,11 @@ impl Reader {
     }
 
     pub(super) fn optional_text(&mut self, name: &'static str) -> Option<String> {
-        self.take(name, None, "a text or null", |arg| match arg {
-            Arg::Null => Some(None),
-            other => other.text().map(|text| Some(text.to_owned())),
-        })
+        self.take(name, None, "a text or null", |arg| arg.text().map(|text| Some(text.to_owned())))
     }
 
     pub(super) fn optional_texts(&mut self, name: &'static str) -> Option<Vec<String>> {
-        self.take(name, None, "a list of texts or null", |arg| match arg {
-            Arg::Null => Some(None),
-            other => other.texts().map(Some),
-        })
-    }
-
-    /// One text or several.
-    pub(super) fn text_or_texts(&mut self, name: &'static str, default: &str) -> Vec<String> {
-        self.take(name, vec![default.to_owned()], "a text or a list of texts", |arg| match arg {
-            Arg::Text(text) => Some(vec![text.clone()]),
-            other => other.texts(),
-        })
+        self.take(name, None, "a list of texts or null", |arg| arg.texts().map(Some))
     }
 
     /// One of a few words; null means the default.
@@ -220,11 +277,15 @@ impl Reader {
     /// One of a few words, or null.
     pub(super) fn optional_choice<T: Choice>(&mut self, name: &'static str, default: Option<T>) -> Option<T> {
         let expected = format!("one of {}, or null", T::NAMES.join(", "));
-        let word =
-            self.take(name, default.map(|value| value.name().to_owned()), &expected, |arg| match arg {
+        let word = self.take_or_null(
+            name,
+            default.map(|value| value.name().to_owned()),
+            &expected,
+            |arg| match arg {
                 Arg::Null => Some(None),
                 other => other.text().map(|text| Some(text.to_owned())),
-            })?;
+            },
+        )?;
         match T::NAMES.iter().position(|known| *known == word) {
             Some(at) => Some(T::VALUES[at]),
             None => {

@@ -42,6 +42,26 @@ pub enum IdgError {
     /// An image file that cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// Several image files of a batch that cannot be decoded.
+    #[error("{errors}")]
+    Images {
+        /// All of them, in the order of the batch.
+        errors: DecodeErrors,
+    },
+    /// An image with a value that is no finite number.
+    #[error("image {image} of `{what}` has a value that is no finite number")]
+    NotFinite {
+        /// The array.
+        what: &'static str,
+        /// The place of the image in it, from 0.
+        image: usize,
+    },
+    /// Arguments that are no JSON object.
+    #[error("the arguments cannot be read: {detail}")]
+    Json {
+        /// What the parser says.
+        detail: String,
+    },
     /// A file of `save_to_dir` that cannot be written.
     #[error("image `{}` cannot be saved: {reason}", path.display())]
     Save {
@@ -58,6 +78,23 @@ pub enum IdgError {
         /// Batches in an epoch.
         batches: usize,
     },
+}
+
+/// Image files that cannot be decoded; never empty.
+#[derive(Debug)]
+pub struct DecodeErrors(pub Vec<DecodeError>);
+
+impl fmt::Display for DecodeErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} images of the batch cannot be decoded", self.0.len())?;
+        for DecodeError { path, reason } in self.0.iter().take(LISTED) {
+            write!(f, "\n  - `{}`: {reason}", path.display())?;
+        }
+        match self.0.len().checked_sub(LISTED) {
+            Some(more) if more > 0 => write!(f, "\n  - and {more} more"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// All that is wrong with some arguments, in the order of the checks; never empty.
@@ -126,6 +163,30 @@ pub enum IdgProblem {
         known: &'static [&'static str],
         /// The value that was probably meant.
         nearest: Option<&'static str>,
+    },
+    /// An argument given more than once.
+    #[error("`{name}` is given twice")]
+    Twice {
+        /// The argument.
+        name: String,
+    },
+    /// A subset without images, although there are some.
+    #[error("the {subset} part of {of} images is empty, with a `validation_split` of {split}")]
+    EmptyPart {
+        /// `training` or `validation`.
+        subset: &'static str,
+        /// How many images there are.
+        of: usize,
+        /// The `validation_split`.
+        split: f64,
+    },
+    /// Numbers that are not finite.
+    #[error("{what} has values that are no finite numbers, in {}", listed(rows))]
+    NotFinite {
+        /// The column or array.
+        what: String,
+        /// The rows, from 0.
+        rows: Vec<usize>,
     },
     /// `subset` without a split.
     #[error("`subset` is given, but `validation_split` is 0")]
@@ -233,6 +294,8 @@ impl IdgProblem {
         match self {
             Self::Unknown { nearest, .. } | Self::Choice { nearest, .. } => nearest.map(mean),
             Self::NoSplit => Some("give the generator a `validation_split` between 0 and 1".to_owned()),
+            Self::EmptyPart { .. } => Some("take another `validation_split`, or add images".to_owned()),
+            Self::NotFinite { .. } => Some("leave these rows out, or give them a number".to_owned()),
             Self::NoClassFolder { .. } => Some("make the folder, or leave the class out".to_owned()),
             Self::NoImages { .. } => {
                 Some(format!("put files ending in {} into `DIR/<class>/`", super::EXTENSIONS.join(", ")))
@@ -250,6 +313,18 @@ impl IdgProblem {
             _ => None,
         }
     }
+}
+
+/// The first of some rows.
+fn listed(rows: &[usize]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<String> = rows.iter().take(SHOWN).map(usize::to_string).collect();
+    let more = rows.len().saturating_sub(SHOWN);
+    let (noun, more) = (
+        if rows.len() == 1 { "row" } else { "rows" },
+        if more > 0 { format!(" and {more} more") } else { String::new() },
+    );
+    format!("{noun} {}{more}", shown.join(", "))
 }
 
 fn quoted<S: AsRef<str>>(names: &[S]) -> String {

@@ -2,21 +2,31 @@
 //!
 //! The one decision: nothing is said about options that are off, so that every line is about this generator.
 
+use super::ImageDataGenerator;
 use super::options::{Compat, FillMode, IdgOptions, ShiftRange};
 
-/// One line for each difference that matters with these options, and a last one that says which side is
-/// taken; empty if there are none.
-pub(super) fn explain(options: &IdgOptions) -> Vec<String> {
+/// One line for each difference that matters with these options, then `more`, and a line that says which side
+/// is taken; empty if there are none.
+pub(super) fn explain(generator: &ImageDataGenerator, more: &[String]) -> Vec<String> {
+    let options = &generator.options;
     let mut lines = Vec::new();
     geometry(options, &mut lines);
     shifts(options, &mut lines);
     values(options, &mut lines);
-    statistics(options, &mut lines);
+    statistics(options, generator.preprocesses(), &mut lines);
+    lines.extend_from_slice(more);
     if !lines.is_empty() {
         lines.push(match options.compat {
             Compat::Documented => "`compat` is `documented`: the first of each is done here".to_owned(),
             Compat::Keras3 => "`compat` is `keras3`: the second of each is done here".to_owned(),
         });
+    }
+    if options.zca_whitening {
+        lines.push(
+            "in both, `zca_whitening` leaves out directions in which the data do not vary; Keras 3 divides them by \
+             nearly nothing"
+                .to_owned(),
+        );
     }
     if options.validation_split != 0.0 && changes_images(options) {
         lines.push(
@@ -25,6 +35,16 @@ pub(super) fn explain(options: &IdgOptions) -> Vec<String> {
         );
     }
     lines
+}
+
+/// Where images from files differ.
+pub(super) fn files() -> Vec<String> {
+    vec![
+        "photos: upright by their EXIF orientation; Keras 3 turns TIFF alone".to_owned(),
+        "16 bits: levels from 0 to 255; Keras 3 leaves grey as it is with `grayscale`, cuts it off at 255 with other \
+         colours, and drops the lower byte of coloured images"
+            .to_owned(),
+    ]
 }
 
 /// Whether an option makes random changes.
@@ -105,12 +125,12 @@ fn values(o: &IdgOptions, lines: &mut Vec<String>) {
     }
 }
 
-fn statistics(o: &IdgOptions, lines: &mut Vec<String>) {
+fn statistics(o: &IdgOptions, preprocesses: bool, lines: &mut Vec<String>) {
     if !(o.featurewise_center || o.featurewise_std_normalization || o.zca_whitening) {
         return;
     }
     lines.push("without `fit`: documented as required; Keras 3 leaves the featurewise steps out".to_owned());
-    if o.preprocessing_function.is_some() {
+    if preprocesses {
         lines.push(
             "`fit`: statistics of what the featurewise step sees; Keras 3 leaves `preprocessing_function` out of them"
                 .to_owned(),

@@ -1,21 +1,21 @@
 //! An image file as Keras's `load_img` and `img_to_array` make it: colours, size, `[H, W, C]` of 0..=255.
 //!
 //! The one decision: files go through the decoder of the rest of this crate, with its limits and its messages;
-//! what is Keras's comes after. Upright is the documented meaning of a photo; Keras 3 ignores the EXIF
-//! orientation, so for it the turn is taken back.
+//! what is Keras's comes after. Upright is the documented meaning of a photo and 0..=255 that of its values;
+//! Keras 3 does what Pillow does: no EXIF orientation but that of a TIFF, 16-bit grey as it is or cut off at
+//! 255, other 16-bit pictures without their lower byte.
 
-use std::io::Cursor;
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, GrayImage, ImageFormat, RgbaImage};
 use ndarray::Array3;
 
 use super::args::choice;
 use super::options::Compat;
 pub use super::pillow::ResizeFilter;
-use super::pillow::{Pixels, Window};
-use crate::decode::{decode_bytes, read};
+use super::pillow::{Pixels, Sample, Window};
+use crate::decode::{Stored, decode_stored, read};
 use crate::error::DecodeError;
 
 /// The channels of images from files.
@@ -57,51 +57,59 @@ pub(super) struct Loading {
 impl Loading {
     /// Loads one file as `[H, W, C]`.
     pub(super) fn load(&self, path: &Path) -> Result<Array3<f32>, DecodeError> {
-        let image = read(path).and_then(|bytes| {
-            let rgb = decode_bytes(&bytes)?;
-            Ok(self.coloured(rgb, &bytes))
-        });
-        let image = image.map_err(|reason| DecodeError { path: path.to_owned(), reason })?;
-        let image = self.sized(image);
-        let shape = (image.height, image.width, image.channels);
-        let values = image.values.into_iter().map(f32::from).collect();
-        Ok(Array3::from_shape_vec(shape, values).unwrap_or_else(|_| Array3::zeros(shape)))
+        let loaded = read(path).and_then(|bytes| Ok((decode_stored(&bytes)?, bytes.starts_with(b"MM"))));
+        let (stored, big_endian) = loaded.map_err(|reason| DecodeError { path: path.to_owned(), reason })?;
+        let Stored { mut image, orientation, format } = stored;
+        let tiff = format == ImageFormat::Tiff;
+        if (self.compat == Compat::Documented || tiff) && orientation != Orientation::NoTransforms {
+            image.apply_orientation(orientation);
+        }
+        if self.compat == Compat::Documented {
+            return Ok(self.sized(self.coloured(image)));
+        }
+        // Pillow has another mode for grey of a big-endian TIFF, which Keras converts.
+        let kept = self.color_mode == ColorMode::Grayscale && !(tiff && big_endian);
+        Ok(match image {
+            DynamicImage::ImageLuma16(grey) if kept => {
+                let (width, height) = (grey.width() as usize, grey.height() as usize);
+                self.sized(Pixels { values: grey.into_raw(), width, height, channels: 1 })
+            }
+            other => self.sized(self.coloured(as_pillow(other))),
+        })
     }
 
-    fn coloured(&self, rgb: RgbImage, bytes: &[u8]) -> Pixels {
-        let orientation = orientation(bytes);
-        let stored = if self.compat == Compat::Keras3 { turned_back(rgb, orientation) } else { rgb };
-        let (width, height) = (stored.width() as usize, stored.height() as usize);
+    /// Decodes one file and makes nothing of it.
+    pub(super) fn verify(path: &Path) -> Result<(), DecodeError> {
+        let decoded = read(path).and_then(|bytes| decode_stored(&bytes));
+        decoded.map(drop).map_err(|reason| DecodeError { path: path.to_owned(), reason })
+    }
+
+    fn coloured(&self, image: DynamicImage) -> Pixels<u8> {
+        let (width, height) = (image.width() as usize, image.height() as usize);
         let values = match self.color_mode {
-            ColorMode::Rgb => stored.into_raw(),
-            ColorMode::Grayscale => stored.pixels().map(|pixel| grey(pixel.0)).collect(),
-            ColorMode::Rgba => {
-                let turn =
-                    if self.compat == Compat::Keras3 { Orientation::NoTransforms } else { orientation };
-                let alpha = alpha(bytes, turn).filter(|alpha| alpha.len() == width * height);
-                let alpha = alpha.unwrap_or_else(|| vec![255; width * height]);
-                stored
-                    .pixels()
-                    .zip(alpha)
-                    .flat_map(|(pixel, alpha)| [pixel[0], pixel[1], pixel[2], alpha])
-                    .collect()
-            }
+            ColorMode::Rgb => image.into_rgb8().into_raw(),
+            ColorMode::Rgba => image.into_rgba8().into_raw(),
+            ColorMode::Grayscale => image.into_rgb8().pixels().map(|pixel| grey(pixel.0)).collect(),
         };
         Pixels { values, width, height, channels: self.color_mode.channels() }
     }
 
-    fn sized(&self, image: Pixels) -> Pixels {
+    fn sized<T: Sample>(&self, image: Pixels<T>) -> Array3<f32> {
         let (height, width) = (self.target_size.0 as usize, self.target_size.1 as usize);
-        if (image.width, image.height) == (width, height) {
-            return image;
-        }
-        let window = if self.keep_aspect_ratio { centre(&image, width, height) } else { image.window() };
-        image.resize(width, height, window, self.filter)
+        let image = if (image.width, image.height) == (width, height) {
+            image
+        } else {
+            let window = if self.keep_aspect_ratio { centre(&image, width, height) } else { image.window() };
+            image.resize(width, height, window, self.filter)
+        };
+        let shape = (image.height, image.width, image.channels);
+        let values = image.values.into_iter().map(Into::into).collect();
+        Array3::from_shape_vec(shape, values).unwrap_or_else(|_| Array3::zeros(shape))
     }
 }
 
 /// The largest window in the middle with the shape of the target.
-fn centre(image: &Pixels, width: usize, height: usize) -> Window {
+fn centre<T>(image: &Pixels<T>, width: usize, height: usize) -> Window {
     let kept = |side: usize, other: usize, of: usize, by: usize| (other * of / by).min(side).max(1);
     let high = kept(image.height, image.width, height, width);
     let wide = kept(image.width, image.height, width, height);
@@ -114,33 +122,20 @@ fn grey([r, g, b]: [u8; 3]) -> u8 {
     ((u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471 + 0x8000) >> 16) as u8
 }
 
-/// The EXIF orientation; none where there is none or it cannot be read.
-fn orientation(bytes: &[u8]) -> Orientation {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok();
-    let decoder = reader.and_then(|reader| reader.into_decoder().ok());
-    decoder.and_then(|mut decoder| decoder.orientation().ok()).unwrap_or(Orientation::NoTransforms)
-}
-
-/// An upright image as it lies in its file.
-fn turned_back(image: RgbImage, orientation: Orientation) -> RgbImage {
-    let back = match orientation {
-        Orientation::NoTransforms => return image,
-        Orientation::Rotate90 => Orientation::Rotate270,
-        Orientation::Rotate270 => Orientation::Rotate90,
-        // The others are their own opposites.
+/// 8 bits as Pillow makes them of 16: grey is cut off, anything else loses its lower byte.
+fn as_pillow(image: DynamicImage) -> DynamicImage {
+    match image {
+        DynamicImage::ImageLuma16(grey) => {
+            let (width, height) = grey.dimensions();
+            let raw = grey.into_raw().into_iter().map(|value| value.min(255) as u8).collect();
+            GrayImage::from_raw(width, height, raw).unwrap_or_default().into()
+        }
+        DynamicImage::ImageLumaA16(_) | DynamicImage::ImageRgb16(_) | DynamicImage::ImageRgba16(_) => {
+            let image = image.into_rgba16();
+            let (width, height) = image.dimensions();
+            let raw = image.into_raw().into_iter().map(|value| (value >> 8) as u8).collect();
+            RgbaImage::from_raw(width, height, raw).unwrap_or_default().into()
+        }
         other => other,
-    };
-    let mut image = DynamicImage::ImageRgb8(image);
-    image.apply_orientation(back);
-    image.into_rgb8()
-}
-
-/// The alpha of a file that has some.
-fn alpha(bytes: &[u8], orientation: Orientation) -> Option<Vec<u8>> {
-    let mut image = image::load_from_memory(bytes).ok()?;
-    if !image.color().has_alpha() {
-        return None;
     }
-    image.apply_orientation(orientation);
-    Some(image.into_rgba8().pixels().map(|pixel| pixel[3]).collect())
 }

@@ -9,9 +9,10 @@
 //! The one decision: [`Compat`]. Many people's pipelines are written against this class; its documentation
 //! says one thing, and the code of Keras 3 in places does another (shifts along the other axis, a centre
 //! beside the centre, black images). The default is what the documentation says; `keras3` is what the code
-//! does, checked against it; and [`ImageDataGenerator::explain`] says where that matters.
+//! does, checked against it; and [`ImageDataGenerator::explain`] and [`Flow::explain`] say where that matters.
 //!
-//! What is not Keras's in either: random numbers are a function of a key rather than of a global state, and a
+//! What is not Keras's in either: numbers and weights that are not finite, folders that are reached twice and
+//! directions in which the data do not vary are not passed over in silence; random numbers are a function of a key rather than of a global state, and a
 //! shuffle is one of (seed, epoch); warnings are returned; saved images get names that are known beforehand
 //! and never overwrite. Source of all facts: Keras 3.15, `keras/src/legacy/preprocessing/image.py`.
 //!
@@ -47,11 +48,16 @@ mod pillow;
 mod spline;
 mod standardize;
 
-pub use args::{Arg, Args};
-pub use error::{IdgError, IdgProblem, IdgProblems};
+use std::fmt;
+use std::sync::Arc;
+
+use ndarray::Array3;
+
+pub use args::{Arg, Args, args_from_json};
+pub use error::{DecodeErrors, IdgError, IdgProblem, IdgProblems};
 pub use flow::{
     ArrayData, ArrayOptions, Batching, ClassMode, Column, DirectoryOptions, Epoch, FileOptions, Flow,
-    FlowBatch, Frame, FrameOptions, Labels, SaveTo, Subset, Targets, Values,
+    FlowBatch, Frame, FrameOptions, Labels, SaveTo, Subset, TargetColumns, Targets, Values,
 };
 pub use load::{ColorMode, ResizeFilter};
 pub use options::{Compat, DataFormat, Dtype, FillMode, IdgOptions, Preprocessing, ShiftRange};
@@ -62,11 +68,41 @@ pub use standardize::{FitOptions, MOST_WHITENED, Statistics};
 pub const EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff"];
 
 /// Random changes and normalisation of images, and batches of them.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Two are equal if they do the same: the options and the statistics count, and a function of
+/// [`ImageDataGenerator::with_preprocessing`] equals itself alone.
+#[derive(Debug, Clone)]
 pub struct ImageDataGenerator {
     options: IdgOptions,
     warnings: Vec<String>,
     statistics: Statistics,
+    function: Option<Function>,
+}
+
+/// A function that changes an image `[H, W, C]` in place.
+pub type PreprocessingFunction = dyn Fn(&mut Array3<f32>) + Send + Sync;
+
+/// A `preprocessing_function` of the caller's.
+#[derive(Clone)]
+struct Function(Arc<PreprocessingFunction>);
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Function")
+    }
+}
+
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl PartialEq for ImageDataGenerator {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { options, statistics, function, warnings: _ } = self;
+        (options, statistics, function) == (&other.options, &other.statistics, &other.function)
+    }
 }
 
 impl ImageDataGenerator {
@@ -76,9 +112,20 @@ impl ImageDataGenerator {
     /// The arguments out of range, together.
     pub fn new(options: IdgOptions) -> Result<Self, IdgError> {
         options.check()?;
-        let mut generator = Self { options, warnings: Vec::new(), statistics: Statistics::default() };
+        let (warnings, statistics) = (Vec::new(), Statistics::default());
+        let mut generator = Self { options, warnings, statistics, function: None };
         generator.imply();
         Ok(generator)
+    }
+
+    /// With a function of one's own for `preprocessing_function`, in the place of any named one. It gets each
+    /// image as `[H, W, C]`, whatever `data_format` says, and must leave it in its shape. It is not among the
+    /// [`ImageDataGenerator::options`] and is not saved with them.
+    #[must_use]
+    pub fn with_preprocessing(mut self, function: Arc<PreprocessingFunction>) -> Self {
+        self.options.preprocessing_function = None;
+        self.function = Some(Function(function));
+        self
     }
 
     /// Keras's rules for options that go together.
@@ -132,10 +179,16 @@ impl ImageDataGenerator {
         lines
     }
 
-    /// Where the documentation of Keras and the code of Keras 3 differ for the options in use, one line each,
-    /// and which of the two is done; empty if it makes no difference.
+    /// Where the documentation of Keras and the code of Keras 3 are known to differ for the options in use, one
+    /// line each, and which of the two is done; empty if no difference is known. What depends on files, labels
+    /// and weights is in [`Flow::explain`].
     pub fn explain(&self) -> Vec<String> {
-        explain::explain(&self.options)
+        explain::explain(self, &[])
+    }
+
+    /// Whether a `preprocessing_function` is in use, named or not.
+    fn preprocesses(&self) -> bool {
+        self.options.preprocessing_function.is_some() || self.function.is_some()
     }
 
     /// The same generator without random changes, for validation images: Keras changes them as well.

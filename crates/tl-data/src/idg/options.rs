@@ -4,12 +4,10 @@
 //! arguments), so that no one has to translate a configuration; `compat` is the only name added. Where Keras
 //! takes what cannot mean anything, only [`Compat::Keras3`] follows it.
 
-use std::collections::BTreeMap;
-
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::args::{Arg, Args, Choice, Reader, choice, fail_if_any};
+use super::args::{Arg, Args, Choice, Named, Reader, choice, fail_if_any};
 use super::error::{IdgError, IdgProblem};
 
 /// Whose behaviour to follow where what Keras says and what it does differ.
@@ -243,10 +241,8 @@ impl IdgOptions {
                 shift,
                 ShiftRange::read,
             ),
-            brightness_range: r.take("brightness_range", None, "two numbers or null", |arg| match arg {
-                Arg::Null => Some(None),
-                other => other.pair().map(Some),
-            }),
+            brightness_range: r
+                .take("brightness_range", None, "two numbers or null", |arg| arg.pair().map(Some)),
             shear_range: r.number("shear_range", 0.0),
             zoom_range: r.take("zoom_range", (1.0, 1.0), "a number or two numbers", |arg| {
                 arg.number().map(|z| (1.0 - z, 1.0 + z)).or_else(|| arg.pair())
@@ -370,8 +366,8 @@ impl IdgOptions {
 
 impl<'de> Deserialize<'de> for IdgOptions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let args = BTreeMap::deserialize(deserializer)?;
-        Self::from_args(args).map_err(D::Error::custom)
+        let named = Named::deserialize(deserializer)?;
+        named.unique(OF).and_then(Self::from_args).map_err(D::Error::custom)
     }
 }
 
@@ -393,7 +389,9 @@ mod tests {
     fn an_empty_object_is_the_default() {
         assert_eq!(read("{}").unwrap(), IdgOptions::default());
         let nulls = r#"{"brightness_range": null, "rescale": null, "data_format": null, "dtype": null,
-                        "preprocessing_function": null}"#;
+                        "preprocessing_function": null, "rotation_range": null, "width_shift_range": null,
+                        "shear_range": null, "validation_split": null, "horizontal_flip": null,
+                        "vertical_flip": 0, "fill_mode": null}"#;
         assert_eq!(read(nulls).unwrap(), IdgOptions::default());
     }
 
@@ -418,7 +416,7 @@ mod tests {
     #[test]
     fn all_problems_are_reported_together() {
         let error = read(
-            r#"{"rotation": 20, "zoom_range": [1, 2, 3], "fill_mode": "reflec", "horizontal_flip": 1,
+            r#"{"rotation": 20, "zoom_range": [1, 2, 3], "fill_mode": "reflec", "horizontal_flip": 2,
                 "validation_split": 1.5, "brightness_range": 0.2, "shear_range": -4, "dtype": "uint8"}"#,
         )
         .unwrap_err();
@@ -426,7 +424,7 @@ mod tests {
             "`ImageDataGenerator` cannot be used: 8 problems",
             "`zoom_range` is [1, 2, 3] (expected a number or two numbers)",
             "`fill_mode` is `reflec` (expected one of `constant`, `nearest`, `reflect`, `wrap`)",
-            "`horizontal_flip` is 1 (expected true or false)",
+            "`horizontal_flip` is 2 (expected true or false)",
             "`validation_split` is 1.5",
             "`brightness_range` is 0.2",
             "`shear_range` is -4.0",
@@ -444,6 +442,9 @@ mod tests {
             assert!(read(&format!("{{{json}}}")).is_err(), "{json}");
             read(&format!(r#"{{{json}, "compat": "keras3"}}"#)).unwrap();
         }
+        assert!(read(r#"{"horizontal_flip": 1}"#).unwrap().horizontal_flip);
+        let twice = read(r#"{"shear_range": 1, "zoom_range": 0.1, "shear_range": 2}"#).unwrap_err();
+        assert!(twice.contains("`shear_range` is given twice"), "{twice}");
         assert!(IdgOptions { cval: f64::NAN, ..IdgOptions::default() }.check().is_err());
     }
 }

@@ -164,9 +164,19 @@ impl ImageDataGenerator {
 
     /// [`ImageDataGenerator::apply`] for `[H, W, C]` in standard layout.
     pub(super) fn apply_hwc(&self, image: CowArray<'_, f32, Ix3>, params: &TransformParams) -> Array3<f32> {
+        let white = params.brightness.map_or(255.0, |_| color::white_of(image.iter().copied()));
+        self.apply_white(image, params, white)
+    }
+
+    /// The same for an image whose white is known.
+    fn apply_white(
+        &self,
+        image: CowArray<'_, f32, Ix3>,
+        params: &TransformParams,
+        white: f32,
+    ) -> Array3<f32> {
         let shape = image.dim();
-        let brightness =
-            params.brightness.map(|factor| (factor as f32, color::white_of(image.iter().copied())));
+        let brightness = params.brightness.map(|factor| factor as f32);
         let affine = Affine::new(params, shape.0, shape.1, self.options.compat);
         let mut pixels = match (affine, image.as_slice()) {
             (Some(affine), Some(source)) => {
@@ -182,7 +192,7 @@ impl ImageDataGenerator {
             color::channel_shift(&mut pixels, intensity as f32);
         }
         color::flip(&mut pixels, shape, params.flip_horizontal, params.flip_vertical);
-        if let Some((factor, white)) = brightness {
+        if let Some(factor) = brightness {
             match self.options.compat {
                 Compat::Documented => color::brightness(&mut pixels, shape.2, factor, white),
                 Compat::Keras3 => color::brightness_keras3(&mut pixels, shape.2, factor),
@@ -191,30 +201,37 @@ impl ImageDataGenerator {
         Array3::from_shape_vec(shape, pixels).unwrap_or_else(|_| Array3::zeros(shape))
     }
 
-    /// [`ImageDataGenerator::apply`] for 8-bit RGB, without a detour through numbers four times as large.
+    /// [`ImageDataGenerator::apply`] for 8-bit RGB, without a detour through numbers four times as large where
+    /// there is a way around it.
     ///
-    /// Levels are rounded after each step, so that the two agree to a level or two.
+    /// Levels are rounded after each step, so that the two agree to a level or two, times the factor of
+    /// brightness. What needs more than 8 bits between the steps is done by [`ImageDataGenerator::apply`], and
+    /// its result rounded and cut off at 0 and 255: splines of order 2 and above, which overshoot, a `cval`
+    /// beyond the levels, and the brightness of [`Compat::Keras3`], which cuts off fractions.
     pub fn apply_rgb8(&self, image: &RgbImage, params: &TransformParams) -> RgbImage {
+        let o = &self.options;
         let (width, height) = image.dimensions();
         let shape = (height as usize, width as usize, 3);
-        let mut out = image.clone();
-        if let Some(affine) = Affine::new(params, shape.0, shape.1, self.options.compat) {
-            affine::resample(
-                image,
-                &mut out,
-                shape,
-                &affine,
-                self.border(),
-                self.options.interpolation_order,
-            );
+        let affine = Affine::new(params, shape.0, shape.1, o.compat);
+        let beyond = o.fill_mode == FillMode::Constant && !(0.0..=255.0).contains(&o.cval);
+        let exact = o.compat == Compat::Keras3 && params.brightness.is_some();
+        if exact || (affine.is_some() && (o.interpolation_order >= 2 || beyond)) {
+            return rounded(&self.apply_white(pixels_of(image).into(), params, 255.0));
         }
+        let mut out = match affine {
+            Some(affine) => {
+                let mut moved = RgbImage::new(width, height);
+                affine::resample(image, &mut moved, shape, &affine, self.border(), o.interpolation_order);
+                moved
+            }
+            None => image.clone(),
+        };
         if let Some(intensity) = params.channel_shift_intensity {
             color::channel_shift_u8(&mut out, intensity as f32);
         }
         color::flip(&mut out, shape, params.flip_horizontal, params.flip_vertical);
         if let Some(factor) = params.brightness {
-            let round = if self.options.compat == Compat::Keras3 { 0.0 } else { 0.5 };
-            color::look_up(&mut out, |level| (level * factor as f32 + round) as u8);
+            color::look_up(&mut out, |level| (level * factor as f32 + 0.5) as u8);
         }
         out
     }
@@ -233,11 +250,10 @@ impl ImageDataGenerator {
     /// # Errors
     /// As [`ImageDataGenerator::standardize`].
     pub fn prepare(&self, image: &RgbImage, key: Option<Key>) -> Result<Array3<f32>, IdgError> {
-        let shape = (image.height() as usize, image.width() as usize, 3);
-        let values = image.as_raw().iter().map(|&level| f32::from(level)).collect();
-        let mut pixels = Array3::from_shape_vec(shape, values).unwrap_or_else(|_| Array3::zeros(shape));
+        let mut pixels = pixels_of(image);
         if let Some(key) = key {
-            pixels = self.apply_hwc(pixels.into(), &self.sample(key, shape.0, shape.1));
+            let params = self.sample(key, pixels.dim().0, pixels.dim().1);
+            pixels = self.apply_hwc(pixels.into(), &params);
         }
         Ok(from_hwc(self.standardize_hwc(pixels)?, self.options.data_format))
     }
@@ -251,4 +267,18 @@ impl ImageDataGenerator {
             (FillMode::Wrap, Compat::Keras3) => Border::Wrap,
         }
     }
+}
+
+/// An 8-bit image as `[H, W, 3]`.
+fn pixels_of(image: &RgbImage) -> Array3<f32> {
+    let shape = (image.height() as usize, image.width() as usize, 3);
+    let values = image.as_raw().iter().map(|&level| f32::from(level)).collect();
+    Array3::from_shape_vec(shape, values).unwrap_or_else(|_| Array3::zeros(shape))
+}
+
+/// `[H, W, 3]` as an 8-bit image.
+fn rounded(pixels: &Array3<f32>) -> RgbImage {
+    let (height, width) = (pixels.dim().0 as u32, pixels.dim().1 as u32);
+    let levels = pixels.iter().map(|value| (value + 0.5) as u8).collect();
+    RgbImage::from_raw(width, height, levels).unwrap_or_else(|| RgbImage::new(width, height))
 }

@@ -1,24 +1,28 @@
 //! What is done to every image, changed at random or not, and the statistics that some of it needs.
 //!
 //! The one decision: ZCA needs the singular values and vectors of the data, and these are the eigenvalues and
-//! vectors of a matrix of pixels by pixels that can be added up a few images at a time, in 64 bits; so the
-//! data are never held twice. Its eigenvectors come from `nalgebra` without its default features: pure Rust,
+//! vectors of a matrix of pixels by pixels that can be added up a few images at a time, in 64 bits, or of the
+//! matrix of images by images where that is smaller. Its eigenvectors come from `nalgebra` without its default features: pure Rust,
 //! maintained, Apache-2.0, and most of what it depends on is here already through `ndarray`. `faer` is several
 //! times as fast, but brings some forty crates for what is one call in an option that few use.
+
+use std::ops::Range;
 
 use nalgebra::{DMatrix, SymmetricEigen};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayView4, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::ImageDataGenerator;
-use super::error::IdgError;
+use super::args::fail_if_any;
+use super::error::{IdgError, IdgProblem};
 use super::layout::{dimensions, from_hwc, hwc};
 use super::options::{Compat, Preprocessing};
+use super::{Function, ImageDataGenerator};
 use crate::Key;
 
-/// The most values in an image that can be whitened: the matrix has the square of it, here 1 GiB.
-pub const MOST_WHITENED: usize = 1 << 14;
+/// The most values in an image that can be whitened. The matrix has the square of it, here 256 MiB; to find it
+/// takes twice the square in 64 bits, here 1 GiB, or less with fewer images than values.
+pub const MOST_WHITENED: usize = 1 << 13;
 
 /// Added to a deviation before dividing by it, as Keras does.
 const EPSILON: f32 = 1e-6;
@@ -40,6 +44,40 @@ pub struct Statistics {
     pub std: Option<Vec<f32>>,
     /// The ZCA matrix, row by row: as many rows and columns as an image `[H, W, C]` has values, in its order.
     pub zca: Option<Vec<f32>>,
+}
+
+impl Statistics {
+    fn problems(&self) -> Vec<IdgProblem> {
+        let mut found = Vec::new();
+        let mut refuse = |name, got, expected: &str| {
+            found.push(IdgProblem::Value { name, got, expected: expected.to_owned() });
+        };
+        let all = [("mean", &self.mean), ("std", &self.std), ("zca", &self.zca)];
+        for (name, values) in all {
+            let Some(values) = values else { continue };
+            if values.is_empty() {
+                refuse(name, "empty".to_owned(), "a number for each channel, or for each pair of values");
+            }
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                refuse(name, format!("{value:?} in places"), "finite numbers");
+            } else if name == "std" && values.iter().any(|&value| value < 0.0) {
+                refuse(name, "below 0 in places".to_owned(), "numbers from 0");
+            }
+        }
+        if let (Some(mean), Some(std)) = (&self.mean, &self.std)
+            && mean.len() != std.len()
+        {
+            refuse("std", format!("of {} channels", std.len()), &format!("{}, as `mean`", mean.len()));
+        }
+        if let Some(zca) = &self.zca {
+            let side = zca.len().isqrt();
+            if side * side != zca.len() || side > MOST_WHITENED {
+                let expected = format!("the square of at most {MOST_WHITENED}");
+                refuse("zca", format!("of {} values", zca.len()), &expected);
+            }
+        }
+        found
+    }
 }
 
 /// How to fit; `fit`'s further arguments in Keras.
@@ -128,6 +166,14 @@ impl ImageDataGenerator {
         if let Some(mode) = self.options.preprocessing_function {
             mode.apply(image)?;
         }
+        if let Some(Function(change)) = &self.function {
+            let shape = image.dim();
+            change(image);
+            if image.dim() != shape {
+                let expected = format!("{shape:?}, as before `preprocessing_function`");
+                return Err(IdgError::Shape { what: "image", got: image.shape().to_vec(), expected });
+            }
+        }
         self.rescale(image);
         Ok(())
     }
@@ -164,8 +210,14 @@ impl ImageDataGenerator {
     }
 
     /// Takes over statistics found before, as those of a saved run.
-    pub fn set_statistics(&mut self, statistics: Statistics) {
+    ///
+    /// # Errors
+    /// Numbers that are not finite, deviations below 0, a mean and a deviation of different channels, and a
+    /// ZCA matrix that is not square or larger than [`MOST_WHITENED`]; all together.
+    pub fn set_statistics(&mut self, statistics: Statistics) -> Result<(), IdgError> {
+        fail_if_any("set_statistics", statistics.problems())?;
         self.statistics = statistics;
+        Ok(())
     }
 
     /// Finds the statistics that the featurewise options need, from sample images.
@@ -175,8 +227,8 @@ impl ImageDataGenerator {
     /// `rescale` alone, and before the random changes.
     ///
     /// # Errors
-    /// No images, images that `preprocessing_function` does not take, or more than [`MOST_WHITENED`] values in
-    /// an image that is to be whitened.
+    /// No images, values that are not finite, images that `preprocessing_function` does not take, or more than
+    /// [`MOST_WHITENED`] values in an image that is to be whitened.
     pub fn fit(&mut self, x: &ArrayView4<f32>, fit: &FitOptions) -> Result<(), IdgError> {
         let (n, a, b, c) = x.dim();
         let (height, width, channels) = dimensions([a, b, c], self.options.data_format);
@@ -188,6 +240,9 @@ impl ImageDataGenerator {
         if self.options.zca_whitening && size > MOST_WHITENED {
             return Err(shape(format!("at most {MOST_WHITENED} values in an image for `zca_whitening`")));
         }
+        if let Some(image) = x.outer_iter().position(|image| image.iter().any(|value| !value.is_finite())) {
+            return Err(IdgError::NotFinite { what: "x", image });
+        }
         let centre = self.options.featurewise_center;
         let deviation = self.options.featurewise_std_normalization;
         let mut found = Statistics::default();
@@ -197,8 +252,7 @@ impl ImageDataGenerator {
             found.std = deviation.then_some(std);
         }
         if self.options.zca_whitening {
-            let gram = self.gram(x, fit, found.mean.as_deref(), size)?;
-            found.zca = Some(zca(gram, Self::fitted_count(x, fit), self.options.zca_epsilon));
+            found.zca = Some(self.zca(x, fit, found.mean.as_deref(), size)?);
         }
         self.statistics = found;
         Ok(())
@@ -259,29 +313,46 @@ impl ImageDataGenerator {
         Ok(sums.into_iter().map(of).unzip())
     }
 
-    /// The products of all pairs of values, added up over the centred images.
-    fn gram(
+    /// The ZCA matrix, from whichever is smaller: the products of all pairs of values, or those of all pairs of
+    /// images.
+    fn zca(
         &self,
         x: &ArrayView4<f32>,
         fit: &FitOptions,
         mean: Option<&[f32]>,
         size: usize,
-    ) -> Result<Array2<f64>, IdgError> {
-        let count = Self::fitted_count(x, fit);
+    ) -> Result<Vec<f32>, IdgError> {
+        let (count, epsilon) = (Self::fitted_count(x, fit), self.options.zca_epsilon);
+        if count < size {
+            let rows = self.centred(x, fit, mean, size, 0..count)?;
+            return Ok(zca_of_rows(&rows, epsilon));
+        }
         let mut gram = Array2::<f64>::zeros((size, size));
         for start in (0..count).step_by(CHUNK) {
-            let images = start..count.min(start + CHUNK);
-            let mut rows = Array2::<f64>::zeros((images.len(), size));
-            for (i, mut row) in images.zip(rows.rows_mut()) {
-                let mut image = self.fitted(x, fit, i)?;
-                if let Some(mean) = mean {
-                    by_channel(&mut image, mean, |value, mean| value - mean)?;
-                }
-                row.iter_mut().zip(&image).for_each(|(to, &from)| *to = f64::from(from));
-            }
+            let rows = self.centred(x, fit, mean, size, start..count.min(start + CHUNK))?;
             general_mat_mul(1.0, &rows.t(), &rows, 1.0, &mut gram);
         }
-        Ok(gram)
+        Ok(zca_of_gram(gram, count, epsilon))
+    }
+
+    /// Some of the images to fit as rows, less the mean.
+    fn centred(
+        &self,
+        x: &ArrayView4<f32>,
+        fit: &FitOptions,
+        mean: Option<&[f32]>,
+        size: usize,
+        images: Range<usize>,
+    ) -> Result<Array2<f64>, IdgError> {
+        let mut rows = Array2::<f64>::zeros((images.len(), size));
+        for (i, mut row) in images.zip(rows.rows_mut()) {
+            let mut image = self.fitted(x, fit, i)?;
+            if let Some(mean) = mean {
+                by_channel(&mut image, mean, |value, mean| value - mean)?;
+            }
+            row.iter_mut().zip(&image).for_each(|(to, &from)| *to = f64::from(from));
+        }
+        Ok(rows)
     }
 }
 
@@ -325,23 +396,52 @@ fn whiten(image: Array3<f32>, matrix: &[f32]) -> Result<Array3<f32>, IdgError> {
         got: vec![shape.0, shape.1, shape.2],
         expected: format!("{} values, as the images of `fit`", matrix.len().isqrt()),
     };
+    // A longer slice would do for the view.
+    if size.checked_mul(size) != Some(matrix.len()) {
+        return Err(fail());
+    }
     let matrix = ArrayView2::from_shape((size, size), matrix).map_err(|_| fail())?;
     let flat = image.into_shape_with_order(size).map_err(|_| fail())?;
     flat.dot(&matrix).into_shape_with_order(shape).map_err(|_| fail())
 }
 
-/// `U diag(sqrt(n) / (s + epsilon)) U^T` for the singular values `s` and left vectors `U` of the data.
-fn zca(gram: Array2<f64>, images: usize, epsilon: f64) -> Vec<f32> {
-    let size = gram.nrows();
-    let eigen = SymmetricEigen::new(DMatrix::from_row_slice(size, size, &gram.into_raw_vec_and_offset().0));
-    let singular: Vec<f64> = eigen.eigenvalues.iter().map(|value| value.max(0.0).sqrt()).collect();
-    let largest = singular.iter().copied().fold(0.0, f64::max);
-    // The columns of `U`, each multiplied by the root of its factor: the matrix times its own transpose.
-    let mut half = Array2::<f64>::zeros((size, size));
-    for (i, &s) in singular.iter().enumerate().filter(|(_, s)| **s > largest * RANK) {
-        let factor = ((images as f64).sqrt() / (s + epsilon)).sqrt();
-        let vector = eigen.eigenvectors.column(i);
-        half.row_mut(i).iter_mut().zip(vector.iter()).for_each(|(to, from)| *to = from * factor);
+/// The eigenvectors of a symmetric matrix as rows, and its eigenvalues' roots: singular values of the data.
+/// Vectors of noise are left out by a factor of 0.
+fn singular(symmetric: Array2<f64>) -> (Array2<f64>, Vec<f64>) {
+    let size = symmetric.nrows();
+    // Symmetric, so that rows may go in as columns; no copy is made.
+    let eigen = SymmetricEigen::new(DMatrix::from_vec(size, size, symmetric.into_raw_vec_and_offset().0));
+    let mut values: Vec<f64> = eigen.eigenvalues.iter().map(|value| value.max(0.0).sqrt()).collect();
+    let largest = values.iter().copied().fold(0.0, f64::max);
+    values.iter_mut().filter(|value| **value <= largest * RANK).for_each(|value| *value = 0.0);
+    let columns: Vec<f64> = eigen.eigenvectors.data.into();
+    (Array2::from_shape_vec((size, size), columns).unwrap_or_else(|_| Array2::zeros((size, size))), values)
+}
+
+/// `U diag(sqrt(n) / (s + epsilon)) U^T` for the singular values `s` and left vectors `U` of the data, from
+/// `U diag(s^2) U^T`.
+fn zca_of_gram(gram: Array2<f64>, images: usize, epsilon: f64) -> Vec<f32> {
+    let (mut vectors, values) = singular(gram);
+    // Each multiplied by the root of its factor: the matrix times its own transpose.
+    for (mut vector, s) in vectors.rows_mut().into_iter().zip(values) {
+        let factor = if s > 0.0 { ((images as f64).sqrt() / (s + epsilon)).sqrt() } else { 0.0 };
+        vector.mapv_inplace(|value| value * factor);
     }
-    half.t().dot(&half).iter().map(|&value| value as f32).collect()
+    squared(&vectors)
+}
+
+/// The same from the data, one image in each row: their vectors are the rows' mixtures, divided by `s`.
+fn zca_of_rows(rows: &Array2<f64>, epsilon: f64) -> Vec<f32> {
+    let (mut vectors, values) = singular(rows.dot(&rows.t()));
+    let images = rows.nrows() as f64;
+    for (mut vector, s) in vectors.rows_mut().into_iter().zip(values) {
+        let factor = if s > 0.0 { (images.sqrt() / (s + epsilon)).sqrt() / s } else { 0.0 };
+        vector.mapv_inplace(|value| value * factor);
+    }
+    squared(&vectors.dot(rows))
+}
+
+/// The transpose of a matrix times the matrix.
+fn squared(half: &Array2<f64>) -> Vec<f32> {
+    half.t().dot(half).iter().map(|&value| value as f32).collect()
 }

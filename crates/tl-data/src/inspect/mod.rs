@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::decode::caught;
 use crate::error::DecodeReason;
-use crate::folder::{Dataset, ImageFolder, Sample};
+use crate::folder::{Dataset, Sample};
 use crate::pool::DataPool;
-use crate::split::Part;
+use crate::split::{Part, SplitSource};
 pub use header::{Colour, Format, Header, parse_header, read_header};
 
 /// From this ratio of the largest to the smallest class on, a dataset counts as skewed.
@@ -34,21 +35,21 @@ pub struct Contents<'a> {
     pub classes: &'a [String],
     /// The images of each part; a part may come more than once, or not at all.
     pub parts: Vec<(Part, &'a [Sample])>,
-}
-
-impl<'a> From<&'a ImageFolder> for Contents<'a> {
-    fn from(folder: &'a ImageFolder) -> Self {
-        let parts =
-            vec![(Part::Train, &*folder.train), (Part::Val, &*folder.val), (Part::Test, &*folder.test)];
-        Self { classes: &folder.classes, parts }
-    }
+    /// The parts that were drawn at random from the same images, and would be others with another seed: for
+    /// [`crate::doctor`] they are one.
+    pub drawn: Vec<Part>,
 }
 
 impl<'a> From<&'a Dataset> for Contents<'a> {
     fn from(dataset: &'a Dataset) -> Self {
         let parts =
             vec![(Part::Train, &*dataset.train), (Part::Val, &*dataset.val), (Part::Test, &*dataset.test)];
-        Self { classes: &dataset.classes, parts }
+        let drawn = match dataset.split {
+            SplitSource::Given { .. } | SplitSource::Saved { .. } | SplitSource::None => Vec::new(),
+            SplitSource::Made { test, .. } if test > 0.0 => Part::ALL.to_vec(),
+            SplitSource::Made { .. } | SplitSource::Fold { .. } => vec![Part::Train, Part::Val],
+        };
+        Self { classes: &dataset.classes, parts, drawn }
     }
 }
 
@@ -159,6 +160,9 @@ pub struct Inspection {
     pub animated: usize,
     /// The first of them, as paths below the dataset's folder; up to 10.
     pub first_animated: Vec<String>,
+    /// How many TIFF files have further pages; only the first is used.
+    #[serde(default)]
+    pub paged: usize,
     /// How many headers could not be read.
     pub unreadable: usize,
     /// The first of them; up to 10.
@@ -175,7 +179,8 @@ pub fn inspect(contents: &Contents<'_>, pool: &DataPool, progress: &(dyn Fn(usiz
     let samples: Vec<(Part, &Sample)> = contents.samples().collect();
     let done = AtomicUsize::new(0);
     let look = |(_, sample): &(Part, &Sample)| {
-        let seen = (sample.path.metadata().map_or(0, |metadata| metadata.len()), read_header(&sample.path));
+        let bytes = sample.path.metadata().map_or(0, |metadata| metadata.len());
+        let seen = (bytes, caught(|| read_header(&sample.path)));
         progress(done.fetch_add(1, Ordering::Relaxed) + 1);
         seen
     };
@@ -202,10 +207,11 @@ pub fn inspect(contents: &Contents<'_>, pool: &DataPool, progress: &(dyn Fn(usiz
         classes,
         sizes: sizes(&headers),
         formats: kinds(&headers, |header| header.format.name().to_owned()),
-        colours: kinds(&headers, colour_name),
+        colours: kinds(&headers, Header::kind),
         rotated,
         animated: rels_of_animated.len(),
         first_animated: rels_of_animated.into_iter().take(NAMED).collect(),
+        paged: headers.iter().filter(|header| header.pages).count(),
         unreadable: seen.len() - headers.len(),
         first_unreadable: failed.take(NAMED).collect(),
         warnings: Vec::new(),
@@ -247,11 +253,6 @@ fn sizes(headers: &[Header]) -> Option<Sizes> {
     })
 }
 
-fn colour_name(header: &Header) -> String {
-    let unit = if header.bits == 1 { "bit" } else { "bits" };
-    format!("{}, {} {unit}", header.colour.name(), header.bits)
-}
-
 /// Counts kinds, the most frequent first, by name where they are equally frequent.
 fn kinds(headers: &[Header], name: impl Fn(&Header) -> String) -> Vec<KindCount> {
     let mut counts = BTreeMap::new();
@@ -290,6 +291,10 @@ fn warnings(found: &Inspection) -> Vec<String> {
     }
     if found.animated > 0 {
         warnings.push(format!("animated files: {} (only the first frame of each is used)", found.animated));
+    }
+    if found.paged > 0 {
+        warnings
+            .push(format!("TIFF files with several pages: {} (only the first page is used)", found.paged));
     }
     if found.unreadable > 0 {
         warnings.push(format!("files that are no readable images: {}", found.unreadable));

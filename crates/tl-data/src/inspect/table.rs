@@ -3,11 +3,13 @@
 //! The one decision: one column of names, numbers to the right, so that it reads well in any terminal and
 //! lines can be compared from run to run.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::{Inspection, KindCount, Spread};
+use crate::shown::{columns, fitted, shown};
 
-/// How many characters of a class name are shown.
+/// How many columns of a class name are shown.
 const NAME: usize = 32;
 
 impl fmt::Display for Inspection {
@@ -35,13 +37,13 @@ impl fmt::Display for Inspection {
             writeln!(f, "turned by EXIF: {}", listed(&rotated.collect::<Vec<_>>()))?;
         }
         for name in &self.first_animated {
-            writeln!(f, "animated: `{name}`")?;
+            writeln!(f, "animated: `{}`", shown(name))?;
         }
         for file in &self.first_unreadable {
-            writeln!(f, "unreadable: `{}`: {}", file.rel, file.reason)?;
+            writeln!(f, "unreadable: `{}`: {}", shown(&file.rel), shown(&file.reason))?;
         }
         for warning in &self.warnings {
-            writeln!(f, "warning: {warning}")?;
+            writeln!(f, "warning: {}", shown(warning))?;
         }
         Ok(())
     }
@@ -49,13 +51,14 @@ impl fmt::Display for Inspection {
 
 impl Inspection {
     fn classes_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.classes.iter().map(|class| class.class.chars().count().min(NAME));
-        let width = names.max().unwrap_or(0).max("class".len());
+        let names: Vec<Cow<'_, str>> = self.classes.iter().map(|class| shown(&class.class)).collect();
+        let longest = names.iter().map(|name| columns(name).min(NAME)).max().unwrap_or(0);
+        let width = longest.max("class".len());
         writeln!(f, "{:<width$} {:>8} {:>8} {:>8}", "class", "train", "val", "test")?;
         let mut sum = (0, 0, 0);
-        for class in &self.classes {
-            let name = shortened(&class.class, NAME);
-            writeln!(f, "{name:<width$} {:>8} {:>8} {:>8}", class.train, class.val, class.test)?;
+        for (class, name) in self.classes.iter().zip(names) {
+            let name = fitted(&name, width);
+            writeln!(f, "{name} {:>8} {:>8} {:>8}", class.train, class.val, class.test)?;
             sum = (sum.0 + class.train, sum.1 + class.val, sum.2 + class.test);
         }
         writeln!(f, "{:<width$} {:>8} {:>8} {:>8}", "all", sum.0, sum.1, sum.2)
@@ -89,14 +92,6 @@ fn size(bytes: u64) -> String {
         units.next();
     }
     if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
-}
-
-/// The first characters of a text, with a mark where more were.
-pub(crate) fn shortened(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
 #[cfg(test)]

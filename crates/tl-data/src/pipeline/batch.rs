@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use ndarray::{Array2, Array4};
 
 use crate::augment::Mix;
+use crate::error::DataError;
 
 /// Images and their labels, ready for a net.
 #[derive(Debug, Clone)]
@@ -27,8 +28,15 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The part of each class in each image, `[N, classes]`; rows sum to 1. A label beyond the classes counts for none.
-    pub fn soft_targets(&self, classes: usize) -> Array2<f32> {
+    /// The part of each class in each image, `[N, classes]`; rows sum to 1.
+    ///
+    /// # Errors
+    /// A label is not below `classes`.
+    pub fn soft_targets(&self, classes: usize) -> Result<Array2<f32>, DataError> {
+        if let Some(label) = self.labels.iter().find(|label| **label as usize >= classes) {
+            let expected = format!("less than the number of classes, {classes}");
+            return Err(DataError::Option { option: "labels", got: label.to_string(), expected });
+        }
         let mut targets = Array2::zeros((self.labels.len(), classes));
         let mut add = |row: usize, of: usize, part: f32| {
             let label = self.labels.get(of).map(|&label| label as usize);
@@ -46,7 +54,7 @@ impl Batch {
                 }
             }
         }
-        targets
+        Ok(targets)
     }
 }
 
@@ -169,10 +177,10 @@ mod tests {
         let images: Pixels = Array4::zeros((3, 3, 1, 1)).into();
         let (labels, indices) = (vec![0, 2, 1], vec![7, 8, 9]);
         let mut batch = Batch { images, labels, indices, mix: None, weights: None };
-        let rows = |batch: &Batch| batch.soft_targets(3).into_raw_vec_and_offset().0;
+        let rows = |batch: &Batch| batch.soft_targets(3).unwrap().into_raw_vec_and_offset().0;
         assert_eq!(rows(&batch), [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
         batch.mix = Some(Mix { partner: vec![2, 1, 0], lambda: 0.75, window: None });
         assert_eq!(rows(&batch), [0.75, 0.25, 0.0, 0.0, 0.0, 1.0, 0.25, 0.75, 0.0]);
-        assert_eq!(batch.soft_targets(2).row(1).to_vec(), [0.0, 0.0]);
+        assert!(batch.soft_targets(2).unwrap_err().to_string().contains("less than the number of classes"));
     }
 }

@@ -14,9 +14,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use image::RgbImage;
 use sha2::{Digest, Sha256};
 
-use crate::error::{DataError, DecodeError, DecodeReason};
+use crate::decode::MAX_SIDE;
+use crate::error::DataError;
 use crate::scratch::Scratch;
 
+/// Ends with the version of what is in the pixels: one more whenever decoding or shrinking gives other ones.
 const MAGIC: [u8; 8] = *b"tlrgb001";
 /// Magic, width, height, checksum.
 const HEADER: usize = 20;
@@ -58,9 +60,7 @@ impl State {
 
 impl DiskStore {
     pub(super) fn open(dir: &Path, budget: u64) -> Result<Self, DataError> {
-        let failed = |source| {
-            DataError::from(DecodeError { path: dir.to_owned(), reason: DecodeReason::Read { source } })
-        };
+        let failed = |source| DataError::Read { path: dir.to_owned(), source };
         fs::create_dir_all(dir).map_err(failed)?;
         let mut state = State::default();
         for entry in fs::read_dir(dir).map_err(failed)? {
@@ -165,6 +165,7 @@ fn name_of(path: &Path, shrink: Option<u32>) -> Option<String> {
     let metadata = path.metadata().ok()?;
     let time = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     let mut hash = Sha256::new();
+    hash.update(MAGIC);
     hash.update(path.canonicalize().ok()?.as_os_str().as_encoded_bytes());
     for number in [metadata.len(), time.as_secs(), time.subsec_nanos().into(), shrink.unwrap_or(0).into()] {
         hash.update(number.to_le_bytes());
@@ -189,7 +190,9 @@ fn read(path: &Path, scratch: &mut Scratch) -> Option<RgbImage> {
     file.read_exact(&mut header).ok()?;
     let number = |at: usize| Some(u32::from_le_bytes(header[at..at + 4].try_into().ok()?));
     let (width, height, checksum) = (number(8)?, number(12)?, number(16)?);
-    let pixels = 3 * u64::from(width) * u64::from(height);
+    let sides = 1..=MAX_SIDE;
+    let fits = sides.contains(&width) && sides.contains(&height);
+    let pixels = if fits { 3 * u64::from(width) * u64::from(height) } else { return None };
     if header[..8] != MAGIC || file.metadata().ok()?.len() != HEADER as u64 + pixels {
         return None;
     }
@@ -233,12 +236,16 @@ mod tests {
         assert_eq!((second.images(), second.hits()), (1, 1));
 
         let file = store.join(name_of(&a, None).unwrap());
-        for damage in [0, 9, 60, 124] {
-            let mut bytes = fs::read(&file).unwrap();
-            bytes[damage] ^= 1;
+        let whole = fs::read(&file).unwrap();
+        let flipped =
+            |at: usize| whole.iter().enumerate().map(|(i, byte)| byte ^ u8::from(i == at)).collect();
+        let nothing = [&MAGIC[..], &[0; 12]].concat();
+        let huge = [&MAGIC[..], &[255; 12]].concat();
+        let damaged: [Vec<u8>; 6] = [flipped(0), flipped(9), flipped(60), flipped(124), nothing, huge];
+        for bytes in damaged {
             fs::write(&file, &bytes).unwrap();
             let third = DiskStore::open(&store, 1000).unwrap();
-            assert!(third.get(&a, None, &mut scratch).is_none(), "byte {damage}");
+            assert!(third.get(&a, None, &mut scratch).is_none());
             third.put(&a, None, &image);
             assert_eq!(third.get(&a, None, &mut scratch).unwrap(), image);
         }

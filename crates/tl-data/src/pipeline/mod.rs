@@ -20,7 +20,8 @@ use std::sync::mpsc::{Receiver, channel};
 use ndarray::Array4;
 use rayon::prelude::*;
 
-use crate::error::DataError;
+use crate::decode::panic_text;
+use crate::error::{DataError, DecodeError, DecodeReason};
 use crate::folder::Sample;
 use crate::pool::DataPool;
 use batch::Buffers;
@@ -54,6 +55,8 @@ struct Shared {
     samples: Arc<[Sample]>,
     images: Images,
     options: LoaderOptions,
+    /// For each place of the order how often its sample came before; nothing if none comes twice.
+    repeats: Vec<u32>,
     buffers: Arc<Buffers>,
     stop: AtomicBool,
     /// Images begun so far: lets a test see how far ahead the work is.
@@ -77,7 +80,8 @@ impl Loader {
         let images = Images::new(view, &options);
         let buffers = Arc::new(Buffers::new(options.prefetch.saturating_add(1)));
         let (stop, begun) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let shared = Arc::new(Shared { samples, images, options, buffers, stop, begun });
+        let repeats = repeats(&options.order, samples.len());
+        let shared = Arc::new(Shared { samples, images, options, repeats, buffers, stop, begun });
         Ok(Self { shared, pool: pool.clone(), pending: VecDeque::new(), next, batches })
     }
 
@@ -154,9 +158,12 @@ impl Shared {
         let mut pixels = self.buffers.take(indices.len() * length);
         let results: Vec<Option<Result<(), DataError>>> = pixels
             .par_chunks_exact_mut(length)
-            .zip(indices.par_iter())
+            .zip(indices.par_iter().enumerate())
             .with_max_len(1)
-            .map(|(out, &index)| self.prepare(&self.samples[index as usize], out))
+            .map(|(out, (at, &index))| {
+                let repeat = self.repeats.get(from + at).copied().unwrap_or(0);
+                self.prepare(&self.samples[index as usize], repeat, out)
+            })
             .collect();
         for result in results {
             if let Err(error) = result? {
@@ -177,13 +184,29 @@ impl Shared {
     }
 
     /// Writes one image as `[3, H, W]`, or nothing when the loader was stopped.
-    fn prepare(&self, sample: &Sample, out: &mut [f32]) -> Option<Result<(), DataError>> {
+    fn prepare(&self, sample: &Sample, repeat: u32, out: &mut [f32]) -> Option<Result<(), DataError>> {
         if self.stop.load(Ordering::Relaxed) {
             return None;
         }
         self.begun.fetch_add(1, Ordering::Relaxed);
-        Some(self.images.write(sample, out))
+        let written = catch_unwind(AssertUnwindSafe(|| self.images.write(sample, repeat, out)));
+        Some(written.unwrap_or_else(|panic| {
+            let reason = DecodeReason::Panicked { detail: panic_text(&*panic) };
+            Err(DecodeError { path: sample.path.clone(), reason }.into())
+        }))
     }
+}
+
+/// For each place how often its sample came before; empty if none comes twice.
+fn repeats(order: &[u32], samples: usize) -> Vec<u32> {
+    let mut seen = vec![0_u32; samples];
+    let mut before = |&index: &u32| {
+        let times = &mut seen[index as usize];
+        *times += 1;
+        *times - 1
+    };
+    let repeats: Vec<u32> = order.iter().map(&mut before).collect();
+    if repeats.iter().all(|times| *times == 0) { Vec::new() } else { repeats }
 }
 
 #[cfg(test)]

@@ -53,14 +53,16 @@ impl Images {
     }
 
     /// Writes one image as `[3, H, W]`.
-    pub(super) fn write(&self, sample: &Sample, out: &mut [f32]) -> Result<(), DataError> {
+    ///
+    /// `repeat` says how often the sample came before in this epoch: each time is another view.
+    pub(super) fn write(&self, sample: &Sample, repeat: u32, out: &mut [f32]) -> Result<(), DataError> {
         Scratch::with(|scratch| {
             let decoded = self.decoded(sample, scratch)?;
             let image = decoded.image();
             let input = match &self.view {
                 View::Eval(preprocess) => preprocess.eval_with(image, scratch)?,
                 View::Train(preprocess, augmentation) => {
-                    let key = Key { seed: self.seed, epoch: self.epoch, sample_id: sample.id };
+                    let key = Key { seed: self.seed, epoch: self.epoch, sample_id: again(sample.id, repeat) };
                     augmentation.apply_with(image, key, preprocess, scratch)?
                 }
             };
@@ -92,6 +94,17 @@ impl Images {
             Some(cache) => cache.put(path, self.shrink, image),
         })
     }
+}
+
+/// An identity for the sample's `repeat`-th return (SplitMix64); its first is its own.
+fn again(id: u64, repeat: u32) -> u64 {
+    if repeat == 0 {
+        return id;
+    }
+    let mut hash = id ^ u64::from(repeat).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
 }
 
 impl Augmentation {

@@ -43,15 +43,18 @@ impl View {
     /// the whole image, and not the smallest crop of a square image.
     pub fn shrink_side(&self) -> u32 {
         let preprocess = self.preprocess();
-        let crop = match self {
-            Self::Train(_, Augmentation::Recipe(augment)) => augment.random_resized_crop,
-            Self::Train(_, Augmentation::Generator(_)) | Self::Eval(_) => None,
+        let (crop, scaled) = match self {
+            Self::Train(_, Augmentation::Recipe(augment)) => {
+                (augment.random_resized_crop, augment.affine.map_or(1.0, |affine| affine.scale.1.max(1.0)))
+            }
+            Self::Train(_, Augmentation::Generator(_)) | Self::Eval(_) => (None, 1.0),
         };
         let for_crop = crop.map_or(0.0, |crop| {
             let ratio = f64::from(crop.ratio.1).max(1.0 / f64::from(crop.ratio.0));
             f64::from(preprocess.input) * (ratio / f64::from(crop.scale.0)).sqrt()
         });
-        (for_crop.ceil() as u32).max(preprocess.resize).max(preprocess.input)
+        let usual = f64::from(preprocess.resize.max(preprocess.input));
+        (for_crop.max(usual) * f64::from(scaled)).ceil() as u32
     }
 
     pub(super) fn note(&self, checks: &mut Checks) {
@@ -66,7 +69,7 @@ impl View {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Augmentation {
     /// A recipe of this crate.
-    Recipe(Augment),
+    Recipe(Box<Augment>),
     /// Keras's `ImageDataGenerator`: the image is resized to the net's input without regard to its proportions, as
     /// `flow_from_directory` does with `target_size`, and changed there. Its normalisation is not used, for a pretrained
     /// net has its own; see [`Augmentation::warnings`].
@@ -134,13 +137,13 @@ impl Augmentation {
         let augment: Augment =
             serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())?;
         augment.check().map_err(|error| error.to_string())?;
-        Ok(Self::Recipe(augment))
+        Ok(augment.into())
     }
 }
 
 impl From<Augment> for Augmentation {
     fn from(augment: Augment) -> Self {
-        Self::Recipe(augment)
+        Self::Recipe(Box::new(augment))
     }
 }
 

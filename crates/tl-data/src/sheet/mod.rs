@@ -8,6 +8,7 @@
 
 mod text;
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use image::imageops::{replace, thumbnail};
@@ -20,7 +21,7 @@ use crate::folder::Sample;
 use crate::inspect::Contents;
 use crate::pool::DataPool;
 use crate::split::Part;
-use text::{LETTER, LINE, draw, wrapped};
+use text::{LETTER, LINE, draw, legible, wrapped};
 
 /// How a sheet looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -232,7 +233,8 @@ pub fn png(page: &RgbImage) -> Result<Vec<u8>, DataError> {
 pub type Pages<'a> = &'a mut dyn FnMut(RgbImage) -> Result<(), DataError>;
 
 /// Draws images of each class, with the class as a heading: up to `per_class` of each, evenly spaced in their
-/// order. An image that cannot be decoded is an empty frame.
+/// order. An image that cannot be decoded is an empty frame that says so. A class whose name the letters of the sheet
+/// cannot write goes by its number.
 ///
 /// # Errors
 /// An option is out of range, or `pages` fails.
@@ -245,17 +247,25 @@ pub fn class_sheet(
     pages: Pages<'_>,
 ) -> Result<(), DataError> {
     let mut sheet = Sheet::new(options.clone())?;
+    let mut of_class: BTreeMap<u32, Vec<&Sample>> = BTreeMap::new();
+    for (_, sample) in contents.samples().filter(|(own, _)| *own == part) {
+        of_class.entry(sample.label).or_default().push(sample);
+    }
     for (label, class) in (0_u32..).zip(contents.classes) {
-        let of_class = |&(own, sample): &(Part, &Sample)| own == part && sample.label == label;
-        let all: Vec<&Sample> = contents.samples().filter(of_class).map(|(_, sample)| sample).collect();
+        let all = of_class.remove(&label).unwrap_or_default();
         let count = all.len().min(per_class);
         let chosen: Vec<&Sample> = (0..count).map(|i| all[i * all.len() / count]).collect();
+        let class = legible(class, || format!("class {label}"));
         hand_over(sheet.heading(&format!("{class}: {count} of {} {part} images", all.len())), pages)?;
         for row in chosen.chunks(options.columns as usize) {
             let cell = |sample: &&Sample| {
                 // Shrunk before it is kept: a row of photographs may be a gigabyte.
-                let image = decode_rgb(&sample.path).ok().map(|image| shrunk(image, options.thumb));
-                Cell { image, caption: file_name(&sample.rel) }
+                match decode_rgb(&sample.path) {
+                    Ok(image) => {
+                        Cell { image: Some(shrunk(image, options.thumb)), caption: file_name(&sample.rel) }
+                    }
+                    Err(_) => not_decoded(sample),
+                }
             };
             let cells: Vec<Cell> = pool.install(|| row.par_iter().with_max_len(1).map(cell).collect());
             for cell in &cells {
@@ -289,8 +299,7 @@ pub fn view_sheet(
     for sample in samples {
         let Ok(image) = decode_rgb(&sample.path) else {
             hand_over(sheet.begin_row(), pages)?;
-            let caption = format!("{}: cannot be decoded", file_name(&sample.rel));
-            hand_over(sheet.push(&Cell { image: None, caption }), pages)?;
+            hand_over(sheet.push(&not_decoded(sample)), pages)?;
             continue;
         };
         let cell = |number: usize| match view(sample, &image, number) {
@@ -315,6 +324,10 @@ fn hand_over(page: Option<RgbImage>, pages: Pages<'_>) -> Result<(), DataError> 
 /// The image, or a smaller one if it is larger than it is going to be drawn.
 fn shrunk(image: RgbImage, side: u32) -> RgbImage {
     if image.width().max(image.height()) > side { fitted(&image, side) } else { image }
+}
+
+fn not_decoded(sample: &Sample) -> Cell {
+    Cell { image: None, caption: format!("cannot be decoded: {}", file_name(&sample.rel)) }
 }
 
 fn file_name(rel: &str) -> String {

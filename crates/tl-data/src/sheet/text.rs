@@ -3,6 +3,8 @@
 //! The one decision: letters of one width, from a table. What the table lacks is a mark, never an error: file
 //! names are in every language.
 
+use std::borrow::Cow;
+
 use image::{Rgb, RgbImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
@@ -34,6 +36,12 @@ pub(super) fn draw(page: &mut RgbImage, at: (u32, u32), line: &str, ink: Rgb<u8>
             }
         }
     }
+}
+
+/// The text, or another one where most of its letters are not in the table.
+pub(super) fn legible(text: &str, otherwise: impl FnOnce() -> String) -> Cow<'_, str> {
+    let unknown = text.chars().filter(|&letter| get_raster(letter, WEIGHT, SIZE).is_none()).count();
+    if unknown * 2 > text.chars().count() { Cow::Owned(otherwise()) } else { Cow::Borrowed(text) }
 }
 
 /// The lines of a text, none longer than `width` letters and no more than `most`: broken at spaces where there
@@ -91,6 +99,14 @@ mod tests {
         assert_eq!(wrapped("one\n\ntwo", 8, 3), ["one", "two"]);
         assert!(wrapped("", 8, 3).is_empty() && wrapped("word", 8, 0).is_empty());
         assert_eq!(wrapped("größe größe", 5, 2), ["größe", "größe"]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_goes_by_a_number() {
+        let number = || "class 3".to_owned();
+        assert_eq!(legible("größe", number), "größe");
+        assert_eq!(legible("\u{4E16}\u{754C}", number), "class 3");
+        assert_eq!(legible("", number), "");
     }
 
     #[test]

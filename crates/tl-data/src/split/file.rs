@@ -1,17 +1,52 @@
 //! A split written down, so that it stays what it was when files are added.
 //!
 //! The one decision: the file carries a sha256 over what it says, as a listing that any language can make
-//! again, so a split that was edited by hand or cut short is not taken for the one that was published.
+//! again, so a split that was edited by hand or cut short is not taken for the one that was published. Files
+//! that the split was made without are in it too, so that it speaks of all the files there were.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Part, SplitProblem, SplitProblems};
 use crate::error::DataError;
+use crate::small_file;
 use crate::table::reader::{CsvRows, Row};
+
+/// Why a file of the data is in no part of a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOut {
+    /// Somebody said so. Data that is used with the split must leave it out too, or not have it.
+    Listed,
+    /// It could not be decoded. It is left out wherever the split is used, whether it is there or not.
+    Unreadable,
+}
+
+impl LeftOut {
+    /// The word in files.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Listed => "left-out",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// Where a saved split has a file.
+enum Place {
+    In(Part),
+    Out(LeftOut),
+}
+
+impl Place {
+    fn from_name(name: &str) -> Option<Self> {
+        let out = [LeftOut::Listed, LeftOut::Unreadable].into_iter().find(|out| out.name() == name);
+        Part::from_name(name).map(Self::In).or(out.map(Self::Out))
+    }
+}
 
 /// Which file is in which part.
 ///
@@ -23,6 +58,8 @@ pub struct SplitFile {
     pub made: String,
     /// The part of each file, by its path below the dataset's folder.
     pub parts: BTreeMap<String, Part>,
+    /// The files that are in none, by the same paths; no path is in both.
+    pub left_out: BTreeMap<String, LeftOut>,
 }
 
 const FORMAT: u32 = 1;
@@ -39,16 +76,21 @@ struct Json {
     train: Vec<String>,
     val: Vec<String>,
     test: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<String>,
 }
 
 impl SplitFile {
-    /// Writes down the parts of some files.
+    /// Writes down the parts of some files, and the files that are in none.
     ///
     /// # Errors
     /// A name is there twice, or there are not as many parts as names.
     pub fn new<'a>(
         names: impl IntoIterator<Item = &'a str>,
         parts: &[Part],
+        left_out: BTreeMap<String, LeftOut>,
         made: &str,
     ) -> Result<Self, DataError> {
         let names: Vec<&str> = names.into_iter().collect();
@@ -58,26 +100,58 @@ impl SplitFile {
             return Err(DataError::Option { option: "parts", got, expected });
         }
         let mut problems = SplitProblems::default();
-        let pairs = names.into_iter().zip(parts.iter().copied());
-        let parts = unique(pairs.map(|(name, part)| (name.to_owned(), part)), &mut problems);
-        give(Self { made: made.to_owned(), parts }, problems)
+        let parts = names.into_iter().zip(parts).map(|(name, part)| (name.to_owned(), Place::In(*part)));
+        let out = left_out.into_iter().map(|(name, why)| (name, Place::Out(why)));
+        let file = Self::unique(parts.chain(out), made.to_owned(), &mut problems);
+        give(file, problems)
     }
 
-    /// The sha256, in hex, of one `NAME`, NUL, `train`, `val` or `test`, line feed for each file, sorted by
-    /// the bytes of the names.
+    /// Reads a split from a file, JSON or CSV, whichever it is.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not a regular one or larger than 256 MiB; and those of
+    /// [`SplitFile::from_json`] and [`SplitFile::from_csv`], with the file named.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        let bytes = small_file::read(path)?;
+        let read = match std::str::from_utf8(&bytes) {
+            Ok(text) if text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with('{') => {
+                Self::from_json(text)
+            }
+            Ok(text) => Self::from_csv(text),
+            Err(_) => Err(unreadable("it is not UTF-8 text".to_owned())),
+        };
+        read.map_err(|error| match error {
+            DataError::Split { problems } => DataError::SplitFile { path: path.to_owned(), problems },
+            other => other,
+        })
+    }
+
+    /// The sha256, in hex, of one `NAME`, NUL, `train`, `val`, `test`, `left-out` or `unreadable`, line feed for
+    /// each file, sorted by the bytes of the names.
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
-        for (name, part) in &self.parts {
-            hasher.update(format!("{name}\0{part}\n"));
+        for (name, place) in self.places() {
+            hasher.update(format!("{name}\0{place}\n"));
         }
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The split as JSON: `format`, `made`, `sha256`, and the sorted names in `train`, `val` and `test`.
+    /// Every file and the word for where it is, sorted by the bytes of the names.
+    fn places(&self) -> BTreeMap<&str, &'static str> {
+        let parts = self.parts.iter().map(|(name, part)| (name.as_str(), part.name()));
+        parts.chain(self.left_out.iter().map(|(name, why)| (name.as_str(), why.name()))).collect()
+    }
+
+    /// The split as JSON: `format`, `made`, `sha256`, and the sorted names in `train`, `val` and `test`, and in
+    /// `left_out` and `unreadable` where there are such.
     pub fn to_json(&self) -> String {
         let list = |wanted: Part| {
             let of_part = self.parts.iter().filter(|(_, part)| **part == wanted);
             of_part.map(|(name, _)| name.clone()).collect()
+        };
+        let out = |wanted: LeftOut| {
+            let of_kind = self.left_out.iter().filter(|(_, why)| **why == wanted);
+            of_kind.map(|(name, _)| name.clone()).collect()
         };
         let json = Json {
             format: FORMAT,
@@ -86,6 +160,8 @@ impl SplitFile {
             train: list(Part::Train),
             val: list(Part::Val),
             test: list(Part::Test),
+            left_out: out(LeftOut::Listed),
+            unreadable: out(LeftOut::Unreadable),
         };
         // Strings and numbers alone: there is nothing in it that JSON cannot say.
         let mut text = serde_json::to_string_pretty(&json).unwrap_or_default();
@@ -99,6 +175,7 @@ impl SplitFile {
     /// The text is no such JSON, a name is there twice, or the sha256 is another than the file names.
     pub fn from_json(text: &str) -> Result<Self, DataError> {
         let mut problems = SplitProblems::default();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let json: Json = match serde_json::from_str(text) {
             Ok(json) => json,
             Err(error) => return Err(unreadable(error.to_string())),
@@ -106,11 +183,17 @@ impl SplitFile {
         if json.format != FORMAT {
             return Err(unreadable(format!("its format is {} (expected {FORMAT})", json.format)));
         }
-        let lists = [(json.train, Part::Train), (json.val, Part::Val), (json.test, Part::Test)];
-        let pairs =
-            lists.into_iter().flat_map(|(names, part)| names.into_iter().map(move |name| (name, part)));
-        let parts = unique(pairs, &mut problems);
-        let file = Self { made: json.made, parts };
+        let lists = [
+            (json.train, "train"),
+            (json.val, "val"),
+            (json.test, "test"),
+            (json.left_out, LeftOut::Listed.name()),
+            (json.unreadable, LeftOut::Unreadable.name()),
+        ];
+        let pairs = lists.into_iter().flat_map(|(names, place)| {
+            names.into_iter().filter_map(move |name| Some((name, Place::from_name(place)?)))
+        });
+        let file = Self::unique(pairs, json.made, &mut problems);
         file.check_sum(&json.sha256, &mut problems);
         give(file, problems)
     }
@@ -119,11 +202,11 @@ impl SplitFile {
     /// a carriage return in it does not come back from CSV, which the sha256 shows; JSON takes any name.
     pub fn to_csv(&self) -> String {
         let mut text = format!("{CSV_SUM}{}\n{CSV_HEADER}\n", self.sha256());
-        for (name, part) in &self.parts {
+        for (name, place) in self.places() {
             if name.contains([',', '"', '\n', '\r', '#']) || name.trim() != name {
-                text.push_str(&format!("\"{}\",{part}\n", name.replace('"', "\"\"")));
+                text.push_str(&format!("\"{}\",{place}\n", name.replace('"', "\"\"")));
             } else {
-                text.push_str(&format!("{name},{part}\n"));
+                text.push_str(&format!("{name},{place}\n"));
             }
         }
         text
@@ -145,24 +228,27 @@ impl SplitFile {
         };
         let mut problems = SplitProblems::default();
         let pairs = csv_pairs(body, 1 + u64::from(sum.is_some()), &mut problems);
-        let parts = unique(pairs.into_iter(), &mut problems);
-        let file = Self { made: "read from a CSV file".to_owned(), parts };
+        let file = Self::unique(pairs.into_iter(), "read from a CSV file".to_owned(), &mut problems);
         if let (Some(sum), true) = (sum, problems.is_empty()) {
             file.check_sum(sum, &mut problems);
         }
         give(file, problems)
     }
 
-    /// The part of each of `names`, in their order.
+    /// The part of each of `names`, in their order. Names of the split that are in `absent` need not be there.
     ///
     /// # Errors
-    /// The names that the split does not have, and the names of the split that are not among them.
-    pub fn parts_of(&self, names: &[&str]) -> Result<Vec<Part>, DataError> {
+    /// The names that the split does not have or has in no part, and the names of its parts that are neither among
+    /// them nor in `absent`.
+    pub fn parts_of(&self, names: &[&str], absent: &BTreeSet<&str>) -> Result<Vec<Part>, DataError> {
         let mut problems = SplitProblems::default();
         let mut parts = Vec::with_capacity(names.len());
         for name in names {
             match self.parts.get(*name) {
                 Some(&part) => parts.push(part),
+                None if self.left_out.contains_key(*name) => {
+                    problems.push(|| SplitProblem::NoPart { name: (*name).to_owned() });
+                }
                 None => problems.push(|| SplitProblem::NotInFile { name: (*name).to_owned() }),
             }
         }
@@ -171,10 +257,40 @@ impl SplitFile {
         for same in sorted.chunk_by(|a, b| a == b).filter(|same| same.len() > 1) {
             problems.push(|| SplitProblem::Repeated { name: same[0].to_owned() });
         }
-        for name in self.parts.keys().filter(|name| sorted.binary_search(&name.as_str()).is_err()) {
+        let is_there = |name: &str| sorted.binary_search(&name).is_ok() || absent.contains(name);
+        for name in self.parts.keys().filter(|name| !is_there(name)) {
             problems.push(|| SplitProblem::NotInData { name: name.clone() });
         }
         give(parts, problems)
+    }
+
+    /// The files that are left out wherever the split is used.
+    pub(crate) fn unreadable(&self) -> impl Iterator<Item = &str> {
+        let unreadable = self.left_out.iter().filter(|(_, why)| **why == LeftOut::Unreadable);
+        unreadable.map(|(name, _)| name.as_str())
+    }
+
+    fn unique(
+        places: impl Iterator<Item = (String, Place)>,
+        made: String,
+        problems: &mut SplitProblems,
+    ) -> Self {
+        let mut file = Self { made, parts: BTreeMap::new(), left_out: BTreeMap::new() };
+        for (name, place) in places {
+            let elsewhere = match place {
+                Place::In(_) => file.left_out.contains_key(&name),
+                Place::Out(_) => file.parts.contains_key(&name),
+            };
+            let repeated = match place {
+                _ if elsewhere => Some(name),
+                Place::In(part) => insert(&mut file.parts, name, part),
+                Place::Out(why) => insert(&mut file.left_out, name, why),
+            };
+            if let Some(name) = repeated {
+                problems.push(|| SplitProblem::Repeated { name });
+            }
+        }
+        file
     }
 
     fn check_sum(&self, named: &str, problems: &mut SplitProblems) {
@@ -186,7 +302,7 @@ impl SplitFile {
 }
 
 /// The names and parts of a CSV text whose first line has the number `first`.
-fn csv_pairs(text: &str, first: u64, problems: &mut SplitProblems) -> Vec<(String, Part)> {
+fn csv_pairs(text: &str, first: u64, problems: &mut SplitProblems) -> Vec<(String, Place)> {
     let mut rows = CsvRows::new(text.as_bytes(), b',');
     let (mut row, mut pairs, mut header) = (Row::default(), Vec::new(), true);
     loop {
@@ -209,8 +325,8 @@ fn csv_pairs(text: &str, first: u64, problems: &mut SplitProblems) -> Vec<(Strin
                     refuse(format!("`{file},{split}`"), "the header `file,split`");
                 }
             }
-            [name, part] => match Part::from_name(part.trim()) {
-                Some(part) => pairs.push((name.to_owned(), part)),
+            [name, part] => match Place::from_name(part.trim()) {
+                Some(place) => pairs.push((name.to_owned(), place)),
                 None => refuse(format!("`{part}`"), "`train`, `val` or `test`"),
             },
             _ => refuse(format!("{} cells", cells.len()), "a name and a part"),
@@ -222,22 +338,15 @@ fn csv_pairs(text: &str, first: u64, problems: &mut SplitProblems) -> Vec<(Strin
     pairs
 }
 
-fn unique(
-    pairs: impl Iterator<Item = (String, Part)>,
-    problems: &mut SplitProblems,
-) -> BTreeMap<String, Part> {
-    let mut parts = BTreeMap::new();
-    for (name, part) in pairs {
-        match parts.entry(name) {
-            Entry::Vacant(entry) => {
-                entry.insert(part);
-            }
-            Entry::Occupied(entry) => {
-                problems.push(|| SplitProblem::Repeated { name: entry.key().clone() });
-            }
+/// Returns the name if it is there already.
+fn insert<T>(map: &mut BTreeMap<String, T>, name: String, value: T) -> Option<String> {
+    match map.entry(name) {
+        Entry::Vacant(entry) => {
+            entry.insert(value);
+            None
         }
+        Entry::Occupied(entry) => Some(entry.key().clone()),
     }
-    parts
 }
 
 fn unreadable(detail: String) -> DataError {

@@ -1,7 +1,8 @@
 //! Which images belong together, read off their file names.
 //!
-//! The one decision: the group is what the first pair of parentheses in a regular expression matches, and a
-//! name that does not match is an error: an image without a group could leak from one side to the other.
+//! The one decision: the group is what the first pair of parentheses that takes part in a match has matched,
+//! so that `^cat_(\d+)|^dog_(\d+)` works; and a name that does not match is an error, as an image without a group
+//! could leak from one side to the other.
 
 use regex::Regex;
 
@@ -9,7 +10,7 @@ use super::problem::SplitProblem;
 use crate::collected::Problems;
 use crate::error::DataError;
 
-/// A regular expression whose first capture group is the group of an image.
+/// A regular expression whose first capture group that takes part in the match is the group of an image.
 ///
 /// A pattern with a `/` in it is searched for in the path below the dataset's folder, any other in the file
 /// name alone.
@@ -42,7 +43,7 @@ impl GroupPattern {
     /// The group of an image, or `None` when the pattern does not match or its group is empty.
     pub fn group<'a>(&self, name: &'a str) -> Option<&'a str> {
         let text = if self.whole_path { name } else { name.rsplit('/').next().unwrap_or(name) };
-        let group = self.regex.captures(text)?.get(1)?.as_str();
+        let group = self.regex.captures(text)?.iter().skip(1).flatten().next()?.as_str();
         (!group.is_empty()).then_some(group)
     }
 
@@ -78,6 +79,8 @@ mod tests {
         assert_eq!(GroupPattern::new(r"^([^/]+)/").unwrap().group("p1/a/2.jpg"), Some("p1"));
         assert_eq!(GroupPattern::new(r"a()b").unwrap().group("ab"), None);
         assert_eq!(GroupPattern::new(r"^(\w)").unwrap().group("über"), Some("ü"));
+        let either = GroupPattern::new(r"^cat_(\d+)|^dog_(\d+)").unwrap();
+        assert_eq!((either.group("cat_7.jpg"), either.group("dog_8.jpg")), (Some("7"), Some("8")));
         let error = GroupPattern::new("a+").unwrap_err().to_string();
         assert!(error.contains("pattern `a+` cannot be used: it has no parentheses"), "{error}");
         assert!(GroupPattern::new("(a").unwrap_err().to_string().contains("unclosed group"));

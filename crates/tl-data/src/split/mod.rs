@@ -24,20 +24,19 @@ mod plan;
 mod problem;
 mod stratified;
 
-pub use file::SplitFile;
+pub use file::{LeftOut, SplitFile};
 pub use group::GroupPattern;
 pub use part::Part;
 pub use plan::{Split, SplitMode, SplitOptions, SplitSource};
 pub use problem::SplitProblem;
 
-pub(crate) use part::{TEST, TRAIN, VAL};
-pub(crate) use plan::{Data, plan};
-pub(crate) use stratified::stratified;
+pub(crate) use plan::{Data, Gone, plan};
 
 use crate::collected::Problems;
 use crate::error::DataError;
 use crate::options::Checks;
 use grouped::Grouping;
+use stratified::stratified;
 
 /// All that is wrong with a split.
 pub type SplitProblems = Problems<SplitProblem>;

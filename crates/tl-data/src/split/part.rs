@@ -18,21 +18,23 @@ pub enum Part {
     Test,
 }
 
-pub(crate) const TRAIN: &[&str] = &["train", "training"];
-pub(crate) const VAL: &[&str] = &["dev", "val", "valid", "validation"];
-pub(crate) const TEST: &[&str] = &["test", "testing"];
+const TRAIN: &[&str] = &["train", "training"];
+const VAL: &[&str] = &["dev", "val", "valid", "validation"];
+const TEST: &[&str] = &["test", "testing"];
 
 impl Part {
     /// All three, in their order.
     pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
 
     /// The part that `name` means, in any case: `train`, `training`; `val`, `valid`, `validation`, `dev`;
-    /// `test`, `testing`.
+    /// `test`, `testing`; each also with `set` behind it, as in `test_set`, `test-set`, `test set` or `testset`.
     pub fn from_name(name: &str) -> Option<Self> {
-        let is_one_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        let name = name.to_ascii_lowercase();
+        let base = name.strip_suffix("set").map(|base| base.strip_suffix(['_', '-', ' ']).unwrap_or(base));
+        let base = base.unwrap_or(&name);
         [(TRAIN, Self::Train), (VAL, Self::Val), (TEST, Self::Test)]
             .into_iter()
-            .find(|(names, _)| is_one_of(names))
+            .find(|(names, _)| names.contains(&base))
             .map(|(_, part)| part)
     }
 
@@ -58,5 +60,28 @@ impl Part {
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_names() {
+        for (name, part) in [
+            ("Train", Some(Part::Train)),
+            ("training_set", Some(Part::Train)),
+            ("TrainSet", Some(Part::Train)),
+            ("validation-set", Some(Part::Val)),
+            ("dev set", Some(Part::Val)),
+            ("TESTING", Some(Part::Test)),
+            ("test_set", Some(Part::Test)),
+            ("set", None),
+            ("test__set", None),
+            ("trainer", None),
+        ] {
+            assert_eq!(Part::from_name(name), part, "{name}");
+        }
     }
 }

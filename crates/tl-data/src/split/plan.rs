@@ -2,9 +2,10 @@
 //! one.
 //!
 //! The one decision: whatever the split comes from, it is checked in the same way. Every class that
-//! validates or tests has to train, and something has to train and to validate.
+//! validates or tests has to train, and something has to train and to validate. Only [`SplitMode::None`], for
+//! looking at data, is not checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{
@@ -29,6 +30,9 @@ pub enum SplitMode {
     },
     /// From a saved split, whatever the data says.
     Saved(SplitFile),
+    /// None, for looking at the data: parts that the data says stay, all other images train, and none has to
+    /// validate.
+    None,
 }
 
 /// How to split a dataset.
@@ -89,6 +93,8 @@ pub enum SplitSource {
         /// Its [`SplitFile::sha256`].
         sha256: String,
     },
+    /// Not split at all.
+    None,
 }
 
 impl fmt::Display for SplitSource {
@@ -109,6 +115,7 @@ impl fmt::Display for SplitSource {
                 write!(f, "fold {held_out} of 0..{folds} for validation, seed {seed}{}", together(grouped))
             }
             Self::Saved { sha256 } => write!(f, "saved, sha256 {sha256}"),
+            Self::None => f.write_str("none"),
         }
     }
 }
@@ -134,43 +141,92 @@ pub(crate) struct Data<'a> {
     pub(crate) given: Option<Vec<Part>>,
     /// Whether a column says them.
     pub(crate) column: bool,
+    /// The files that were left out before.
+    pub(crate) left_out: BTreeMap<&'a str, Gone>,
+    /// Where an image comes from: the line of its table, or its path.
+    pub(crate) place: &'a dyn Fn(usize) -> String,
+}
+
+/// What is known of a file that was left out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gone {
+    /// Its class, for data of classes.
+    pub(crate) class: Option<u32>,
+    /// The part that the data has it in.
+    pub(crate) part: Option<Part>,
+}
+
+impl Data<'_> {
+    /// The classes that files which were left out were of.
+    fn thinned(&self) -> BTreeSet<u32> {
+        self.left_out.values().filter_map(|gone| gone.class).collect()
+    }
 }
 
 /// Splits a dataset as the options say, and checks the result.
-pub(crate) fn plan(data: Data<'_>, options: &SplitOptions) -> Result<Split, DataError> {
-    let Data { mut input, classes, given, column } = data;
+pub(crate) fn plan(mut data: Data<'_>, options: &SplitOptions) -> Result<Split, DataError> {
     if let Some(pattern) = &options.group {
-        input.groups = Some(pattern.groups(&input.names)?);
+        data.input.groups = Some(pattern.groups(&data.input.names)?);
     }
     let mut warnings = Vec::new();
-    let (parts, source) = match &options.mode {
-        SplitMode::Saved(file) => {
-            if given.is_some() {
-                let what = if column { "column" } else { "folders" };
-                warnings.push(format!("the split is the saved one; the {what} of the data do not count"));
-            }
-            (file.parts_of(&input.names)?, SplitSource::Saved { sha256: file.sha256() })
+    let planned = match &options.mode {
+        SplitMode::Saved(file) => saved(&data, file, &mut warnings),
+        SplitMode::Fold { folds, held_out } => {
+            by_fold(&data, (*folds, *held_out), options.seed, &mut warnings)
         }
-        SplitMode::Fold { folds, held_out } => by_fold(&input, given, (*folds, *held_out), options.seed)?,
-        SplitMode::Fractions => by_fractions(&input, given, column, options)?,
+        SplitMode::Fractions => by_fractions(&data, options),
+        SplitMode::None => Ok(undivided(&data)),
     };
-    check(&input, classes, &parts)?;
-    warnings.extend(missing(&input, classes, &parts));
-    warnings.extend(leaks(&input, &parts));
+    let (parts, source) = match planned {
+        Ok(planned) => planned,
+        // Without these classes much else goes wrong, which is not the cause.
+        Err(error) => return Err(emptied(&data).unwrap_or(error)),
+    };
+    if options.mode != SplitMode::None {
+        check(&data, &parts)?;
+    }
+    warnings.extend(missing(&data.input, data.classes, &parts));
+    warnings.extend(leaks(&data.input, &parts));
     Ok(Split { parts, source, warnings })
 }
 
+type Planned = (Vec<Part>, SplitSource);
+
+fn undivided(data: &Data<'_>) -> Planned {
+    match data.given.clone() {
+        Some(given) => (given, SplitSource::Given { column: data.column }),
+        None => (vec![Part::Train; data.input.names.len()], SplitSource::None),
+    }
+}
+
+fn saved(data: &Data<'_>, file: &SplitFile, warnings: &mut Vec<String>) -> Result<Planned, DataError> {
+    if data.given.is_some() {
+        let what = if data.column { "column" } else { "folders" };
+        warnings.push(format!("the split is the saved one; the {what} of the data do not count"));
+    }
+    let absent: BTreeSet<&str> = data.left_out.keys().copied().collect();
+    Ok((file.parts_of(&data.input.names, &absent)?, SplitSource::Saved { sha256: file.sha256() }))
+}
+
 fn by_fold(
-    input: &SplitInput<'_>,
-    given: Option<Vec<Part>>,
+    data: &Data<'_>,
     (count, held_out): (u32, u32),
     seed: u64,
-) -> Result<(Vec<Part>, SplitSource), DataError> {
+    warnings: &mut Vec<String>,
+) -> Result<Planned, DataError> {
+    let input = &data.input;
     if held_out >= count {
         let expected = format!("less than the number of folds, {count}");
-        return Err(DataError::Option { option: "held_out", got: held_out.to_string(), expected });
+        return Err(DataError::Option { option: "fold", got: held_out.to_string(), expected });
     }
-    let mut parts = given.unwrap_or_else(|| vec![Part::Train; input.names.len()]);
+    let mut parts = data.given.clone().unwrap_or_else(|| vec![Part::Train; input.names.len()]);
+    if parts.contains(&Part::Val) {
+        let what = if data.column { "column" } else { "folders" };
+        warnings.push(format!(
+            "the folds are made of training and validation images together; of the {what} of the data only the \
+             test images count"
+        ));
+    }
     let places: Vec<usize> = (0..parts.len()).filter(|&place| parts[place] != Part::Test).collect();
     let folds = folds(&some_of(input, &places), count, seed)?;
     for (place, part) in places.into_iter().zip(fold_parts(&folds, held_out)) {
@@ -180,23 +236,21 @@ fn by_fold(
     Ok((parts, SplitSource::Fold { folds: count, held_out, seed, grouped }))
 }
 
-fn by_fractions(
-    input: &SplitInput<'_>,
-    given: Option<Vec<Part>>,
-    column: bool,
-    options: &SplitOptions,
-) -> Result<(Vec<Part>, SplitSource), DataError> {
+fn by_fractions(data: &Data<'_>, options: &SplitOptions) -> Result<Planned, DataError> {
+    let input = &data.input;
     let fractions = Fractions { val: options.val_fraction, test: options.test_fraction };
     fractions.check()?;
     let (seed, grouped) = (options.seed, input.groups.is_some());
     let made =
         |test, within_train| SplitSource::Made { val: fractions.val, test, seed, grouped, within_train };
-    let Some(mut given) = given else {
+    let Some(mut given) = data.given.clone() else {
         return Ok((parts(input, fractions, seed)?, made(fractions.test, false)));
     };
-    // Without training images there is nothing to take from; the checks say so.
-    if given.contains(&Part::Val) || !given.contains(&Part::Train) {
-        return Ok((given, SplitSource::Given { column }));
+    // Without training images there is nothing to take from, and with all the validation images left out others
+    // are not what is asked for; the checks say so.
+    let val_left_out = data.left_out.values().any(|gone| gone.part == Some(Part::Val));
+    if val_left_out || given.contains(&Part::Val) || !given.contains(&Part::Train) {
+        return Ok((given, SplitSource::Given { column: data.column }));
     }
     let test = if given.contains(&Part::Test) { 0.0 } else { fractions.test };
     let places: Vec<usize> = (0..given.len()).filter(|&place| given[place] == Part::Train).collect();
@@ -241,7 +295,25 @@ fn counts(input: &SplitInput<'_>, classes: usize, parts: &[Part]) -> Vec<[u64; 3
     counts
 }
 
-fn check(input: &SplitInput<'_>, classes: &[String], parts: &[Part]) -> Result<(), DataError> {
+/// Classes of which nothing is left because files were left out.
+fn emptied(data: &Data<'_>) -> Option<DataError> {
+    let Strata::Classes(labels) = &data.input.strata else { return None };
+    let there: BTreeSet<u32> = labels.iter().copied().collect();
+    let gone = data.thinned().into_iter().filter(|class| !there.contains(class));
+    let classes = gone.filter_map(|class| data.classes.get(class as usize).cloned()).collect();
+    left_out(classes)
+}
+
+fn left_out(classes: Vec<String>) -> Option<DataError> {
+    let mut problems = SplitProblems::default();
+    if !classes.is_empty() {
+        problems.push(|| SplitProblem::LeftOut { classes });
+    }
+    (!problems.is_empty()).then_some(DataError::Split { problems })
+}
+
+fn check(data: &Data<'_>, parts: &[Part]) -> Result<(), DataError> {
+    let input = &data.input;
     let mut problems = SplitProblems::default();
     for part in [Part::Train, Part::Val] {
         if !parts.contains(&part) {
@@ -249,16 +321,34 @@ fn check(input: &SplitInput<'_>, classes: &[String], parts: &[Part]) -> Result<(
         }
     }
     // A label without training images is a warning: the others of the image are still learned.
-    let classes = if matches!(input.strata, Strata::Classes(_)) { classes } else { &[] };
-    for (class, count) in classes.iter().zip(counts(input, classes.len(), parts)) {
-        let [train, val, test] = count;
+    let Strata::Classes(labels) = &input.strata else {
+        return if problems.is_empty() { Ok(()) } else { Err(DataError::Split { problems }) };
+    };
+    let thinned = data.thinned();
+    let mut emptied = Vec::new();
+    for ((label, class), count) in (0..).zip(data.classes).zip(counts(input, data.classes.len(), parts)) {
         let class = || class.clone();
-        match (train, val, test) {
-            (0, 0, 0) => problems.push(|| SplitProblem::NoImages { class: class() }),
-            (0, 0, _) => problems.push(|| SplitProblem::Untrained { class: class(), part: Part::Test }),
-            (0, ..) => problems.push(|| SplitProblem::Untrained { class: class(), part: Part::Val }),
-            _ => {}
-        }
+        let part = match count {
+            [0, ..] if thinned.contains(&label) => {
+                emptied.push(class());
+                continue;
+            }
+            [0, 0, 0] => {
+                problems.push(|| SplitProblem::NoImages { class: class() });
+                continue;
+            }
+            [0, 0, _] => Part::Test,
+            [0, ..] => Part::Val,
+            _ => continue,
+        };
+        problems.push(|| {
+            let is_first = |&place: &usize| labels[place] == label && parts[place] == part;
+            let first = (0..parts.len()).find(is_first).map(data.place).unwrap_or_default();
+            SplitProblem::Untrained { class: class(), part, first }
+        });
+    }
+    if let Some(error) = left_out(emptied) {
+        return Err(error);
     }
     if problems.is_empty() { Ok(()) } else { Err(DataError::Split { problems }) }
 }

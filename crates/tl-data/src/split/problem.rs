@@ -6,7 +6,7 @@
 use thiserror::Error;
 
 use super::Part;
-use crate::collected::{Problem, nearest};
+use crate::collected::{Problem, nearest, some_names};
 
 /// One thing wrong with a split.
 #[derive(Debug, Error)]
@@ -15,6 +15,12 @@ pub enum SplitProblem {
     /// A file of the data that the saved split does not have.
     #[error("`{name}` is not in the saved split")]
     NotInFile {
+        /// The path below the dataset's folder.
+        name: String,
+    },
+    /// A file of the data that the saved split names, but in no part.
+    #[error("`{name}` was left out when the split was saved, and is in no part of it")]
+    NoPart {
         /// The path below the dataset's folder.
         name: String,
     },
@@ -39,12 +45,20 @@ pub enum SplitProblem {
         pattern: String,
     },
     /// A class that would be asked for without having been taught.
-    #[error("class `{class}` has {} images but no training images", part.word())]
+    #[error("class `{class}` has {} images, the first is `{first}`, but no training images", part.word())]
     Untrained {
         /// The class.
         class: String,
         /// Where it has images.
         part: Part,
+        /// The first of them: the line of its table, or its path.
+        first: String,
+    },
+    /// Classes whose training images were all left out.
+    #[error("the files that are left out leave no training images of {}", some_names(classes.iter().map(String::as_str)))]
+    LeftOut {
+        /// The classes.
+        classes: Vec<String>,
     },
     /// A class of an explicit list without images.
     #[error("class `{class}` has no images")]
@@ -108,6 +122,10 @@ impl Problem for SplitProblem {
             Self::NotInFile { .. } | Self::NotInData { .. } => {
                 Some("make a new split, or give the data that the split was made for".to_owned())
             }
+            Self::NoPart { .. } => Some("leave it out again, or make a new split".to_owned()),
+            Self::LeftOut { .. } => Some(
+                "keep some of their images, or take the folders or rows of these classes away".to_owned(),
+            ),
             Self::NoGroup { .. } => Some(
                 "a pattern with a `/` is matched against the path, any other against the file name"
                     .to_owned(),

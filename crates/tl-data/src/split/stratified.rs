@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 use super::{Fractions, Part};
 
 /// The place of a name in the order of a seed.
-pub(crate) fn rank(seed: u64, name: &str) -> [u8; 32] {
+pub(super) fn rank(seed: u64, name: &str) -> [u8; 32] {
     Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name.as_bytes()).finalize().into()
 }
 
 /// Takes `val` of each class, rounded, to validate on: at least one image and at most all but one. Then takes
 /// `test` of it, rounded, at least one image, as long as one stays to train on. A single image trains.
-pub(crate) fn stratified(names: &[&str], classes: &[u32], fractions: Fractions, seed: u64) -> Vec<Part> {
+pub(super) fn stratified(names: &[&str], classes: &[u32], fractions: Fractions, seed: u64) -> Vec<Part> {
     let mut parts = vec![Part::Train; names.len()];
     for class in by_class(names, classes, seed).chunk_by(|a, b| a.class == b.class) {
         let wanted = |fraction: f64| (class.len() as f64 * fraction).round() as usize;
@@ -30,7 +30,7 @@ pub(crate) fn stratified(names: &[&str], classes: &[u32], fractions: Fractions, 
 
 /// Deals each class out to `k` folds in the order of its ranks, each class going on where the last one ended:
 /// the folds' counts of a class differ by at most one, and so do their sizes.
-pub(crate) fn stratified_folds(names: &[&str], classes: &[u32], k: u32, seed: u64) -> Vec<u32> {
+pub(super) fn stratified_folds(names: &[&str], classes: &[u32], k: u32, seed: u64) -> Vec<u32> {
     let mut folds = vec![0; names.len()];
     let dealt = (0..k).cycle();
     for (item, fold) in by_class(names, classes, seed).iter().zip(dealt) {

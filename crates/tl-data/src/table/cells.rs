@@ -1,7 +1,7 @@
 //! Cells to values: text, numbers, labels, weights.
 //!
 //! The one decision: a cell that cannot be read is reported where it is read, and the other cells of its row
-//! are read all the same.
+//! are read all the same. What programs write for a missing value is no class and no group.
 
 use super::columns::Column;
 use super::names::Names;
@@ -41,13 +41,35 @@ pub(super) fn filled<'r>(
     Some(text)
 }
 
-/// The number of a class or label.
+/// What pandas, R, SQL and people write where there is no value.
+fn is_missing(text: &str) -> bool {
+    const MISSING: [&str; 6] = ["nan", "null", "none", "n/a", "na", "<na>"];
+    MISSING.iter().any(|word| word.eq_ignore_ascii_case(text))
+}
+
+/// A group.
+pub(super) fn group<'r>(row: &'r Row, column: &Column, report: &mut Report) -> Option<&'r str> {
+    let expected = "a group";
+    let text = filled(row, column, expected, report)?;
+    if is_missing(text) {
+        report.cell(row.line, &column.name, || TableFault::MissingValue { text: text.to_owned(), expected });
+        return None;
+    }
+    Some(text)
+}
+
+/// The number of a class or label. A list of classes may have any word in it.
 pub(super) fn class(
     name: &str,
     names: &mut Names,
     (row, column): (&Row, &Column),
     report: &mut Report,
 ) -> Option<u32> {
+    if !names.is_list() && is_missing(name) {
+        let expected = "a class";
+        report.cell(row.line, &column.name, || TableFault::MissingValue { text: name.to_owned(), expected });
+        return None;
+    }
     let number = names.number(name);
     if number.is_none() {
         report.cell(row.line, &column.name, || TableFault::UnknownClass {

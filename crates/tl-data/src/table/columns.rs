@@ -2,12 +2,13 @@
 //!
 //! The one decision: a wrong guess for the files is found at once, as the files are looked for, so the first
 //! well-known name wins; a wrong guess for the target would train on something else, so two candidates are
-//! an error.
+//! an error. A split is told by its cells, and weights and groups are for a person to name.
 
 use std::collections::BTreeMap;
 
 use super::options::{ColumnChoice, TableOptions, TargetSpec};
 use super::problem::{Report, TableFault};
+use super::source::Source;
 use crate::collected::some_names;
 
 /// A column in use.
@@ -47,6 +48,8 @@ pub(super) struct Columns {
     pub(super) weight: Option<Column>,
     pub(super) split: Option<Column>,
     pub(super) group: Option<Column>,
+    /// Columns that are the split if their cells are parts.
+    pub(super) maybe_split: Vec<Column>,
     pub(super) uses: Vec<ColumnUse>,
     pub(super) unused: Vec<String>,
     pub(super) notes: Vec<String>,
@@ -94,24 +97,30 @@ pub(super) fn plain(name: &str) -> String {
 }
 
 /// Finds the columns for what `options` ask for; those of a plain list have their names from us.
-pub(super) fn resolve(header: &[String], list: bool, options: &TableOptions, report: &mut Report) -> Columns {
-    let mut finder = Finder { header, list, report, taken: BTreeMap::new(), columns: Columns::default() };
+pub(super) fn resolve(source: &Source, options: &TableOptions, report: &mut Report) -> Columns {
+    let (header, line, list) = (source.header.as_slice(), source.header_line, source.is_list());
+    let mut finder =
+        Finder { header, line, list, report, taken: BTreeMap::new(), columns: Columns::default() };
     // What is named first, so that no guess takes it.
     let mut target = finder.named_target(&options.target);
     let mut file = finder.named(FILE, &options.file);
-    let mut weight = finder.named(WEIGHT, &options.weight);
-    let mut split = finder.named(SPLIT, &options.split);
-    let mut group = finder.named(GROUP, &options.group);
+    let weight = finder.named(WEIGHT, &options.weight);
+    let split = finder.named(SPLIT, &options.split);
+    let group = finder.named(GROUP, &options.group);
     if options.file == ColumnChoice::Guess {
         file = finder.guess_file();
     }
-    for (choice, column, role, names) in [
-        (&options.split, &mut split, SPLIT, SPLITS),
-        (&options.group, &mut group, GROUP, GROUPS),
-        (&options.weight, &mut weight, WEIGHT, WEIGHTS),
-    ] {
+    if options.split == ColumnChoice::Guess {
+        finder.columns.maybe_split = finder.set_aside(SPLIT, SPLITS);
+    }
+    for (choice, role, names) in [(&options.group, GROUP, GROUPS), (&options.weight, WEIGHT, WEIGHTS)] {
         if *choice == ColumnChoice::Guess {
-            *column = finder.guess(role, names);
+            for Column { name, .. } in finder.set_aside(role, names) {
+                finder
+                    .columns
+                    .notes
+                    .push(format!("column `{name}` is not used; name it to use it for {role}"));
+            }
         }
     }
     if target.is_none() {
@@ -125,11 +134,26 @@ pub(super) fn resolve(header: &[String], list: bool, options: &TableOptions, rep
 
 struct Finder<'a> {
     header: &'a [String],
+    /// The line that the header is on.
+    line: u64,
     list: bool,
     report: &'a mut Report,
     /// What each column is used for.
     taken: BTreeMap<usize, &'static str>,
     columns: Columns,
+}
+
+impl Columns {
+    /// The column turned out to be the split.
+    pub(super) fn take_split(&mut self, column: Column) {
+        self.uses.push(ColumnUse { role: SPLIT, column: column.name.clone(), guessed: true });
+        self.split = Some(column);
+    }
+
+    /// Several columns could be the split.
+    pub(super) fn several_splits(names: Vec<String>) -> TableFault {
+        TableFault::Ambiguous { role: SPLIT, names }
+    }
 }
 
 impl Finder<'_> {
@@ -145,15 +169,15 @@ impl Finder<'_> {
         let mut places = (0..self.header.len()).filter(|&index| self.header[index] == name);
         let Some(index) = places.next() else {
             let known = self.header.to_vec();
-            self.report.line(1, || TableFault::NoColumn { role, name: name.to_owned(), known });
+            self.report.line(self.line, || TableFault::NoColumn { role, name: name.to_owned(), known });
             return None;
         };
         if let Some(second) = places.next() {
             let (first, second) = (index + 1, second + 1);
-            self.report.cell(1, name, || TableFault::TwoColumns { first, second });
+            self.report.cell(self.line, name, || TableFault::TwoColumns { first, second });
         }
         if let Some(first) = self.taken.get(&index).copied() {
-            self.report.cell(1, name, || TableFault::TwoUses { first, second: role });
+            self.report.cell(self.line, name, || TableFault::TwoUses { first, second: role });
         }
         Some(self.take(index, role, false))
     }
@@ -199,11 +223,11 @@ impl Finder<'_> {
 
     fn no_guess(&mut self, role: &'static str, expected: &'static [&'static str]) {
         if self.list {
-            return self.report.line(1, || TableFault::NoLabel { role });
+            return self.report.line(self.line, || TableFault::NoLabel { role });
         }
         let known = self.header.to_vec();
         let headless = known.iter().any(|name| crate::folder::is_image(name.as_ref()));
-        self.report.line(1, || TableFault::NoGuess { role, expected, known, headless });
+        self.report.line(self.line, || TableFault::NoGuess { role, expected, known, headless });
     }
 
     fn guess_file(&mut self) -> Option<Column> {
@@ -220,16 +244,17 @@ impl Finder<'_> {
         Some(self.take(first, FILE, true))
     }
 
-    /// A column that need not be there.
-    fn guess(&mut self, role: &'static str, names: &'static [&'static str]) -> Option<Column> {
+    /// Columns that no other guess may take, though they may not be used.
+    fn set_aside(&mut self, role: &'static str, names: &[&str]) -> Vec<Column> {
         let found = self.candidates(names);
-        self.sole(role, &found)
+        self.taken.extend(found.iter().map(|&index| (index, role)));
+        found.into_iter().map(|index| Column { index, name: self.header[index].clone() }).collect()
     }
 
     fn sole(&mut self, role: &'static str, found: &[usize]) -> Option<Column> {
         if found.len() > 1 {
             let names = found.iter().map(|&index| self.header[index].clone()).collect();
-            self.report.line(1, || TableFault::Ambiguous { role, names });
+            self.report.line(self.line, || TableFault::Ambiguous { role, names });
         }
         Some(self.take(*found.first()?, role, true))
     }
@@ -262,7 +287,7 @@ impl Finder<'_> {
         let free = |index: &usize| !self.taken.contains_key(index) && !self.header[*index].is_empty();
         let free: Vec<usize> = (0..self.header.len()).filter(free).collect();
         if free.is_empty() {
-            self.report.line(1, || TableFault::NothingLeft { role });
+            self.report.line(self.line, || TableFault::NothingLeft { role });
             return None;
         }
         let mut columns: Vec<Column> = Vec::with_capacity(free.len());
@@ -270,7 +295,7 @@ impl Finder<'_> {
             let column = self.take(index, role, true);
             if let Some(same) = columns.iter().find(|other| other.name == column.name) {
                 let (first, second) = (same.index + 1, index + 1);
-                self.report.cell(1, &column.name, || TableFault::TwoColumns { first, second });
+                self.report.cell(self.line, &column.name, || TableFault::TwoColumns { first, second });
             }
             columns.push(column);
         }

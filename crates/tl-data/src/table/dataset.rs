@@ -3,12 +3,29 @@
 //! The one decision: samples are sorted by class and path, as those of class folders are, so that the order
 //! of the rows has no part in what is trained.
 
+use std::collections::BTreeSet;
+
+use super::problem::{Report, TableFault};
 use super::{Record, Table, Target, Task};
+use crate::balance;
 use crate::error::DataError;
-use crate::folder::{Dataset, Ignored, Sample};
-use crate::split::{self, Part, Split, SplitFile, SplitInput, SplitOptions, Strata};
+use crate::folder::{Dataset, Ignored, Sample, Why, unreadable};
+use crate::split::{self, LeftOut, Part, Split, SplitFile, SplitInput, SplitOptions, Strata};
 
 impl Table {
+    /// Takes the rows of some images away, by [`Record::rel`], so that no split has them; they go to
+    /// [`Table::left_out`]. Returns the names that fit no row.
+    pub fn leave_out(&mut self, names: &BTreeSet<String>) -> Vec<String> {
+        let records = std::mem::take(&mut self.records);
+        let (out, kept): (Vec<Record>, Vec<Record>) =
+            records.into_iter().partition(|record| names.contains(&record.rel));
+        self.records = kept;
+        let found: BTreeSet<&str> = out.iter().map(|record| record.rel.as_str()).collect();
+        let unknown = names.iter().filter(|name| !found.contains(name.as_str())).cloned().collect();
+        self.left_out.extend(out);
+        unknown
+    }
+
     /// The images as [`split::parts`] and [`split::folds`] take them.
     pub fn split_input(&self) -> SplitInput<'_> {
         let targets = || self.records.iter().map(|record| &record.target);
@@ -39,7 +56,21 @@ impl Table {
         let given = self.records.iter().map(|record| record.split).collect();
         let named = matches!(self.task, Task::Class | Task::MultiLabel);
         let classes = if named { self.names.as_slice() } else { &[] };
-        split::plan(split::Data { input: self.split_input(), classes, given, column: true }, options)
+        let class = |target: &Target| match target {
+            Target::Class(class) => Some(*class),
+            _ => None,
+        };
+        let gone = |record: &Record| split::Gone { class: class(&record.target), part: record.split };
+        let left_out = self.left_out.iter().map(|record| (record.rel.as_str(), gone(record)));
+        let data = split::Data {
+            input: self.split_input(),
+            classes,
+            given,
+            column: true,
+            left_out: left_out.collect(),
+            place: &|place| format!("{}:{}", self.path.display(), self.records[place].line),
+        };
+        split::plan(data, options)
     }
 
     /// A split of this table, to be saved.
@@ -47,14 +78,16 @@ impl Table {
     /// # Errors
     /// `split` is not one of this table.
     pub fn split_file(&self, split: &Split) -> Result<SplitFile, DataError> {
-        SplitFile::new(self.rels(), &split.parts, &split.source.to_string())
+        let left_out = self.left_out.iter().map(|record| (record.rel.clone(), LeftOut::Listed)).collect();
+        SplitFile::new(self.rels(), &split.parts, left_out, &split.source.to_string())
     }
 
     /// The samples of a table of classes, in three sets, as class folders give them.
     ///
     /// # Errors
-    /// Those of [`Table::split`]; and the table has other targets than one class for each image.
-    pub fn into_folder(self, options: &SplitOptions) -> Result<Dataset, DataError> {
+    /// Those of [`Table::split`]; the table has other targets than one class for each image; or the weights of all
+    /// training images are 0.
+    pub fn into_folder(mut self, options: &SplitOptions) -> Result<Dataset, DataError> {
         if self.task != Task::Class {
             let got = match self.task {
                 Task::MultiLabel => "labels",
@@ -64,8 +97,13 @@ impl Table {
             let expected = "one class for each image".to_owned();
             return Err(DataError::Option { option: "target", got: got.to_owned(), expected });
         }
+        let listed: BTreeSet<String> = self.left_out.iter().map(|record| record.rel.clone()).collect();
+        let why = Why::new(&listed, options);
+        let gone = self.records.iter().filter(|record| why.of(&record.rel).is_some());
+        let gone = gone.map(|record| record.rel.clone()).collect();
+        self.leave_out(&gone);
         let Split { parts, source, warnings } = self.split(options)?;
-        let weighed = self.records.iter().any(|record| record.weight != 1.0);
+        let left_out = why.all(self.left_out.into_iter().map(|record| record.rel));
         let mut sets: [Vec<(Sample, f32)>; 3] = Default::default();
         for (record, part) in self.records.into_iter().zip(parts) {
             let Record { path, rel, id, target: Target::Class(label), weight, .. } = record else { continue };
@@ -76,7 +114,14 @@ impl Table {
         }
         let [train, val, test] = sets;
         let samples = |set: Vec<(Sample, f32)>| set.into_iter().map(|(sample, _)| sample).collect();
-        let train_weights = weighed.then(|| train.iter().map(|(_, weight)| *weight).collect());
+        let weights: Vec<f32> = train.iter().map(|(_, weight)| *weight).collect();
+        if !weights.iter().any(|&weight| weight > 0.0) && !weights.is_empty() {
+            let mut report = Report::new(self.path);
+            report.whole(|| TableFault::NoTrainWeight);
+            return Err(report.into_error());
+        }
+        let weighed = weights.iter().any(|weight| *weight != weights[0]);
+        let train_weights = if weighed { Some(balance::mean_one(&weights)?) } else { None };
         Ok(Dataset {
             root: self.root,
             classes: self.names,
@@ -85,8 +130,10 @@ impl Table {
             test: samples(test),
             train_weights,
             split: source,
+            warnings: [self.warnings, unreadable(&left_out).into_iter().collect(), warnings].concat(),
+            left_out,
             ignored: Ignored::default(),
-            warnings: [self.warnings, warnings].concat(),
+            notes: self.notes,
         })
     }
 

@@ -34,6 +34,7 @@ mod source;
 mod whole;
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 pub use columns::ColumnUse;
 pub use options::{ColumnChoice, TableFormat, TableOptions, TargetSpec};
@@ -141,6 +142,8 @@ pub struct Table {
     pub names: Vec<String>,
     /// The rows, in the order of the table; no image is there twice.
     pub records: Vec<Record>,
+    /// The rows that [`Table::leave_out`] took away.
+    pub left_out: Vec<Record>,
     /// Which column is used for what.
     pub columns: Vec<ColumnUse>,
     /// How the table was understood, one line each: guesses, and columns that are not used.
@@ -154,15 +157,32 @@ impl Table {
     ///
     /// # Errors
     /// An option is out of range; or the table is missing, no UTF-8 text or has no rows; a column is not there,
-    /// there twice, or could be one of several; a row has too few or too many cells; a cell is empty, no number,
+    /// there twice, or could be one of several; a row has too few or too many cells; a cell is empty, stands
+    /// for a missing value (such as `NaN`, where a class or group should be), is no number,
     /// not finite, a negative weight, or names a class or part that is not known; an image is missing, cannot
-    /// be looked at, or is there twice; there is a single class. All that is wrong is reported together, the
+    /// be looked at, or is there twice, be it by two names; there is a single class. All that is wrong is reported together, the
     /// first [`LISTED`](crate::collected::LISTED) problems in full.
     pub fn open(path: &Path, options: &TableOptions) -> Result<Self, DataError> {
-        options.check()?;
+        check(path, options)?;
         let mut report = Report::new(path.to_owned());
         match rows::read(path, options, &mut report) {
             Some(table) if report.problems.is_empty() => Ok(table),
+            _ => Err(report.into_error()),
+        }
+    }
+
+    /// Whether a table has a column of exactly this name; only its header is read. For what may be a column or
+    /// something else, such as a pattern. A plain list has no names.
+    ///
+    /// # Errors
+    /// An option is out of range; or the table is missing, no UTF-8 text, or empty.
+    pub fn has_column(path: &Path, options: &TableOptions, name: &str) -> Result<bool, DataError> {
+        check(path, options)?;
+        let mut report = Report::new(path.to_owned());
+        match source::Source::open(path, options, &mut report) {
+            Some(source) if report.problems.is_empty() => {
+                Ok(!source.is_list() && source.header.iter().any(|column| column == name))
+            }
             _ => Err(report.into_error()),
         }
     }
@@ -181,6 +201,16 @@ impl Table {
             }
         }
         counts
+    }
+}
+
+fn check(path: &Path, options: &TableOptions) -> Result<(), DataError> {
+    options.check()?;
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(DataError::NoTable { path: path.to_owned() })
+        }
+        _ => Ok(()),
     }
 }
 

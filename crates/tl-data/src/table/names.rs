@@ -23,6 +23,11 @@ impl Names {
         Self { numbers, given }
     }
 
+    /// Whether only the names of a list are known.
+    pub(super) fn is_list(&self) -> bool {
+        self.given.is_some()
+    }
+
     /// The number of a name; `None` if it is not in the list.
     pub(super) fn number(&mut self, name: &str) -> Option<u32> {
         if let Some(&number) = self.numbers.get(name) {

@@ -1,7 +1,7 @@
 //! How to read a table.
 //!
-//! The one decision: every column can be named, guessed by its name, or left alone, and what was guessed is
-//! written down in the result.
+//! The one decision: every column can be named or left alone, and what was guessed is written down in the result.
+//! Weights and groups are never guessed, as they change what is trained without a sign of it.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,8 @@ pub enum TableFormat {
 /// Which column is used for something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ColumnChoice {
-    /// One with a well-known name, if there is one.
+    /// One with a well-known name, if there is one. For the split its cells have to be names of parts as well;
+    /// for weights and groups it is only noted that there is one.
     #[default]
     Guess,
     /// The one of this name.
@@ -86,7 +87,8 @@ pub struct TableOptions {
     pub target: TargetSpec,
     /// The column of sample weights: numbers from 0 on.
     pub weight: ColumnChoice,
-    /// The column of `train`, `val` and `test`.
+    /// The column of `train`, `val` and `test`, or other names that [`Part::from_name`](crate::Part::from_name)
+    /// knows.
     pub split: ColumnChoice,
     /// The column of groups: images of a group stay on one side of a split.
     pub group: ColumnChoice,

@@ -52,9 +52,6 @@ impl Problem for TableProblem {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TableFault {
-    /// There is no such table.
-    #[error("there is no such file")]
-    NoTable,
     /// The table, or an image, is a folder, a pipe or a device.
     #[error("{what} is not a regular file")]
     NotAFile {
@@ -170,6 +167,14 @@ pub enum TableFault {
         /// What should be there.
         expected: &'static str,
     },
+    /// A word that programs write where there is no value.
+    #[error("the cell is `{text}`, which stands for a missing value (expected {expected})")]
+    MissingValue {
+        /// The word.
+        text: String,
+        /// What should be there.
+        expected: &'static str,
+    },
     /// A class or label that the explicit list does not have.
     #[error("`{class}` is not in the list of classes{}", meant(near.as_deref()))]
     UnknownClass {
@@ -244,6 +249,16 @@ pub enum TableFault {
         /// The line that has it.
         first: u64,
     },
+    /// An image that an earlier row has by another name.
+    #[error("the image `{rel}` is the same file as `{other}` in line {first}")]
+    SameFile {
+        /// The path below the folder of the images.
+        rel: String,
+        /// The other path.
+        other: String,
+        /// The line that has it.
+        first: u64,
+    },
     /// There is nothing to tell apart.
     #[error("there is only one class, `{class}` (expected at least 2)")]
     OneClass {
@@ -256,6 +271,9 @@ pub enum TableFault {
     /// Weights that leave nothing.
     #[error("all weights are 0")]
     NoWeight,
+    /// Weights that leave nothing to train on.
+    #[error("all weights of training images are 0")]
+    NoTrainWeight,
 }
 
 fn upto(last_line: Option<u64>) -> String {
@@ -298,7 +316,14 @@ impl TableFault {
             }
             Self::Part { .. } => Some("if the column is not the split, say that it is not used".to_owned()),
             Self::NoImage { hint, .. } => Some(hint.clone()),
-            Self::Duplicate { .. } => Some(
+            Self::MissingValue { expected: "a group", .. } => {
+                Some("fill in the cell, or take the row out".to_owned())
+            }
+            Self::MissingValue { .. } => Some(
+                "fill in the cell, or take the row out; call a class otherwise, as in `no-finding`"
+                    .to_owned(),
+            ),
+            Self::Duplicate { .. } | Self::SameFile { .. } => Some(
                 "keep one row for each image; several labels go into one cell, as in `cat|dog`".to_owned(),
             ),
             _ => None,

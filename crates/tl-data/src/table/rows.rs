@@ -7,20 +7,21 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::cells;
-use super::columns::{self, Columns, TargetColumns};
-use super::files::Files;
+use super::columns::{self, Column, Columns, TargetColumns};
+use super::files::{FileKey, Files};
 use super::names::Names;
 use super::options::{TableOptions, TargetSpec};
 use super::problem::{Report, TableFault};
 use super::reader::Row;
-use super::source::Source;
+use super::source::{Source, shown};
 use super::{Record, Table, Target, Task, whole};
-use crate::collected::some_names;
+use crate::collected::{LISTED, some_names};
+use crate::split::Part;
 
 /// Reads a table; `None` where nothing can be made of it.
 pub(super) fn read(path: &Path, options: &TableOptions, report: &mut Report) -> Option<Table> {
     let mut source = Source::open(path, options, report)?;
-    let columns = columns::resolve(&source.header, source.is_list(), options, report);
+    let columns = columns::resolve(&source, options, report);
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
     let root = options.images.clone().unwrap_or(folder);
     let files = Files::new(root, options.extension.as_deref(), options.check_files);
@@ -29,11 +30,14 @@ pub(super) fn read(path: &Path, options: &TableOptions, report: &mut Report) -> 
         _ => ('|', false),
     };
     let names = Names::new(options.classes.as_deref());
-    let mut builder = Builder { files, columns, cells, names, records: Vec::new(), rows: 0 };
+    let guesses = columns.maybe_split.iter().cloned().map(SplitGuess::new).collect();
+    let (records, keys) = (Vec::new(), Vec::new());
+    let mut builder = Builder { files, columns, cells, names, records, keys, guesses, rows: 0 };
     let mut row = Row::default();
     while source.next(&mut row, report) {
         builder.row(&row, &source, report);
     }
+    builder.settle_split(report);
     builder.notes(&source.written);
     builder.finish(options, report)
 }
@@ -45,7 +49,37 @@ struct Builder {
     cells: (char, bool),
     names: Names,
     records: Vec<Record>,
+    /// Which file each record is, as far as files are looked for.
+    keys: Vec<Option<FileKey>>,
+    guesses: Vec<SplitGuess>,
     rows: u64,
+}
+
+/// A column that is the split if its cells are parts.
+struct SplitGuess {
+    column: Column,
+    /// One for each record.
+    parts: Vec<Option<Part>>,
+    any: bool,
+    /// The cells that are no parts, with their lines; only the first.
+    others: Vec<(u64, String)>,
+}
+
+impl SplitGuess {
+    fn new(column: Column) -> Self {
+        Self { column, parts: Vec::new(), any: false, others: Vec::new() }
+    }
+
+    fn part(&mut self, row: &Row) -> Option<Part> {
+        let cell = row.cells.get(self.column.index).unwrap_or_default();
+        let text = std::str::from_utf8(cell).map_or_else(|_| shown(cell), |text| text.trim().to_owned());
+        let part = Part::from_name(&text);
+        self.any |= part.is_some();
+        if part.is_none() && self.others.len() < LISTED {
+            self.others.push((row.line, text));
+        }
+        part
+    }
 }
 
 impl Builder {
@@ -67,25 +101,61 @@ impl Builder {
         let record = name.map(|name| {
             let rel = self.files.rel(name);
             let record = Record::new(self.files.path(&rel), rel, row.line);
-            if let (Some(fault), Some(column)) = (self.files.fault(&record.path), &columns.file) {
-                report.cell(row.line, &column.name, fault);
-            }
-            record
+            let key = match (self.files.look(&record.path), &columns.file) {
+                (Ok(key), _) => key,
+                (Err(fault), Some(column)) => {
+                    report.cell(row.line, &column.name, fault);
+                    None
+                }
+                (Err(_), None) => None,
+            };
+            (record, key)
         });
-        let rel = record.as_ref().map(|record| record.rel.as_str());
+        let rel = record.as_ref().map(|(record, _)| record.rel.as_str());
         let target = target(row, rel, columns.target.as_ref(), (self.cells, &mut self.names), report);
         let weight = match &columns.weight {
             Some(column) => cells::weight(row, column, report),
             None => Some(1.0),
         };
         let split = columns.split.as_ref().and_then(|column| cells::part(row, column, report));
-        let group = columns.group.as_ref().and_then(|column| cells::filled(row, column, "a group", report));
-        if let Some(mut record) = record {
+        let group = columns.group.as_ref().and_then(|column| cells::group(row, column, report));
+        let guessed: Vec<Option<Part>> = self.guesses.iter_mut().map(|guess| guess.part(row)).collect();
+        if let Some((mut record, key)) = record {
             record.target = target.unwrap_or(Target::None);
             record.weight = weight.unwrap_or(1.0);
             record.split = split;
             record.group = group.map(str::to_owned);
             self.records.push(record);
+            self.keys.push(key);
+            self.guesses.iter_mut().zip(guessed).for_each(|(guess, part)| guess.parts.push(part));
+        }
+    }
+
+    /// Takes the one column for the split that has nothing but parts in it. One that has some among other things is
+    /// an error: with a misspelt part the split that was meant would be passed over.
+    fn settle_split(&mut self, report: &mut Report) {
+        let (mut whole, others): (Vec<SplitGuess>, Vec<SplitGuess>) = std::mem::take(&mut self.guesses)
+            .into_iter()
+            .partition(|guess| guess.any && guess.others.is_empty());
+        if whole.len() > 1 {
+            let names = whole.iter().map(|guess| guess.column.name.clone()).collect();
+            report.whole(|| Columns::several_splits(names));
+        }
+        let taken = whole.pop();
+        for SplitGuess { column, any, others, .. } in others {
+            let name = &column.name;
+            if any && taken.is_none() {
+                for (line, text) in others {
+                    report.cell(line, name, || TableFault::Part { text });
+                }
+                continue;
+            }
+            let note = format!("column `{name}` is not taken for the split: not all of its cells name parts");
+            self.columns.notes.push(note);
+        }
+        if let Some(SplitGuess { column, parts, .. }) = taken {
+            self.records.iter_mut().zip(parts).for_each(|(record, part)| record.split = part);
+            self.columns.take_split(column);
         }
     }
 
@@ -111,7 +181,7 @@ impl Builder {
         if self.rows == 0 && report.problems.is_empty() {
             report.whole(|| TableFault::NoRows);
         }
-        duplicates(&self.records, report);
+        duplicates(&self.records, &self.keys, report);
         let task = match self.columns.target.as_ref()? {
             TargetColumns::Class(_) | TargetColumns::ParentFolder => Task::Class,
             TargetColumns::Labels(_) | TargetColumns::Flags(_) => Task::MultiLabel,
@@ -130,6 +200,7 @@ impl Builder {
             task,
             names,
             records: self.records,
+            left_out: Vec::new(),
             columns: self.columns.uses,
             notes: self.columns.notes,
             warnings: Vec::new(),
@@ -204,18 +275,31 @@ fn renumber(records: &mut [Record], numbers: &[u32]) {
     }
 }
 
-/// Reports each image that an earlier row has.
-fn duplicates(records: &[Record], report: &mut Report) {
+/// Reports each image that an earlier row has, by the same name or by another one.
+fn duplicates(records: &[Record], keys: &[Option<FileKey>], report: &mut Report) {
     let mut order: Vec<usize> = (0..records.len()).collect();
     let key = |index: usize| (records[index].id, records[index].rel.as_str(), records[index].line);
     order.sort_unstable_by(|&a, &b| key(a).cmp(&key(b)));
-    let mut repeated: Vec<(usize, u64)> = Vec::new();
+    let mut repeated: BTreeMap<usize, usize> = BTreeMap::new();
     for same in order.chunk_by(|&a, &b| records[a].rel == records[b].rel) {
-        repeated.extend(same[1..].iter().map(|&index| (index, records[same[0]].line)));
+        repeated.extend(same[1..].iter().map(|&index| (index, same[0])));
     }
-    repeated.sort_unstable();
+    order.retain(|&index| keys[index].is_some());
+    order.sort_unstable_by(|&a, &b| (&keys[a], a).cmp(&(&keys[b], b)));
+    for same in order.chunk_by(|&a, &b| keys[a] == keys[b]) {
+        for &index in &same[1..] {
+            repeated.entry(index).or_insert(same[0]);
+        }
+    }
     for (index, first) in repeated {
-        let Record { rel, line, .. } = &records[index];
-        report.line(*line, || TableFault::Duplicate { rel: rel.clone(), first });
+        let (Record { rel, line, .. }, earlier) = (&records[index], &records[first]);
+        let (rel, other, first) = (rel.clone(), earlier.rel.clone(), earlier.line);
+        report.line(*line, || {
+            if rel == other {
+                TableFault::Duplicate { rel, first }
+            } else {
+                TableFault::SameFile { rel, other, first }
+            }
+        });
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Source {
     rows: Rows,
     /// The names of the columns, without white space at their ends.
     pub(super) header: Vec<String>,
+    /// The line that the header is on, or the first row of a list.
+    pub(super) header_line: u64,
     /// The first row of a list, which is no header.
     first: Option<Row>,
     /// How it is written, in words.
@@ -72,8 +74,14 @@ impl Source {
                 (Rows::List { lines, line: 0, split }, "each line is a path and a label".to_owned())
             }
         };
-        let mut source =
-            Self { rows: rows.0, header: Vec::new(), first: None, written: rows.1, ended: false };
+        let mut source = Self {
+            rows: rows.0,
+            header: Vec::new(),
+            header_line: 1,
+            first: None,
+            written: rows.1,
+            ended: false,
+        };
         source.read_header(report).then_some(source)
     }
 
@@ -85,6 +93,7 @@ impl Source {
             }
             return false;
         }
+        self.header_line = row.line;
         if let Rows::List { split, .. } = self.rows {
             self.header = list_header(row.cells.len(), split);
             self.first = Some(row);
@@ -168,10 +177,6 @@ fn open_text(path: &Path, report: &mut Report) -> Option<(Text, Vec<u8>)> {
         Ok(Some(opened)) => opened,
         Ok(None) => {
             report.whole(|| TableFault::NotAFile { what: "it".to_owned() });
-            return None;
-        }
-        Err(source) if source.kind() == io::ErrorKind::NotFound => {
-            report.whole(|| TableFault::NoTable);
             return None;
         }
         Err(source) => {

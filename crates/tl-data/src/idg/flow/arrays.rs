@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use ndarray::{Array4, ArrayD, Axis, Slice};
 
-use super::{Batching, Flow, Labels, Source, TargetSource, Values};
+use super::{Batching, Flow, Source, TargetSource, Values};
 use crate::idg::ImageDataGenerator;
 use crate::idg::args::{Args, Reader, fail_if_any};
 use crate::idg::error::{IdgError, IdgProblem};
@@ -23,7 +23,8 @@ pub struct ArrayData {
     pub x: Array4<f32>,
     /// Labels, `[N]` or `[N, K]` or more, handed on as they are.
     pub y: Option<ArrayD<f64>>,
-    /// A weight for each image.
+    /// A weight for each image. Keras 3 does not cut the weights with a subset, so that its first ones go with
+    /// whatever images there are.
     pub sample_weight: Option<Vec<f32>>,
     /// Other inputs of the net, `[N, ...]` each, handed on as they are.
     pub misc: Vec<ArrayD<f32>>,
@@ -68,48 +69,76 @@ impl ImageDataGenerator {
     /// Batches of images in memory, as Keras's `flow`. A subset is cut off in the order given.
     ///
     /// # Errors
-    /// Arrays of different lengths, a subset without a split, and parts of a split that do not have the same
-    /// labels; all together.
+    /// No images, arrays of different lengths or with numbers that are not finite, a subset without a split or
+    /// without images, and parts of a split that do not have the same labels; all together. With
+    /// [`Compat::Keras3`] an empty subset and such numbers are warnings, as Keras lets them pass.
     pub fn flow(&self, data: ArrayData, options: &ArrayOptions) -> Result<Flow, IdgError> {
-        let n = data.x.dim().0;
+        let ArrayData { x, y, sample_weight, misc } = data;
+        let n = x.dim().0;
         let mut problems = options.batching.problems(self);
-        let lengths = [
-            ("y", data.y.as_ref().map(|y| y.shape().first().copied().unwrap_or(0))),
-            ("sample_weight", data.sample_weight.as_ref().map(Vec::len)),
-        ];
-        let misc = data.misc.iter().map(|m| ("misc", Some(m.shape().first().copied().unwrap_or(0))));
-        for (what, got) in lengths.into_iter().chain(misc) {
-            if let Some(got) = got.filter(|&got| got != n) {
-                problems.push(IdgProblem::Length { what, got, expected: n });
-            }
+        if x.is_empty() {
+            let (got, expected) = (format!("{:?} in shape", x.shape()), "at least one pixel".to_owned());
+            problems.push(IdgProblem::Value { name: "x", got, expected });
         }
+        problems.extend(y.as_ref().and_then(|y| length_problem("y", y.shape(), n)));
+        problems.extend(
+            sample_weight.as_ref().and_then(|weights| length_problem("sample_weight", &[weights.len()], n)),
+        );
+        problems.extend(misc.iter().filter_map(|misc| length_problem("misc", misc.shape(), n)));
         let split = self.options.validation_split;
-        if problems.is_empty() && options.batching.subset.is_some() && !options.ignore_class_split {
+        let part = options.batching.part(n, split);
+        let mut lenient = Vec::new();
+        if problems.is_empty() && part.is_empty() {
+            lenient.push(options.batching.empty_part(n, split));
+        }
+        let strict = self.options.compat == Compat::Documented;
+        let compared = options.batching.subset.is_some() && !options.ignore_class_split;
+        if problems.is_empty() && compared && !(strict && part.is_empty()) {
             let first = (split * n as f64) as usize;
             let differ = |y: &ArrayD<f64>| !same_labels(y, first, self.options.compat);
-            problems.extend(data.y.as_ref().filter(|y| differ(y)).map(|_| IdgProblem::SplitLabels));
+            problems.extend(y.as_ref().filter(|y| differ(y)).map(|_| IdgProblem::SplitLabels));
         }
+        if problems.is_empty() {
+            let rows = |y: &ArrayD<f64>| {
+                y.axis_iter(Axis(0)).map(|row| row.iter().all(|value| value.is_finite())).collect()
+            };
+            lenient.extend(y.as_ref().and_then(|y| not_finite("`y`", rows(y))));
+            let finite = |weights: &Vec<f32>| weights.iter().map(|weight| weight.is_finite()).collect();
+            lenient.extend(
+                sample_weight.as_ref().and_then(|weights| not_finite("`sample_weight`", finite(weights))),
+            );
+        }
+        let mut warnings = self.array_warnings(&x);
+        if strict {
+            problems.append(&mut lenient);
+        }
+        warnings.extend(lenient.iter().map(ToString::to_string));
         fail_if_any(OF, problems)?;
 
-        let part = options.batching.part(n, split);
         let cut = Slice::from(part.clone());
-        let x = data.x.slice_axis(Axis(0), cut).to_owned();
-        let y = data.y.map(|y| y.slice_axis(Axis(0), cut).to_owned());
+        let whole = part.len() == n;
+        let mut differences = Vec::new();
+        if !whole && sample_weight.is_some() {
+            differences.push(
+                "`sample_weight` with a subset: documented as the weight of each image; Keras 3 takes the first \
+                 weights for either part"
+                    .to_owned(),
+            );
+        }
+        let weights = sample_weight.map(|weights| match self.options.compat {
+            Compat::Documented => weights[part.clone()].to_vec(),
+            Compat::Keras3 => weights[..part.len()].to_vec(),
+        });
+        let ids = part.map(|at| at as u64).collect();
+        let x = if whole { x } else { x.slice_axis(Axis(0), cut).to_owned() };
+        let y = y.map(|y| if whole { y } else { y.slice_axis(Axis(0), cut).to_owned() });
         Ok(Flow {
-            generator: self.clone(),
-            warnings: self.array_warnings(&x),
-            source: Source::Arrays(x),
+            warnings,
             targets: y.map_or(TargetSource::Classes(None), |y| TargetSource::Raw(Values::Numbers(y))),
-            labels: Labels::None,
-            classes: Vec::new(),
-            filenames: Vec::new(),
-            ids: part.clone().map(|at| at as u64).collect(),
-            weights: data.sample_weight.map(|weights| weights[part].to_vec()),
-            misc: data.misc.iter().map(|misc| misc.slice_axis(Axis(0), cut).to_owned()).collect(),
-            batching: options.batching.clone(),
-            pool: None,
-            next: (0, 0),
-            order: None,
+            weights,
+            misc: misc.iter().map(|misc| misc.slice_axis(Axis(0), cut).to_owned()).collect(),
+            differences,
+            ..Flow::new(self, Source::Arrays(x), ids, &options.batching)
         })
     }
 
@@ -123,6 +152,25 @@ impl ImageDataGenerator {
         }
         lines
     }
+}
+
+/// What is wrong with the length of an array beside the images.
+fn length_problem(what: &'static str, shape: &[usize], expected: usize) -> Option<IdgProblem> {
+    match shape.first() {
+        None => Some(IdgProblem::Value {
+            name: what,
+            got: "a single number".to_owned(),
+            expected: "an array with an entry for each image".to_owned(),
+        }),
+        Some(&got) => (got != expected).then_some(IdgProblem::Length { what, got, expected }),
+    }
+}
+
+/// The rows that are not finite, if there are any.
+fn not_finite(what: &str, finite: Vec<bool>) -> Option<IdgProblem> {
+    let rows: Vec<usize> =
+        finite.iter().enumerate().filter(|(_, finite)| !**finite).map(|(row, _)| row).collect();
+    (!rows.is_empty()).then(|| IdgProblem::NotFinite { what: what.to_owned(), rows })
 }
 
 /// Whether both sides of a split have the same labels.

@@ -1,15 +1,15 @@
 //! Batches of the images in one folder for each class: Keras's `flow_from_directory`.
 //!
 //! The one decision: classes, files and splits are Keras's to the last file, also where this crate's own
-//! [`ImageFolder`](crate::ImageFolder) does otherwise, so that a split made by Keras is found again: every
+//! [`Dataset`](crate::Dataset) does otherwise, so that a split made by Keras is found again: every
 //! folder is a class, even a hidden or an empty one (with a warning), and validation is the first part of each.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
-use super::listing::{images_below, subfolders};
+use super::listing::{File, escaped, images_below, subfolders};
 use super::{Batching, ClassMode, FileOptions, Flow, Labels, Source, TargetSource};
-use crate::Sample;
 use crate::idg::ImageDataGenerator;
 use crate::idg::args::{Args, Choice, Reader, fail_if_any};
 use crate::idg::error::{IdgError, IdgProblem};
@@ -24,6 +24,8 @@ pub struct DirectoryOptions {
     pub batching: Batching,
     /// How files become images.
     pub files: FileOptions,
+    /// The folder, if it came with the arguments; then it has to be the one that is flowed from.
+    pub directory: Option<PathBuf>,
     /// The folders that are classes, in the order of their numbers; all of them, sorted, with `None`.
     pub classes: Option<Vec<String>>,
     /// What the targets are; none with `None`.
@@ -37,6 +39,7 @@ impl Default for DirectoryOptions {
         Self {
             batching: Batching::default(),
             files: FileOptions::default(),
+            directory: None,
             classes: None,
             class_mode: Some(ClassMode::Categorical),
             follow_links: false,
@@ -45,7 +48,7 @@ impl Default for DirectoryOptions {
 }
 
 impl DirectoryOptions {
-    /// Reads Keras's keyword arguments of `flow_from_directory`, without the directory.
+    /// Reads Keras's keyword arguments of `flow_from_directory`.
     ///
     /// # Errors
     /// Names that are not arguments and values that cannot be used, together.
@@ -54,6 +57,7 @@ impl DirectoryOptions {
         let options = Self {
             batching: Batching::read(&mut r),
             files: FileOptions::read(&mut r),
+            directory: r.optional_text("directory").map(PathBuf::from),
             classes: r.optional_texts("classes"),
             class_mode: r.optional_choice("class_mode", Some(ClassMode::Categorical)),
             follow_links: r.flag("follow_links", false),
@@ -61,13 +65,17 @@ impl DirectoryOptions {
         r.finish(OF, options)
     }
 
-    fn problems(&self, generator: &ImageDataGenerator) -> Vec<IdgProblem> {
+    fn problems(&self, generator: &ImageDataGenerator, directory: &Path) -> Vec<IdgProblem> {
         let mut found = self.batching.problems(generator);
         found.extend(self.files.problems(generator));
+        let mut refuse = |name, got, expected| found.push(IdgProblem::Value { name, got, expected });
+        if let Some(other) = self.directory.as_ref().filter(|other| *other != directory) {
+            let expected = format!("`{}`, which is flowed from", directory.display());
+            refuse("directory", format!("`{}`", other.display()), expected);
+        }
         if let Some(mode @ (ClassMode::Raw | ClassMode::MultiOutput)) = self.class_mode {
-            let (got, expected) =
-                (format!("`{}`", mode.name()), "a mode for classes, `input` or null".to_owned());
-            found.push(IdgProblem::Value { name: "class_mode", got, expected });
+            let expected = "a mode for classes, `input` or null".to_owned();
+            refuse("class_mode", format!("`{}`", mode.name()), expected);
         }
         let mut seen = BTreeSet::new();
         for class in self.classes.iter().flatten() {
@@ -86,92 +94,126 @@ fn is_path(class: &str) -> bool {
     class.is_empty() || class.contains(['/', '\\']) || class == "." || class == ".."
 }
 
+/// What a directory holds.
+#[derive(Default)]
+struct Found {
+    /// Each file of the part with its class and its place among all files.
+    samples: Vec<(File, u32, u64)>,
+    /// Files with those of the other part.
+    files: usize,
+    remarks: Vec<String>,
+    /// What Keras lets pass.
+    lenient: Vec<IdgProblem>,
+}
+
+impl Found {
+    fn add_class(&mut self, label: u32, name: &str, folder: &Path, options: &DirectoryOptions, split: f64) {
+        let listing = images_below(folder, name, options.follow_links);
+        self.lenient.extend(listing.problems);
+        let n = listing.files.len();
+        if n == 0 || name.starts_with('.') {
+            let what = if n == 0 { "has no images" } else { "is hidden" };
+            self.remarks.push(format!("folder `{name}` {what}, but is a class nevertheless, as in Keras"));
+        }
+        for link in listing.again {
+            self.remarks.push(format!(
+                "`{link}` leads to a folder that is listed already, and is left out; Keras lists it once more"
+            ));
+        }
+        let part = options.batching.part(n, split);
+        if part.is_empty() && n > 0 {
+            let subset = options.batching.part_name();
+            self.remarks.push(format!(
+                "class `{name}` has no images in the {subset} part: {n} of them, `validation_split` {split}"
+            ));
+        }
+        let first = self.files;
+        let files = listing.files.into_iter().enumerate().filter(|(at, _)| part.contains(at));
+        self.samples.extend(files.map(|(at, file)| (file, label, (first + at) as u64)));
+        self.files += n;
+    }
+}
+
 impl ImageDataGenerator {
     /// Batches of the images in the folders of `directory`, as Keras's `flow_from_directory`. No image is
     /// opened before its batch.
     ///
     /// The flow's [`Flow::filenames`] are paths below `directory`, `/`-separated. A subset is cut off class by
-    /// class from the sorted files.
+    /// class from the sorted files. The random changes depend on the seed and on the place of a file among
+    /// all, so two folders of the same structure, as images and masks, are changed alike.
     ///
     /// # Errors
-    /// Folders that cannot be read, a class of `classes` without a folder, no images at all, `binary` with
-    /// other than two classes, and arguments out of range; all together. With [`Compat::Keras3`] the middle
-    /// three are warnings, as Keras lets them pass.
+    /// Folders that cannot be read, a class of `classes` without a folder, no images at all or none in the
+    /// subset, `binary` with other than two classes, and arguments out of range; all together. With
+    /// [`Compat::Keras3`] all but the first and the last are warnings, as Keras lets them pass, and so are
+    /// folders below a class that cannot be read.
     pub fn flow_from_directory(
         &self,
         directory: &Path,
         options: &DirectoryOptions,
     ) -> Result<Flow, IdgError> {
-        let mut problems = options.problems(self);
-        let mut warnings = self.warnings();
-        let classes = match &options.classes {
-            Some(classes) if !classes.is_empty() => classes.clone(),
-            _ => subfolders(directory).unwrap_or_else(|problem| {
-                problems.push(problem);
-                Vec::new()
-            }),
+        let mut problems = options.problems(self, directory);
+        let folders: Vec<OsString> = match &options.classes {
+            Some(classes) if !classes.is_empty() => classes.iter().map(OsString::from).collect(),
+            _ => subfolders(directory, &mut problems),
         };
-        let lenient = self.options.compat == Compat::Keras3;
-        let mut complain = |problem: IdgProblem| {
-            if lenient { warnings.push(problem.to_string()) } else { problems.push(problem) }
-        };
+        let classes: Vec<String> = folders.iter().map(|folder| escaped(folder)).collect();
+        let split = self.options.validation_split;
+        let mut found = Found::default();
         if options.class_mode == Some(ClassMode::Binary) && classes.len() != 2 {
-            complain(IdgProblem::NotBinary { classes: classes.len() });
+            found.lenient.push(IdgProblem::NotBinary { classes: classes.len() });
         }
-        let mut samples = Vec::new();
-        let mut remarks = Vec::new();
-        for (label, class) in (0_u32..).zip(&classes) {
-            let folder = directory.join(class);
-            if !folder.is_dir() {
-                if is_path(class) {
-                    continue;
-                }
-                complain(IdgProblem::NoClassFolder { class: class.clone(), path: folder });
+        for (label, (folder, class)) in (0_u32..).zip(folders.iter().zip(&classes)) {
+            if options.classes.is_some() && is_path(class) {
                 continue;
             }
-            let files = images_below(&folder, class, options.follow_links, &mut complain);
-            if files.is_empty() || class.starts_with('.') {
-                let what = if files.is_empty() { "has no images" } else { "is hidden" };
-                remarks.push(format!("folder `{class}` {what}, but is a class nevertheless, as in Keras"));
+            let path = directory.join(folder);
+            if path.is_dir() {
+                found.add_class(label, class, &path, options, split);
+            } else {
+                found.lenient.push(IdgProblem::NoClassFolder { class: class.clone(), path });
             }
-            let part = options.batching.part(files.len(), self.options.validation_split);
-            samples.extend(
-                files[part].iter().map(|file| Sample::new(file.path.clone(), label, file.name.clone())),
-            );
         }
-        if samples.is_empty() {
-            complain(IdgProblem::NoImages { path: directory.to_owned() });
+        if found.files == 0 {
+            found.lenient.push(IdgProblem::NoImages { path: directory.to_owned() });
+        } else if found.samples.is_empty() {
+            found.lenient.push(options.batching.empty_part(found.files, split));
+        }
+        problems.extend(options.files.too_many(&options.batching, found.samples.len()));
+        let mut warnings = self.warnings();
+        if self.options.compat == Compat::Keras3 {
+            warnings.extend(found.lenient.iter().map(ToString::to_string));
+        } else {
+            problems.append(&mut found.lenient);
         }
         fail_if_any(OF, problems)?;
-        warnings.extend(remarks);
-        Ok(self.directory_flow(samples, classes, warnings, options))
+        warnings.append(&mut found.remarks);
+        Ok(self.directory_flow(found.samples, classes, warnings, options))
     }
 
     fn directory_flow(
         &self,
-        samples: Vec<Sample>,
+        samples: Vec<(File, u32, u64)>,
         classes: Vec<String>,
         warnings: Vec<String>,
         options: &DirectoryOptions,
     ) -> Flow {
+        let (mut paths, mut filenames) = (Vec::new(), Vec::new());
+        let (mut labels, mut ids) = (Vec::new(), Vec::new());
+        for (file, label, id) in samples {
+            paths.push(file.path);
+            filenames.push(file.name);
+            labels.push(label);
+            ids.push(id);
+        }
+        let loading = options.files.loading(self.options.compat);
         Flow {
-            generator: self.clone(),
             targets: TargetSource::Classes(options.class_mode),
-            labels: Labels::One(samples.iter().map(|sample| sample.label).collect()),
+            labels: Labels::One(labels),
             classes,
-            filenames: samples.iter().map(|sample| sample.rel.clone()).collect(),
-            ids: samples.iter().map(|sample| sample.id).collect(),
-            source: Source::Files {
-                paths: samples.into_iter().map(|sample| sample.path).collect(),
-                loading: options.files.loading(self.options.compat),
-            },
-            weights: None,
-            misc: Vec::new(),
-            batching: options.batching.clone(),
+            filenames,
             warnings,
-            pool: None,
-            next: (0, 0),
-            order: None,
+            ..Flow::new(self, Source::Files { paths, loading }, ids, &options.batching)
         }
     }
 }

@@ -1,13 +1,14 @@
 //! A small table in memory: the place of a pandas data frame.
 //!
 //! The one decision: a column has one kind of content and no holes, so that what a flow needs can be checked
-//! before anything is read; reading tables from files is for others.
+//! before anything is read; reading tables from files is for [`Table`].
 
 use ndarray::{Array1, Array2, Axis};
 
 use super::Values;
 use crate::idg::args::fail_if_any;
 use crate::idg::error::{IdgError, IdgProblem};
+use crate::table::{Table, Target, Task};
 
 /// The content of a column, one entry for each row.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,19 @@ impl Column {
             Self::Lists(rows) => rows.len(),
             Self::Vectors(rows) => rows.nrows(),
         }
+    }
+
+    /// Whether each row holds finite numbers only; texts do.
+    pub(super) fn finite(&self, rows: &[usize]) -> Vec<bool> {
+        // Weights are handed on in 32 bits.
+        let finite = |value: &f64| (*value as f32).is_finite();
+        rows.iter()
+            .map(|&row| match self {
+                Self::Numbers(numbers) => finite(&numbers[row]),
+                Self::Vectors(vectors) => vectors.row(row).iter().all(finite),
+                Self::Texts(_) | Self::Lists(_) => true,
+            })
+            .collect()
     }
 
     /// Some of the rows as targets; lists are none.
@@ -103,5 +117,54 @@ impl Frame {
     /// The column of a name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.names.iter().position(|other| other == name).map(|at| &self.columns[at])
+    }
+}
+
+/// The rows of a table: `filename` below [`Table::root`], which goes into
+/// [`FrameOptions::directory`](super::FrameOptions::directory); `class` with the name of the class, or with the
+/// list of labels; or a column for each number; and `weight`.
+impl From<&Table> for Frame {
+    fn from(table: &Table) -> Self {
+        let rows = table.records.len();
+        let mut frame = Self { names: Vec::new(), columns: Vec::new(), rows };
+        let mut add = |name: &str, column| {
+            frame.names.push(name.to_owned());
+            frame.columns.push(column);
+        };
+        let name = |label: &u32| table.names.get(*label as usize).cloned().unwrap_or_default();
+        add("filename", Column::Texts(table.records.iter().map(|record| record.rel.clone()).collect()));
+        let targets = table.records.iter().map(|record| &record.target);
+        match table.task {
+            Task::Class => {
+                let class = |target: &Target| match target {
+                    Target::Class(class) => name(class),
+                    _ => String::new(),
+                };
+                add("class", Column::Texts(targets.map(class).collect()));
+            }
+            Task::MultiLabel => {
+                let labels = |target: &Target| match target {
+                    Target::Labels(labels) => labels.iter().map(name).collect(),
+                    _ => Vec::new(),
+                };
+                add("class", Column::Lists(targets.map(labels).collect()));
+            }
+            Task::Number => {
+                for (at, name) in table.names.iter().enumerate() {
+                    let number = |target: &Target| match target {
+                        Target::Numbers(numbers) => numbers.get(at).map_or(f64::NAN, |&value| value.into()),
+                        _ => f64::NAN,
+                    };
+                    add(name, Column::Numbers(targets.clone().map(number).collect()));
+                }
+            }
+            Task::Nothing => {}
+        }
+        // A column of numbers may have any name.
+        if !table.names.iter().any(|name| name == "weight") || table.task != Task::Number {
+            let weights = table.records.iter().map(|record| record.weight.into()).collect();
+            add("weight", Column::Numbers(weights));
+        }
+        frame
     }
 }

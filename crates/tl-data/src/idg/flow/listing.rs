@@ -1,9 +1,11 @@
 //! The image files below a folder, in Keras's order.
 //!
 //! The one decision: the order is that of sorted strings, whole paths of folders first and then names, which
-//! is not the order of a sorted tree (`a-b/` comes before `a/c/`). Loops of links are entered once; Keras goes
-//! round them until the system stops it.
+//! is not the order of a sorted tree (`a-b/` comes before `a/c/`). A folder is entered once, by its real path
+//! if there is one; Keras enters it by every link, and goes round loops of links until the system stops it.
 
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +16,18 @@ use crate::idg::error::IdgProblem;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct File {
     pub(super) path: PathBuf,
-    /// The path below the dataset's folder, `/`-separated.
+    /// The path below the dataset's folder, `/`-separated; bytes that are not UTF-8 are written as `\xFF`.
     pub(super) name: String,
+}
+
+/// What a class folder holds.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) files: Vec<File>,
+    /// Links to folders that are listed already, by their names below the dataset's folder.
+    pub(super) again: Vec<String>,
+    /// What could not be read.
+    pub(super) problems: Vec<IdgProblem>,
 }
 
 /// A folder that is entered.
@@ -23,7 +35,6 @@ struct Folder {
     path: PathBuf,
     /// The path below the dataset's folder.
     name: String,
-    files: Vec<File>,
 }
 
 /// Whether Keras takes a file of this name. As there, `x_png` ends in `png` as well.
@@ -32,73 +43,124 @@ pub(super) fn is_image(name: &str) -> bool {
     EXTENSIONS.iter().any(|extension| name.ends_with(extension))
 }
 
-/// The names of the folders in `dir`, sorted.
-pub(super) fn subfolders(dir: &Path) -> Result<Vec<String>, IdgProblem> {
-    let problem = |source| IdgProblem::Folder { path: dir.to_owned(), source };
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(problem)? {
-        let entry = entry.map_err(problem)?;
-        // A link to a folder counts as one.
-        if entry.path().is_dir() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
+/// A name for people to read and for files of results; no two names of a folder become one.
+pub(super) fn escaped(name: &OsStr) -> String {
+    let mut text = String::new();
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02X}"));
         }
     }
-    names.sort_unstable();
-    Ok(names)
+    text
+}
+
+/// The entries of a folder, sorted by their names.
+fn entries(dir: &Path, problems: &mut Vec<IdgProblem>) -> Vec<(OsString, PathBuf)> {
+    let problem = |source| IdgProblem::Folder { path: dir.to_owned(), source };
+    let mut found = Vec::new();
+    match fs::read_dir(dir) {
+        Ok(entries) => {
+            for entry in entries {
+                match entry {
+                    Ok(entry) => found.push((entry.file_name(), entry.path())),
+                    Err(source) => problems.push(problem(source)),
+                }
+            }
+        }
+        Err(source) => problems.push(problem(source)),
+    }
+    found.sort_unstable();
+    found
+}
+
+/// The names of the folders in `dir`, sorted. A link to a folder counts as one.
+pub(super) fn subfolders(dir: &Path, problems: &mut Vec<IdgProblem>) -> Vec<OsString> {
+    let folders = entries(dir, problems).into_iter().filter(|(_, path)| path.is_dir());
+    folders.map(|(name, _)| name).collect()
 }
 
 /// The image files of a class folder and the folders in it.
-pub(super) fn images_below(
-    dir: &Path,
-    name: &str,
-    follow_links: bool,
-    complain: &mut impl FnMut(IdgProblem),
-) -> Vec<File> {
-    let mut folders = Vec::new();
-    let mut inside = Vec::new();
-    walk(dir, name.to_owned(), follow_links, &mut inside, &mut folders, complain);
-    folders.sort_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
-    let mut files = Vec::new();
-    for mut folder in folders {
-        folder.files.sort_by(|a, b| a.name.cmp(&b.name));
-        files.append(&mut folder.files);
-    }
-    files
-}
-
-fn walk(
-    dir: &Path,
-    name: String,
-    follow_links: bool,
-    inside: &mut Vec<PathBuf>,
-    folders: &mut Vec<Folder>,
-    complain: &mut impl FnMut(IdgProblem),
-) {
-    let entries = dir.canonicalize().and_then(|real| Ok((real, fs::read_dir(dir)?)));
-    let (real, entries) = match entries {
-        Ok(found) => found,
-        Err(source) => return complain(IdgProblem::Folder { path: dir.to_owned(), source }),
-    };
-    if inside.contains(&real) {
-        return;
-    }
-    inside.push(real);
-    let mut folder = Folder { path: dir.to_owned(), name, files: Vec::new() };
-    let mut below = Vec::new();
-    for entry in entries.flatten() {
-        let file_name = entry.file_name().to_string_lossy().into_owned();
-        let path = entry.path();
-        if path.is_dir() {
-            if follow_links || !path.is_symlink() {
-                below.push((path, format!("{}/{file_name}", folder.name)));
+pub(super) fn images_below(dir: &Path, name: &str, follow_links: bool) -> Listing {
+    let mut listing = Listing::default();
+    let mut seen = BTreeSet::new();
+    let mut found: Vec<(PathBuf, Vec<File>)> = Vec::new();
+    // What is a link waits until everything that is none has been entered.
+    let mut links = VecDeque::from([Folder { path: dir.to_owned(), name: name.to_owned() }]);
+    while let Some(start) = links.pop_front() {
+        let mut below = vec![start];
+        while let Some(folder) = below.pop() {
+            // Without links no folder can be met twice.
+            if follow_links {
+                match folder.path.canonicalize() {
+                    Ok(real) => {
+                        if !seen.insert(real) {
+                            listing.again.push(folder.name);
+                            continue;
+                        }
+                    }
+                    Err(source) => {
+                        listing.problems.push(IdgProblem::Folder { path: folder.path, source });
+                        continue;
+                    }
+                }
             }
-        } else if is_image(&file_name) {
-            folder.files.push(File { path, name: format!("{}/{file_name}", folder.name) });
+            let mut files = Vec::new();
+            for (file_name, path) in entries(&folder.path, &mut listing.problems) {
+                let name = format!("{}/{}", folder.name, escaped(&file_name));
+                if !path.is_dir() {
+                    if is_image(&file_name.to_string_lossy()) {
+                        files.push(File { path, name });
+                    }
+                } else if !path.is_symlink() {
+                    below.push(Folder { path, name });
+                } else if follow_links {
+                    links.push_back(Folder { path, name });
+                }
+            }
+            found.push((folder.path, files));
         }
     }
-    folders.push(folder);
-    for (path, name) in below {
-        walk(&path, name, follow_links, inside, folders, complain);
+    found.sort_by(|a, b| a.0.as_os_str().cmp(b.0.as_os_str()));
+    listing.files = found.into_iter().flat_map(|(_, files)| files).collect();
+    listing.again.sort_unstable();
+    listing
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn many_links_to_one_another_take_no_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let class = dir.path().join("c");
+        for i in 0..12 {
+            fs::create_dir_all(class.join(format!("{i}"))).unwrap();
+            fs::write(class.join(format!("{i}/x.png")), b"").unwrap();
+            for j in 0..12 {
+                symlink(class.join(format!("{j}")), class.join(format!("{i}/to{j}"))).unwrap();
+            }
+        }
+        let found = images_below(&class, "c", true);
+        assert_eq!((found.files.len(), found.again.len(), found.problems.len()), (12, 144, 0));
+        assert!(found.files.iter().all(|file| !file.name.contains("to")), "real paths come first");
+        assert_eq!(images_below(&class, "c", false).files, found.files);
     }
-    inside.pop();
+
+    #[test]
+    fn names_that_are_no_text_stay_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        for byte in [0xE4, 0xF6] {
+            let name = [b'a', byte, b'.', b'p', b'n', b'g'];
+            fs::write(dir.path().join(OsStr::from_bytes(&name)), b"").unwrap();
+        }
+        let files = images_below(dir.path(), "c", true).files;
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["c/a\\xE4.png", "c/a\\xF6.png"]);
+        assert!(files.iter().all(|file| file.path.is_file()));
+    }
 }

@@ -5,6 +5,7 @@
 //! be made in any order, on any number of threads, and once more after a resume.
 
 mod arrays;
+mod batching;
 mod directory;
 mod frame;
 mod frame_rows;
@@ -15,169 +16,19 @@ use ndarray::{Array1, Array2, Array3, Array4, ArrayD, Axis};
 use rayon::prelude::*;
 
 use super::ImageDataGenerator;
-use super::args::{Reader, choice};
-use super::error::{IdgError, IdgProblem};
+use super::error::{DecodeErrors, IdgError};
+use super::explain;
 use super::layout::{from_hwc, hwc};
-use super::load::{ColorMode, Loading, ResizeFilter};
-use super::options::Compat;
+use super::load::Loading;
+use crate::error::DecodeError;
 use crate::{DataPool, Key, shuffle};
 
 pub use arrays::{ArrayData, ArrayOptions};
+pub use batching::{Batching, ClassMode, FileOptions, Subset};
 pub use directory::DirectoryOptions;
-pub use frame::FrameOptions;
+pub use frame::{FrameOptions, TargetColumns};
 pub use frame_rows::{Column, Frame};
 pub use save::SaveTo;
-
-/// Which part of the data a flow takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subset {
-    /// What is left without the validation part.
-    Training,
-    /// The first `validation_split` of the data.
-    Validation,
-}
-
-choice!(Subset: Training = "training", Validation = "validation");
-
-/// What the targets of a flow are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClassMode {
-    /// One-hot rows; several ones where a row of a table has several labels.
-    Categorical,
-    /// 0 or 1.
-    Binary,
-    /// The number of the class.
-    Sparse,
-    /// The images themselves.
-    Input,
-    /// The numbers or texts of a table's columns, as they are. Keras's older name is `other`.
-    Raw,
-    /// One target for each of several columns.
-    MultiOutput,
-}
-
-choice!(ClassMode: Categorical = "categorical", Binary = "binary", Sparse = "sparse", Input = "input", Raw = "raw",
-    MultiOutput = "multi_output");
-
-impl ClassMode {
-    /// Whether the targets are made of classes.
-    fn has_classes(mode: Option<Self>) -> bool {
-        matches!(mode, Some(Self::Categorical | Self::Binary | Self::Sparse))
-    }
-}
-
-/// How samples are put together, in every kind of flow.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Batching {
-    /// Images in a batch; the last batch of an epoch may be smaller.
-    pub batch_size: usize,
-    /// Whether every epoch has an order of its own.
-    pub shuffle: bool,
-    /// The seed of the order and of the random changes.
-    pub seed: u64,
-    /// Which part of the data to take; all of it with `None`.
-    pub subset: Option<Subset>,
-    /// Where to save the images of each batch.
-    pub save_to: Option<SaveTo>,
-}
-
-impl Default for Batching {
-    fn default() -> Self {
-        Self { batch_size: 32, shuffle: true, seed: 0, subset: None, save_to: None }
-    }
-}
-
-impl Batching {
-    fn read(r: &mut Reader) -> Self {
-        Self {
-            batch_size: r.whole("batch_size", 32) as usize,
-            shuffle: r.flag("shuffle", true),
-            seed: r.whole("seed", 0),
-            subset: r.optional_choice("subset", None),
-            save_to: SaveTo::read(r),
-        }
-    }
-
-    fn problems(&self, generator: &ImageDataGenerator) -> Vec<IdgProblem> {
-        let mut found = Vec::new();
-        if self.batch_size == 0 {
-            let expected = "at least 1".to_owned();
-            found.push(IdgProblem::Value { name: "batch_size", got: "0".to_owned(), expected });
-        }
-        let o = generator.options();
-        if self.subset.is_some() && o.validation_split == 0.0 && o.compat == Compat::Documented {
-            found.push(IdgProblem::NoSplit);
-        }
-        found.extend(self.save_to.as_ref().and_then(SaveTo::problem));
-        found
-    }
-
-    /// The places of the subset among `n` in a row.
-    fn part(&self, n: usize, split: f64) -> std::ops::Range<usize> {
-        // Keras cuts off: 0.29 of 100 files are 28.
-        let first = (split * n as f64) as usize;
-        match self.subset {
-            None => 0..n,
-            Some(Subset::Validation) => 0..first.min(n),
-            Some(Subset::Training) => first.min(n)..n,
-        }
-    }
-}
-
-/// How files become images, in the flows of files.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct FileOptions {
-    /// Height and width of the images, in pixels.
-    pub target_size: (u32, u32),
-    /// Their channels.
-    pub color_mode: ColorMode,
-    /// How they are resized. Keras's default is the nearest pixel.
-    pub interpolation: ResizeFilter,
-    /// Cut the middle out in the target's shape, rather than change the shape.
-    pub keep_aspect_ratio: bool,
-}
-
-impl Default for FileOptions {
-    fn default() -> Self {
-        Self {
-            target_size: (256, 256),
-            color_mode: ColorMode::Rgb,
-            interpolation: ResizeFilter::Nearest,
-            keep_aspect_ratio: false,
-        }
-    }
-}
-
-impl FileOptions {
-    fn read(r: &mut Reader) -> Self {
-        Self {
-            target_size: r.size("target_size", (256, 256)),
-            color_mode: r.choice("color_mode", ColorMode::Rgb),
-            interpolation: r.choice("interpolation", ResizeFilter::Nearest),
-            keep_aspect_ratio: r.flag("keep_aspect_ratio", false),
-        }
-    }
-
-    fn problems(&self, generator: &ImageDataGenerator) -> Vec<IdgProblem> {
-        let mut found = Vec::new();
-        let (height, width) = self.target_size;
-        let sides = 1..=crate::decode::MAX_SIDE;
-        if !sides.contains(&height) || !sides.contains(&width) {
-            let (got, expected) = (format!("[{height}, {width}]"), format!("1 to {} pixels", sides.end()));
-            found.push(IdgProblem::Value { name: "target_size", got, expected });
-        }
-        if self.color_mode != ColorMode::Rgb && generator.needs_rgb() {
-            let (got, expected) = ("not `rgb`".to_owned(), "`rgb`, for `preprocessing_function`".to_owned());
-            found.push(IdgProblem::Value { name: "color_mode", got, expected });
-        }
-        found
-    }
-
-    fn loading(&self, compat: Compat) -> Loading {
-        let Self { target_size, color_mode, interpolation: filter, keep_aspect_ratio } = *self;
-        Loading { target_size, color_mode, filter, keep_aspect_ratio, compat }
-    }
-}
 
 /// The labels of all samples of a flow.
 #[derive(Debug, Clone, PartialEq)]
@@ -278,13 +129,43 @@ pub struct Flow {
     misc: Vec<ArrayD<f32>>,
     batching: Batching,
     warnings: Vec<String>,
+    /// Where Keras's documentation and code differ for these data.
+    differences: Vec<String>,
     pool: Option<DataPool>,
     /// The epoch and the batch that come next, and the order of that epoch once it is known.
     next: (u64, usize),
     order: Option<Vec<u32>>,
+    /// Whether a batch could not be made: then the iterator has ended.
+    failed: bool,
 }
 
 impl Flow {
+    /// A flow of images alone.
+    fn new(generator: &ImageDataGenerator, source: Source, ids: Vec<u64>, batching: &Batching) -> Self {
+        let differences = match &source {
+            Source::Files { .. } => explain::files(),
+            Source::Arrays(_) => Vec::new(),
+        };
+        Self {
+            generator: generator.clone(),
+            source,
+            targets: TargetSource::Classes(None),
+            labels: Labels::None,
+            classes: Vec::new(),
+            filenames: Vec::new(),
+            ids,
+            weights: None,
+            misc: Vec::new(),
+            batching: batching.clone(),
+            warnings: Vec::new(),
+            differences,
+            pool: None,
+            next: (0, 0),
+            order: None,
+            failed: false,
+        }
+    }
+
     /// How many samples there are.
     pub fn samples(&self) -> usize {
         self.ids.len()
@@ -315,6 +196,19 @@ impl Flow {
         &self.warnings
     }
 
+    /// [`ImageDataGenerator::explain`], and where these data make a difference as well.
+    pub fn explain(&self) -> Vec<String> {
+        explain::explain(&self.generator, &self.differences)
+    }
+
+    /// Decodes every file, on the threads of a pool, and returns what cannot be; nothing in a flow of arrays.
+    pub fn verify(&self, pool: &DataPool) -> Vec<DecodeError> {
+        let Source::Files { paths, .. } = &self.source else { return Vec::new() };
+        pool.install(|| {
+            paths.par_iter().with_max_len(1).filter_map(|path| Loading::verify(path).err()).collect()
+        })
+    }
+
     /// The generator that makes the images.
     pub fn generator(&self) -> &ImageDataGenerator {
         &self.generator
@@ -341,7 +235,8 @@ impl Flow {
     /// One batch of one epoch, both from 0.
     ///
     /// # Errors
-    /// There is no such batch, a file cannot be decoded or saved, or the generator's `fit` is missing.
+    /// There is no such batch, files cannot be decoded (all of the batch are named) or saved, or the
+    /// generator's `fit` is missing.
     pub fn batch(&self, epoch: u64, index: usize) -> Result<FlowBatch, IdgError> {
         self.make(epoch, index, &self.order(epoch))
     }
@@ -372,14 +267,26 @@ impl Flow {
 
     /// The finished images of some samples, in the layout of the generator.
     fn images(&self, epoch: u64, places: &[usize]) -> Result<Vec<Array3<f32>>, IdgError> {
-        match &self.pool {
-            Some(pool) => pool
-                .install(|| {
-                    places.par_iter().with_max_len(1).map(|&at| self.image(epoch, at)).collect::<Vec<_>>()
-                })
-                .into_iter()
-                .collect(),
-            None => places.iter().map(|&at| self.image(epoch, at)).collect(),
+        let make = |&at: &usize| self.image(epoch, at);
+        let made: Vec<_> = match &self.pool {
+            Some(pool) => pool.install(|| places.par_iter().with_max_len(1).map(make).collect()),
+            None => places.iter().map(make).collect(),
+        };
+        let (mut images, mut broken) = (Vec::with_capacity(made.len()), Vec::new());
+        for image in made {
+            match image {
+                Ok(image) => images.push(image),
+                Err(IdgError::Decode(error)) => broken.push(error),
+                Err(other) => return Err(other),
+            }
+        }
+        match broken.pop() {
+            None => Ok(images),
+            Some(only) if broken.is_empty() => Err(IdgError::Decode(only)),
+            Some(last) => {
+                broken.push(last);
+                Err(IdgError::Images { errors: DecodeErrors(broken) })
+            }
         }
     }
 
@@ -442,15 +349,16 @@ fn stacked(images: &[Array3<f32>]) -> Result<Array4<f32>, IdgError> {
 impl Iterator for Flow {
     type Item = Result<FlowBatch, IdgError>;
 
-    /// The next batch; after the last of an epoch comes the first of the next. It ends only if there are no
-    /// samples.
+    /// The next batch; after the last of an epoch comes the first of the next. It ends only after an error, or
+    /// if there are no samples.
     fn next(&mut self) -> Option<Self::Item> {
-        if self.samples() == 0 {
+        if self.samples() == 0 || self.failed {
             return None;
         }
         let (epoch, index) = self.next;
         let order = self.order.take().unwrap_or_else(|| self.order(epoch));
         let batch = self.make(epoch, index, &order);
+        self.failed = batch.is_err();
         if index + 1 < self.batches() {
             self.next = (epoch, index + 1);
             self.order = Some(order);
@@ -461,7 +369,7 @@ impl Iterator for Flow {
     }
 }
 
-/// The batches of one epoch.
+/// The batches of one epoch; it ends after an error.
 #[derive(Debug, Clone)]
 pub struct Epoch<'a> {
     flow: &'a Flow,
@@ -477,8 +385,9 @@ impl Iterator for Epoch<'_> {
         if self.next >= self.flow.batches() {
             return None;
         }
-        self.next += 1;
-        Some(self.flow.make(self.epoch, self.next - 1, &self.order))
+        let batch = self.flow.make(self.epoch, self.next, &self.order);
+        self.next = if batch.is_ok() { self.next + 1 } else { self.flow.batches() };
+        Some(batch)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -1,11 +1,11 @@
 //! Writing the images of a flow to a folder, to look at them.
 //!
 //! The one decision: the name says which sample in which epoch it is, so that a run writes the same names
-//! every time; a file that is there already is never written over, the new one gets a number. Keras ends the
-//! name in a random number instead.
+//! every time; a file that is there already is never written over, the new one gets a number, and no name ever
+//! stands for half a file. Keras ends the name in a random number instead.
 
 use std::fs::{self, OpenOptions};
-use std::io::{Cursor, ErrorKind, Write};
+use std::io::{self, Cursor, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage, RgbaImage};
@@ -66,19 +66,53 @@ impl SaveTo {
         let fail = |path: &Path, reason: String| IdgError::Save { path: path.to_owned(), reason };
         let bytes = self.encoded(image).map_err(|reason| fail(&path, reason))?;
         fs::create_dir_all(&self.dir).map_err(|error| fail(&path, error.to_string()))?;
-        let mut path = path;
-        for number in 1..TRIES {
+        let part = self.part(&name, &bytes).map_err(|error| fail(&path, error.to_string()))?;
+        let done = self.persist(&part, &name);
+        // Whether it has moved or not, there is nothing left to do about the part.
+        drop(fs::remove_file(&part));
+        done.map_err(|error| fail(&path, error.to_string()))
+    }
+
+    /// The content under a name of its own.
+    fn part(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        for number in 0..TRIES {
+            let path = self.dir.join(format!(".{name}.{number}.part"));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
                 Ok(mut file) => {
-                    return file.write_all(&bytes).map_err(|error| fail(&path, error.to_string()));
+                    let written = file.write_all(bytes);
+                    return match written {
+                        Ok(()) => Ok(path),
+                        Err(error) => {
+                            drop(fs::remove_file(&path));
+                            Err(error)
+                        }
+                    };
                 }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    path = self.dir.join(format!("{name}_{number}.{}", self.format));
-                }
-                Err(error) => return Err(fail(&path, error.to_string())),
             }
         }
-        Err(fail(&path, "too many files of this name".to_owned()))
+        Err(too_many())
+    }
+
+    /// Gives a part its name, or the first one with a number that is free.
+    fn persist(&self, part: &Path, name: &str) -> io::Result<()> {
+        for number in 0..TRIES {
+            let number = if number == 0 { String::new() } else { format!("_{number}") };
+            let path = self.dir.join(format!("{name}{number}.{}", self.format));
+            match fs::hard_link(part, &path) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                // Some file systems have no links: there the name is taken first.
+                Err(_) => {}
+            }
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(_) => return fs::rename(part, &path),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(too_many())
     }
 
     fn encoded(&self, image: CowArray<'_, f32, Ix3>) -> Result<Vec<u8>, String> {
@@ -107,6 +141,10 @@ impl SaveTo {
         picture.write_to(&mut bytes, format).map_err(|error| error.to_string())?;
         Ok(bytes.into_inner())
     }
+}
+
+fn too_many() -> io::Error {
+    io::Error::new(ErrorKind::AlreadyExists, "too many files of this name")
 }
 
 /// Without alpha, which JPEG does not have.

@@ -11,9 +11,9 @@ use crate::error::DecodeReason;
 
 pub(super) fn header<R: Read + Seek>(source: &mut Source<R>) -> Result<Header, DecodeReason> {
     source.go_to(2)?;
-    let (mut header, mut orientation) = (None, 1);
+    let (mut header, mut orientation, mut garbage) = (None, 1, 0);
     loop {
-        let marker = match (next_marker(source), header) {
+        let marker = match (next_marker(source, &mut garbage), header) {
             (Ok(marker), _) => marker,
             // A file that ends before its first scan has a header nevertheless.
             (Err(DecodeReason::Truncated { .. }), Some(_)) => 0xDA,
@@ -37,13 +37,20 @@ pub(super) fn header<R: Read + Seek>(source: &mut Source<R>) -> Result<Header, D
     }
 }
 
+/// Most bytes of a header that belong to no segment.
+const MOST_GARBAGE: u32 = 1 << 16;
+
 /// Passes over anything up to a marker that has a body or ends the header.
-fn next_marker<R: Read + Seek>(source: &mut Source<R>) -> Result<u8, DecodeReason> {
+fn next_marker<R: Read + Seek>(source: &mut Source<R>, garbage: &mut u32) -> Result<u8, DecodeReason> {
     loop {
-        while source.byte()? != 0xFF {}
-        let mut marker = 0xFF;
-        while marker == 0xFF {
-            marker = source.byte()?;
+        let (mut before, mut marker) = (source.byte()?, source.byte()?);
+        while (before != 0xFF || marker == 0xFF) && *garbage <= MOST_GARBAGE {
+            *garbage += 1;
+            (before, marker) = (marker, source.byte()?);
+        }
+        *garbage += 1;
+        if *garbage > MOST_GARBAGE {
+            return Err(source.corrupt("there is no marker where one belongs"));
         }
         if !matches!(marker, 0x00 | 0x01 | 0xD0..=0xD8) {
             return Ok(marker);

@@ -132,12 +132,20 @@ pub struct Header {
     pub orientation: u8,
     /// Whether there are several frames that play; only the first is used.
     pub animated: bool,
+    /// Whether a TIFF has further pages; only the first is used. Smaller copies of the picture do not count.
+    pub pages: bool,
 }
 
 impl Header {
     fn new(format: Format, size: (u32, u32), colour: Colour, bits: u16) -> Self {
         let (width, height) = size;
-        Self { format, width, height, colour, bits, orientation: 1, animated: false }
+        Self { format, width, height, colour, bits, orientation: 1, animated: false, pages: false }
+    }
+
+    /// Colour and bits in words, such as `grey, 16 bits`.
+    pub fn kind(&self) -> String {
+        let unit = if self.bits == 1 { "bit" } else { "bits" };
+        format!("{}, {} {unit}", self.colour.name(), self.bits)
     }
 
     /// Width and height in pixels of the picture when it is upright.
@@ -181,6 +189,9 @@ pub fn parse_header(mut reader: impl Read + Seek) -> Result<Header, DecodeReason
     }?;
     if header.width == 0 || header.height == 0 {
         return Err(source.corrupt(&format!("a size of {}x{}", header.width, header.height)));
+    }
+    if !(1..=64).contains(&header.bits) {
+        return Err(source.corrupt(&format!("samples of {} bits", header.bits)));
     }
     Ok(header)
 }

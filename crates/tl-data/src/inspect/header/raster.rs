@@ -138,7 +138,9 @@ fn webp_orientation<R: Read + Seek>(source: &mut Source<R>) -> Result<u8, Decode
 /// BITMAPCOREHEADER and BITMAPINFOHEADER of Windows.
 pub(super) fn bmp<R: Read + Seek>(source: &mut Source<R>) -> Result<Header, DecodeReason> {
     source.go_to(14)?;
-    let (size, bits) = if u32::from_le_bytes(source.take()?) == 12 {
+    let length = u32::from_le_bytes(source.take()?);
+    let mut alpha = false;
+    let (size, bits) = if length == 12 {
         let [w1, w2, h1, h2, _, _, b1, b2] = source.take()?;
         let side = |low, high| u32::from(u16::from_le_bytes([low, high]));
         ((side(w1, w2), side(h1, h2)), u16::from_le_bytes([b1, b2]))
@@ -147,11 +149,21 @@ pub(super) fn bmp<R: Read + Seek>(source: &mut Source<R>) -> Result<Header, Deco
         // A negative height means that the first row is on top.
         let height = i32::from_le_bytes(source.take()?).unsigned_abs();
         let [_, _, b1, b2] = source.take()?;
-        ((u32::try_from(width).unwrap_or(0), height), u16::from_le_bytes([b1, b2]))
+        let bits = u16::from_le_bytes([b1, b2]);
+        // Later headers have masks of the channels; without them the fourth byte means nothing.
+        if bits == 32 {
+            let compression = u32::from_le_bytes(source.take()?);
+            if compression == 6 || compression == 3 && length >= 56 {
+                source.go_to(14 + 52)?;
+                alpha = source.take::<4>()? != [0; 4];
+            }
+        }
+        ((u32::try_from(width).unwrap_or(0), height), bits)
     };
     Ok(match bits {
         1..=8 => Header::new(Format::Bmp, size, Colour::Palette, bits),
         16 => Header::new(Format::Bmp, size, Colour::Rgb, 5),
+        32 if alpha => Header::new(Format::Bmp, size, Colour::Rgba, 8),
         _ => Header::new(Format::Bmp, size, Colour::Rgb, 8),
     })
 }

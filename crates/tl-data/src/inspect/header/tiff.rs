@@ -1,6 +1,7 @@
 //! The header of a TIFF: TIFF 6.0, section 2, and its variant with 64-bit offsets.
 //!
-//! The one decision: only the first directory counts; further pages are no frames.
+//! The one decision: only the first directory counts; further pages are no frames, but it is told that they are
+//! there.
 
 use std::io::{Read, Seek};
 
@@ -26,6 +27,8 @@ pub(crate) struct Directory {
     pub(crate) big_endian: bool,
     wide: bool,
     entries: Vec<Entry>,
+    /// Where the next one is; 0 for none.
+    next: u64,
 }
 
 impl Directory {
@@ -43,27 +46,42 @@ impl Directory {
             b"MM\0+" => (true, true),
             _ => return Err(source.corrupt("there is no directory")),
         };
-        let mut directory = Self { big_endian, wide, entries: Vec::new() };
+        let mut directory = Self { big_endian, wide, entries: Vec::new(), next: 0 };
         if wide {
             source.skip(4)?;
         }
         let at = directory.offset(source)?;
+        directory.read(at, source)?;
+        Ok(directory)
+    }
+
+    /// The next one, if there is a whole one.
+    fn second<R: Read + Seek>(&self, source: &mut Source<R>) -> Option<Self> {
+        let mut directory = Self { entries: Vec::new(), next: 0, ..*self };
+        (self.next != 0 && directory.read(self.next, source).is_ok()).then_some(directory)
+    }
+
+    fn read<R: Read + Seek>(&mut self, at: u64, source: &mut Source<R>) -> Result<(), DecodeReason> {
+        const MOST: u64 = 4096;
+        let wide = self.wide;
         source.go_to(at)?;
-        let count = if wide { directory.offset(source)? } else { directory.short(source)?.into() };
-        let mut at = at + if wide { 8 } else { 2 };
-        for _ in 0..count.min(4096) {
-            let (tag, kind) = (directory.short(source)?, directory.short(source)?);
-            let count = directory.offset(source)?;
+        let count = if wide { self.offset(source)? } else { self.short(source)?.into() };
+        let mut at = at.saturating_add(if wide { 8 } else { 2 });
+        for _ in 0..count.min(MOST) {
+            let (tag, kind) = (self.short(source)?, self.short(source)?);
+            let count = self.offset(source)?;
             at += if wide { 12 } else { 8 };
             let mut value = [0; 8];
             let length = if wide { 8 } else { 4 };
             for byte in &mut value[..length] {
                 *byte = source.byte()?;
             }
-            directory.entries.push(Entry { tag, kind, count, value, at });
+            self.entries.push(Entry { tag, kind, count, value, at });
             at += length as u64;
         }
-        Ok(directory)
+        // Files without this last number are read all the same.
+        self.next = if count > MOST { 0 } else { self.offset(source).unwrap_or(0) };
+        Ok(())
     }
 
     fn short<R: Read + Seek>(&self, source: &mut Source<R>) -> Result<u16, DecodeReason> {
@@ -118,6 +136,7 @@ impl Directory {
 }
 
 /// Tags that matter here.
+const NEW_SUBFILE_TYPE: u16 = 254;
 const WIDTH: u16 = 256;
 const HEIGHT: u16 = 257;
 pub(crate) const BITS_PER_SAMPLE: u16 = 258;
@@ -144,6 +163,11 @@ pub(super) fn header<R: Read + Seek>(source: &mut Source<R>) -> Result<Header, D
     };
     let orientation = value(ORIENTATION, 1)?;
     let mut header = Header::new(Format::Tiff, size, colour, u16::try_from(bits).unwrap_or(u16::MAX));
+    if let Some(second) = directory.second(source) {
+        let kind = second.number(NEW_SUBFILE_TYPE, source).ok().flatten();
+        // The lowest bit is that of a smaller copy.
+        header.pages = kind.is_none_or(|(kind, _)| kind & 1 == 0);
+    }
     header.orientation = u8::try_from(orientation).ok().filter(|o| (1..=8).contains(o)).unwrap_or(1);
     Ok(header)
 }
