@@ -3,11 +3,9 @@
 //!
 //! The one decision: every command opens data through here, so that what `inspect` shows is what `finetune` trains on.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tl_data::doctor::QuarantineEntry;
 use tl_data::{
     ColumnChoice, Dataset, GroupPattern, Part, Quarantine, Sample, SplitFile, SplitMode, SplitOptions, Table,
     TableOptions, Target, TargetSpec,
@@ -145,8 +143,7 @@ fn open_as(
         Some(path) => problems.take(Quarantine::read(path).map_err(anyhow::Error::from)),
         None => Some(Quarantine::default()),
     };
-    let names: BTreeSet<String> =
-        exclude.iter().flat_map(|list| &list.entries).map(|entry| entry.rel.clone()).collect();
+    let names = exclude.as_ref().map(Quarantine::names).unwrap_or_default();
     // What is wrong with the table is said with what is wrong with the words.
     let opened = match table {
         true => {
@@ -238,8 +235,7 @@ fn table_options(source: &Source, group: Option<String>) -> TableOptions {
 
 /// A list that names files which are not there was made for other data.
 fn all_left_out(list: &Quarantine, dataset: &Dataset) -> anyhow::Result<()> {
-    let unknown: Vec<&QuarantineEntry> =
-        list.entries.iter().filter(|entry| !dataset.left_out.contains_key(&entry.rel)).collect();
+    let unknown = list.unmatched(dataset);
     let names: Vec<String> =
         unknown.iter().take(5).map(|entry| format!("line {}: `{}`", entry.line, entry.rel)).collect();
     anyhow::ensure!(

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
 }
 
 pub(crate) fn unlabelled(path: PathBuf) -> Sample {
-    let rel = path.display().to_string();
+    let rel = tl_data::folder::path_text(&path);
     Sample { path, label: 0, id: 0, rel }
 }
 

@@ -149,7 +149,7 @@ pub(crate) fn refuse_bad(bad: &[BadImage], root: &Path, skip_bad: bool) -> anyho
 
 /// A bad image by its name in the folder.
 pub(crate) fn skipped(bad: &BadImage, root: &Path) -> Skipped {
-    let file = bad.path.strip_prefix(root).unwrap_or(&bad.path).display().to_string();
+    let file = tl_data::folder::path_text(bad.path.strip_prefix(root).unwrap_or(&bad.path));
     Skipped { file, reason: bad.reason.clone() }
 }
 

@@ -47,6 +47,7 @@ mod shown;
 mod small_file;
 pub mod split;
 pub mod table;
+mod wide;
 
 pub use augment::{
     AffineParams, Augment, AugmentPreset, ColorJitter, Crop, Erase, EraseFill, ErasingFill, GaussianBlur,

@@ -24,8 +24,7 @@ fn a_report_becomes_a_list_and_the_list_is_read_back() {
     }
     fs::copy(dir.path().join("val/a/1.png"), dir.path().join("train/a/copy.png")).unwrap();
     put_bytes(dir.path(), "train/a/broken.png", b"");
-    let open = || Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
-    let mut folder = open();
+    let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
     let pool = DataPool::new(2).unwrap();
     let options = DoctorOptions { near: None, ..DoctorOptions::default() };
     let report = examine(&Contents::from(&folder), Some(dir.path()), &options, &pool, &|_| {}).unwrap();
@@ -42,8 +41,8 @@ fn a_report_becomes_a_list_and_the_list_is_read_back() {
     let read = Quarantine::read(&path).unwrap();
     assert_eq!(read.entries.iter().map(|e| e.line).collect::<Vec<_>>(), [3, 4]);
     assert!(read.entries.iter().zip(&list.entries).all(|(a, b)| (&a.rel, &a.reason) == (&b.rel, &b.reason)));
-    let unmatched = read.exclude(&mut [&mut folder.train, &mut folder.val, &mut folder.test]);
-    assert!(unmatched.is_empty());
+    let folder = Dataset::open_without(dir.path(), &SplitOptions::default(), &read.names()).unwrap();
+    assert!(read.unmatched(&folder).is_empty());
     assert_eq!(folder.train.len(), 3);
     // Once applied, nothing is left to do.
     let report = examine(&Contents::from(&folder), None, &options, &pool, &|_| {}).unwrap();
@@ -114,11 +113,9 @@ fn strange_names_survive() {
 fn entries_that_fit_no_file_are_reported() {
     let dir = tree(&["train/a/1.png", "train/a/2.png", "train/b/1.png", "val/a/3.png", "val/b/3.png"]);
     let list = Quarantine::parse("train/a/2.png\nval/b/3.png\ntrain/a/9.png\tgone\nTRAIN/A/1.PNG").unwrap();
-    let mut dataset = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
-    dataset.train_weights = Some(vec![1.0, 2.0, 3.0]);
-    let unmatched = list.exclude_from(&mut dataset);
-    assert_eq!(unmatched, [entry("train/a/9.png", "gone", 3), entry("TRAIN/A/1.PNG", "", 4)]);
-    assert_eq!(dataset.train_weights, Some(vec![1.0, 3.0]));
+    let dataset = Dataset::open_without(dir.path(), &SplitOptions::default(), &list.names()).unwrap();
+    let (gone, other) = (entry("train/a/9.png", "gone", 3), entry("TRAIN/A/1.PNG", "", 4));
+    assert_eq!(list.unmatched(&dataset), [&gone, &other]);
     let left: Vec<&str> =
         dataset.train.iter().chain(&dataset.val).map(|sample| sample.rel.as_str()).collect();
     assert_eq!(left, ["train/a/1.png", "train/b/1.png", "val/a/3.png"]);
@@ -140,12 +137,15 @@ fn a_list_made_of_a_table_is_read_back() {
     let table = put_bytes(dir.path(), "d1/table.csv", text.as_bytes());
     assert!(Table::open(&table, &TableOptions::default()).is_err(), "a file is missing");
     let options = TableOptions { check_files: false, ..TableOptions::default() };
-    let mut dataset = Table::open(&table, &options).unwrap().into_folder(&SplitOptions::default()).unwrap();
+    let dataset = Table::open(&table, &options).unwrap().into_folder(&SplitOptions::default()).unwrap();
     let (pool, exact) = (DataPool::new(1).unwrap(), DoctorOptions { near: None, ..DoctorOptions::default() });
     let report = examine(&Contents::from(&dataset), None, &exact, &pool, &|_| {}).unwrap();
     let list = Quarantine::parse(&Quarantine::of(&report).to_string()).unwrap();
     let names: Vec<&str> = list.entries.iter().map(|entry| entry.rel.as_str()).collect();
     assert_eq!(names, ["../d2/broken.png", "../d2/gone.png", outside.to_str().unwrap()]);
-    assert!(list.exclude_from(&mut dataset).is_empty());
+    let mut table = Table::open(&table, &options).unwrap();
+    assert!(table.leave_out(&list.names()).is_empty());
+    let dataset = table.into_folder(&SplitOptions::default()).unwrap();
+    assert!(list.unmatched(&dataset).is_empty());
     assert_eq!(dataset.train.len() + dataset.val.len(), 8);
 }

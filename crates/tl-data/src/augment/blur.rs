@@ -4,6 +4,7 @@
 //! that the compiler can make vector code of it.
 
 use image::RgbImage;
+use pulp::{Arch, NullaryFnOnce};
 
 use super::colour::blend;
 use crate::draw::exp;
@@ -43,6 +44,7 @@ pub(super) fn gaussian_blur(image: &mut RgbImage, kernel: u32, sigma: f64, scrat
     let weights = gaussian(kernel.min(255) | 1, sigma);
     let (half, row) = (weights.len() / 2, 3 * width);
     let weights = &weights[half..];
+    let arch = Arch::new();
     let mut padded = scratch.floats();
     padded.resize(row + 6 * half, 0.0);
     let mut along = scratch.floats();
@@ -58,7 +60,7 @@ pub(super) fn gaussian_blur(image: &mut RgbImage, kernel: u32, sigma: f64, scrat
         }
         let shifted = |pixels: usize| &padded[3 * pixels..3 * pixels + row];
         let pairs: Vec<_> = (1..=half).map(|far| (shifted(half - far), shifted(half + far))).collect();
-        weigh(out, weights, shifted(half), &pairs);
+        arch.dispatch(Weigh { out, weights, middle: shifted(half), pairs: &pairs });
     }
     let mut sum = padded;
     sum.resize(row, 0.0);
@@ -68,7 +70,7 @@ pub(super) fn gaussian_blur(image: &mut RgbImage, kernel: u32, sigma: f64, scrat
             &along[from..from + row]
         };
         let pairs: Vec<_> = (1..=half as i64).map(|far| (line(-far), line(far))).collect();
-        weigh(&mut sum[..row], weights, line(0), &pairs);
+        arch.dispatch(Weigh { out: &mut sum[..row], weights, middle: line(0), pairs: &pairs });
         out.iter_mut().zip(&sum).for_each(|(level, value)| *level = (value + 0.5) as u8);
     }
     scratch.recycle_floats(sum);
@@ -76,27 +78,45 @@ pub(super) fn gaussian_blur(image: &mut RgbImage, kernel: u32, sigma: f64, scrat
 }
 
 /// Values that are summed up together, in the registers of the processor.
-const LANES: usize = 16;
+const LANES: usize = 32;
 
-/// The weighted sum of rows: one, and pairs that share a weight.
-fn weigh(out: &mut [f32], weights: &[f32], middle: &[f32], pairs: &[(&[f32], &[f32])]) {
-    let whole = out.len() / LANES * LANES;
-    let (blocks, rest) = out.as_chunks_mut::<LANES>();
-    for (i, block) in blocks.iter_mut().enumerate() {
-        let part = |line: &[f32]| line[i * LANES..].first_chunk::<LANES>().copied().unwrap_or([0.0; LANES]);
-        let mut sum = part(middle).map(|value| weights[0] * value);
-        for ((one, other), weight) in pairs.iter().zip(&weights[1..]) {
-            let (one, other) = (part(one), part(other));
-            for (sum, (one, other)) in sum.iter_mut().zip(one.iter().zip(&other)) {
-                *sum += weight * (one + other);
+/// The weighted sum of rows: one, and pairs that share a weight. A type of its own for the reason given at
+/// [`hue`](super::hue::hue).
+struct Weigh<'a> {
+    out: &'a mut [f32],
+    weights: &'a [f32],
+    middle: &'a [f32],
+    pairs: &'a [(&'a [f32], &'a [f32])],
+}
+
+impl NullaryFnOnce for Weigh<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { out, weights, middle, pairs } = self;
+        let whole = out.len() / LANES * LANES;
+        let (blocks, rest) = out.as_chunks_mut::<LANES>();
+        for (i, block) in blocks.iter_mut().enumerate() {
+            let range = i * LANES..(i + 1) * LANES;
+            let mut sum = [0.0; LANES];
+            for (sum, value) in sum.iter_mut().zip(&middle[range.clone()]) {
+                *sum = weights[0] * value;
+            }
+            for ((one, other), weight) in pairs.iter().zip(&weights[1..]) {
+                let (one, other) = (&one[range.clone()], &other[range.clone()]);
+                for k in 0..LANES {
+                    sum[k] += weight * (one[k] + other[k]);
+                }
+            }
+            *block = sum;
+        }
+        for (i, out) in (whole..).zip(rest) {
+            *out = weights[0] * middle[i];
+            for ((one, other), weight) in pairs.iter().zip(&weights[1..]) {
+                *out += weight * (one[i] + other[i]);
             }
         }
-        *block = sum;
-    }
-    for (i, out) in (whole..).zip(rest) {
-        let pairs = pairs.iter().zip(&weights[1..]);
-        *out = pairs
-            .fold(weights[0] * middle[i], |sum, ((one, other), weight)| sum + weight * (one[i] + other[i]));
     }
 }
 

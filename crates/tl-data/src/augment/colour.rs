@@ -5,6 +5,8 @@
 
 use image::RgbImage;
 
+use crate::wide::wide;
+
 /// Pixels that are worked on together, so that the compiler can make vector code of what is the same for all channels.
 const BLOCK: usize = 32;
 
@@ -27,6 +29,7 @@ pub(super) fn blend(grey: u8, level: u8, factor: f32) -> u8 {
 }
 
 /// Rec. 601 luma in 16 bits of fixed point.
+#[inline(always)]
 fn luma(pixel: &[u8; 3]) -> u8 {
     let weighted = |level: u8, weight: u32| u32::from(level) * weight;
     let sum = weighted(pixel[0], 19_595) + weighted(pixel[1], 38_470) + weighted(pixel[2], 7_471);
@@ -79,32 +82,32 @@ fn ranges(image: &RgbImage) -> [(u8, u8); 3] {
 
 /// Blends with black.
 pub(super) fn brightness(image: &mut RgbImage, factor: f32) {
-    image.iter_mut().for_each(|level| *level = blend(0, *level, factor));
+    wide(|| image.iter_mut().for_each(|level| *level = blend(0, *level, factor)));
 }
 
 /// Blends with the mean of the grey image.
 pub(super) fn contrast(image: &mut RgbImage, factor: f32) {
-    let sum: u64 = image.as_chunks::<3>().0.iter().map(|pixel| u64::from(luma(pixel))).sum();
+    let sum: u64 = wide(|| image.as_chunks::<3>().0.iter().map(|pixel| u64::from(luma(pixel))).sum());
     let pixels = (image.len() / 3).max(1);
     let mean = (sum as f64 / pixels as f64 + 0.5) as u8;
-    image.iter_mut().for_each(|level| *level = blend(mean, *level, factor));
+    wide(|| image.iter_mut().for_each(|level| *level = blend(mean, *level, factor)));
 }
 
 /// Blends with the grey image.
 pub(super) fn saturation(image: &mut RgbImage, factor: f32) {
-    let mut greys = [0; 3 * BLOCK];
-    for block in image.chunks_mut(3 * BLOCK) {
-        for (pixel, grey) in block.as_chunks::<3>().0.iter().zip(greys.as_chunks_mut::<3>().0) {
-            *grey = [luma(pixel); 3];
+    wide(|| {
+        let mut greys = [0; 3 * BLOCK];
+        for block in image.chunks_mut(3 * BLOCK) {
+            for (pixel, grey) in block.as_chunks::<3>().0.iter().zip(greys.as_chunks_mut::<3>().0) {
+                *grey = [luma(pixel); 3];
+            }
+            block.iter_mut().zip(&greys).for_each(|(level, grey)| *level = blend(*grey, *level, factor));
         }
-        block.iter_mut().zip(&greys).for_each(|(level, grey)| *level = blend(*grey, *level, factor));
-    }
+    });
 }
 
 pub(super) fn grayscale(image: &mut RgbImage) {
-    for pixel in image.as_chunks_mut::<3>().0 {
-        *pixel = [luma(pixel); 3];
-    }
+    wide(|| image.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| *pixel = [luma(pixel); 3]));
 }
 
 pub(super) fn invert(image: &mut RgbImage) {

@@ -1,90 +1,97 @@
 //! Turning the hue, with hue, saturation and value in 8 bits each, as Pillow's `HSV` has them.
 //!
-//! The one decision: blocks of pixels in f32, without branches, so that the compiler can make vector code of it. That
-//! the levels are Pillow's, which divides in f32 and adds in f64, is not argued but tested colour by colour.
+//! The one decision: blocks of pixels in f32, without branches or tables, so that the compiler can make vector code of
+//! all of it. That the levels are Pillow's, which divides in f32 and adds in f64, is not argued but tested colour by
+//! colour.
 
 use image::RgbImage;
+use pulp::{Arch, NullaryFnOnce};
 
 /// Pixels that are worked on together.
-const BLOCK: usize = 16;
+const BLOCK: usize = 32;
 
 /// Adding this leaves the nearest whole number in the lower bits.
 const WHOLE: f32 = (1_u32 << 23) as f32;
 
-/// The same in f64.
-const WHOLE_WIDE: f64 = (1_u64 << 52) as f64;
-
-/// What the new colour is made of, for one of the 256 hues before the turn.
-#[derive(Clone, Copy)]
-struct Turned {
-    /// How much of the saturation the middle level lacks.
-    part: f64,
-    /// For red, green and blue, by how many bits to shift the packed levels: value, middle, low.
-    shifts: [u8; 3],
-}
-
-impl Turned {
-    fn table(turn: u8) -> [Self; 256] {
-        const VALUE: u8 = 0;
-        const MIDDLE: u8 = 8;
-        const LOW: u8 = 16;
-        let mut table = [Self { part: 0.0, shifts: [VALUE; 3] }; 256];
-        for (hue, turned) in (0_u8..=255).zip(table.iter_mut()) {
-            let place = (f64::from(hue.wrapping_add(turn)) * 6.0 / 255.0) as f32;
-            let (sector, along) = (place as u8 % 6, f64::from(place - place.floor()));
-            let shifts = match sector {
-                0 => [VALUE, MIDDLE, LOW],
-                1 => [MIDDLE, VALUE, LOW],
-                2 => [LOW, VALUE, MIDDLE],
-                3 => [LOW, MIDDLE, VALUE],
-                4 => [MIDDLE, LOW, VALUE],
-                _ => [VALUE, LOW, MIDDLE],
-            };
-            *turned = Self { part: if sector % 2 == 0 { 1.0 - along } else { along }, shifts };
-        }
-        table
-    }
-}
-
 /// Turns the hue by a part of its circle.
 pub(super) fn hue(image: &mut RgbImage, part: f64) {
-    let table = Turned::table(((part * 255.0) as i32).rem_euclid(256) as u8);
-    let (pixels, _) = image.as_chunks_mut::<3>();
-    let (blocks, rest) = pixels.as_chunks_mut::<BLOCK>();
-    blocks.iter_mut().for_each(|block| turn(block, &table));
-    let mut block = [[0; 3]; BLOCK];
-    block[..rest.len()].copy_from_slice(rest);
-    turn(&mut block, &table);
-    rest.copy_from_slice(&block[..rest.len()]);
+    let turn = f32::from(((part * 255.0) as i32).rem_euclid(256) as u8);
+    Arch::new().dispatch(Turn { pixels: image.as_chunks_mut().0, turn });
 }
 
-fn turn(pixels: &mut [[u8; 3]; BLOCK], table: &[Turned; 256]) {
-    let mut levels = [[0.0_f32; BLOCK]; 3];
-    for (i, pixel) in pixels.iter().enumerate() {
-        for (channel, level) in levels.iter_mut().zip(pixel) {
-            channel[i] = f32::from(*level);
+/// The work as a type of its own: a closure of this size is not inlined into what is compiled for wide vectors.
+struct Turn<'a> {
+    pixels: &'a mut [[u8; 3]],
+    turn: f32,
+}
+
+impl NullaryFnOnce for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let (blocks, rest) = self.pixels.as_chunks_mut::<BLOCK>();
+        for block in blocks {
+            turn_block(block, self.turn);
         }
+        let mut block = [[0; 3]; BLOCK];
+        block[..rest.len()].copy_from_slice(rest);
+        turn_block(&mut block, self.turn);
+        rest.copy_from_slice(&block[..rest.len()]);
     }
-    let (mut hues, mut saturations, mut values) = ([0_u8; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+}
+
+#[inline(always)]
+fn turn_block(pixels: &mut [[u8; 3]; BLOCK], turn: f32) {
+    let (mut red, mut green, mut blue) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
     for i in 0..BLOCK {
-        let (hue, saturation, value) = to_hsv(levels[0][i], levels[1][i], levels[2][i]);
-        hues[i] = (hue + WHOLE).to_bits() as u8;
-        (saturations[i], values[i]) = (saturation, value);
+        [red[i], green[i], blue[i]] =
+            [f32::from(pixels[i][0]), f32::from(pixels[i][1]), f32::from(pixels[i][2])];
     }
-    let parts = hues.map(|hue| table[usize::from(hue)].part);
-    let (mut low, mut middle) = ([0_u64; BLOCK], [0_u64; BLOCK]);
     for i in 0..BLOCK {
-        // Halves go up; the sum itself would send them to the even neighbour.
-        const UP: f64 = 1e-9;
-        let (saturation, value) = (f64::from(saturations[i] / 255.0), f64::from(values[i]));
-        low[i] = (value * (1.0 - saturation) + UP + WHOLE_WIDE).to_bits();
-        middle[i] = (value * (1.0 - saturation * parts[i]) + UP + WHOLE_WIDE).to_bits();
+        let (hue, saturation, value) = to_hsv(red[i], green[i], blue[i]);
+        let turned = hue + turn;
+        let turned = if turned >= 256.0 { turned - 256.0 } else { turned };
+        [red[i], green[i], blue[i]] = from_hsv(turned, saturation, value);
     }
-    for (i, pixel) in pixels.iter_mut().enumerate() {
-        let value = (values[i] + WHOLE).to_bits() & 255;
-        let packed = value | (middle[i] as u32 & 255) << 8 | (low[i] as u32 & 255) << 16;
-        *pixel = table[usize::from(hues[i])].shifts.map(|shift| (packed >> (shift & 31)) as u8);
+    for i in 0..BLOCK {
+        let whole = |level: f32| (level + WHOLE).to_bits() as u8;
+        pixels[i] = [whole(red[i]), whole(green[i]), whole(blue[i])];
     }
+}
+
+/// Red, green and blue of whole levels of hue, saturation and value; the last step to whole levels is not done.
+#[inline(always)]
+fn from_hsv(hue: f32, saturation: f32, value: f32) -> [f32; 3] {
+    /// Adding this leaves the upper 8 bits of a number from 0 to 1.
+    const UPPER: f32 = (1_u32 << 15) as f32;
+    // How much of the range between the greatest and the least level each colour lacks: one nothing, one all.
+    let place = hue * 6.0 / 255.0;
+    let within = |lacks: f32| lacks.clamp(0.0, 1.0);
+    let lacks = [
+        within(2.0 - (place - 3.0).abs()),
+        within((place - 2.0).abs() - 1.0),
+        within((place - 4.0).abs() - 1.0),
+    ];
+    let [r, g, b] = lacks;
+    let part = r.min(g).max(r.max(g).min(b));
+    // Four colours of 2^24 lie nearer to the half than f32 tells; what is left after rounding does tell.
+    let range = value * saturation;
+    let near = (value - range * (part * (1.0 / 255.0)) + WHOLE) - WHOLE;
+    let upper = (part + UPPER) - UPPER;
+    let left = 255.0 * (value - near) - range * upper - range * (part - upper);
+    let middle = near + if left >= 127.5 { 1.0 } else { 0.0 } - if left < -127.5 { 1.0 } else { 0.0 };
+    let low = value - range * (1.0 / 255.0);
+    let level = |lacks: f32| {
+        if lacks == 0.0 {
+            value
+        } else if lacks == 1.0 {
+            low
+        } else {
+            middle
+        }
+    };
+    [level(r), level(g), level(b)]
 }
 
 /// The hexcone of Smith (1978): hue, saturation and value of whole levels, as whole levels.

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::report::{Finding, Report};
 use crate::error::DataError;
-use crate::folder::{Dataset, Sample};
+use crate::folder::Dataset;
 use crate::shown;
 use crate::small_file;
 
@@ -145,30 +145,14 @@ impl Quarantine {
         }
     }
 
-    /// Takes the files out of the parts of a dataset, and returns the entries that fit no file in any of them.
-    pub fn exclude(&self, parts: &mut [&mut Vec<Sample>]) -> Vec<QuarantineEntry> {
-        let listed: BTreeSet<&str> = self.entries.iter().map(|entry| entry.rel.as_str()).collect();
-        let mut found = BTreeSet::new();
-        for samples in parts {
-            samples.retain(|sample| {
-                let is_listed = listed.contains(sample.rel.as_str());
-                if is_listed {
-                    found.insert(sample.rel.clone());
-                }
-                !is_listed
-            });
-        }
-        self.entries.iter().filter(|entry| !found.contains(&entry.rel)).cloned().collect()
+    /// The names, as [`Dataset::open_without`] takes them: files go before a dataset is split.
+    pub fn names(&self) -> BTreeSet<String> {
+        self.entries.iter().map(|entry| entry.rel.clone()).collect()
     }
 
-    /// [`exclude`](Self::exclude) for all parts of a dataset; the weights of training images stay with them.
-    pub fn exclude_from(&self, dataset: &mut Dataset) -> Vec<QuarantineEntry> {
-        let listed: BTreeSet<&str> = self.entries.iter().map(|entry| entry.rel.as_str()).collect();
-        if let Some(weights) = &mut dataset.train_weights {
-            let mut samples = dataset.train.iter();
-            weights.retain(|_| samples.next().is_none_or(|sample| !listed.contains(sample.rel.as_str())));
-        }
-        self.exclude(&mut [&mut dataset.train, &mut dataset.val, &mut dataset.test])
+    /// The entries that fit no file which was left out of the dataset: a sign that the list is of other data.
+    pub fn unmatched(&self, dataset: &Dataset) -> Vec<&QuarantineEntry> {
+        self.entries.iter().filter(|entry| !dataset.left_out.contains_key(&entry.rel)).collect()
     }
 }
 

@@ -71,6 +71,11 @@ pub struct Ignored {
     pub hidden: usize,
 }
 
+/// A path as text: bytes that are no UTF-8 as `\xFF`, so that no two paths become the same.
+pub fn path_text(path: &Path) -> String {
+    scan::escaped(path.as_os_str())
+}
+
 /// The class folders of each part of a dataset.
 struct Parts {
     train: Classes,

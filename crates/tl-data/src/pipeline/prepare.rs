@@ -3,8 +3,8 @@
 //! The one decision: everything between the file and the batch lies in buffers of the thread. Only what goes into the
 //! cache is allocated anew.
 //!
-//! Large JPEGs are decoded whole: the decoder in use has no scaled decoding. [`crate::LoaderOptions::shrink`] with a
-//! cache pays for that once.
+//! Large JPEGs are decoded whole, see [`crate::decode`] for why; [`crate::LoaderOptions::shrink`] with a cache pays for that
+//! once.
 
 use image::RgbImage;
 

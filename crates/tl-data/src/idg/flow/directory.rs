@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::listing::{File, escaped, images_below, subfolders};
+use super::listing::{File, images_below, subfolders};
 use super::{Batching, ClassMode, FileOptions, Flow, Labels, Source, TargetSource};
+use crate::folder::escaped;
 use crate::idg::ImageDataGenerator;
 use crate::idg::args::{Args, Choice, Reader, fail_if_any};
 use crate::idg::error::{IdgError, IdgProblem};

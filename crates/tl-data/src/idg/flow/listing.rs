@@ -5,10 +5,11 @@
 //! if there is one; Keras enters it by every link, and goes round loops of links until the system stops it.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::folder::escaped;
 use crate::idg::EXTENSIONS;
 use crate::idg::error::IdgProblem;
 
@@ -41,18 +42,6 @@ struct Folder {
 pub(super) fn is_image(name: &str) -> bool {
     let name = name.to_lowercase();
     EXTENSIONS.iter().any(|extension| name.ends_with(extension))
-}
-
-/// A name for people to read and for files of results; no two names of a folder become one.
-pub(super) fn escaped(name: &OsStr) -> String {
-    let mut text = String::new();
-    for chunk in name.as_encoded_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02X}"));
-        }
-    }
-    text
 }
 
 /// The entries of a folder, sorted by their names.
@@ -129,6 +118,7 @@ pub(super) fn images_below(dir: &Path, name: &str, follow_links: bool) -> Listin
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
