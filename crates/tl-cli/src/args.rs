@@ -46,7 +46,8 @@ const FINETUNE_EXAMPLES: &str = "Examples:
   tl finetune --data photos --preset feature-extraction --head gap-1024
   tl finetune --data photos --backbone vgg16 --head flatten-256 --classes binary --unfreeze last-4-layers
   tl finetune --data photos --epochs 30,8,4 --seed 7 --run runs/second
-  tl finetune --config runs/first/spec.json         repeat a run";
+  tl finetune --config runs/first/spec.json         repeat a run
+  tl finetune --resume runs/first                   go on with a run that was stopped";
 
 const PREDICT_EXAMPLES: &str = "Examples:
   tl predict runs/ants photo.jpg more-photos/
@@ -74,7 +75,7 @@ A layer is whatever has an output of its own: a convolution, a linear layer, a n
 an activation unless it directly follows a convolution or linear layer. For VGG and ResNet the list is that of Keras's
 model.layers, the input first, so layers[-4:] and layers[100:] mean the same here as there.";
 
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct FinetuneArgs {
     /// Folder of labelled images, or a table (.csv, .tsv, .txt) of files and labels
     #[arg(long, value_name = "DIR|FILE")]
@@ -90,13 +91,6 @@ pub(crate) struct FinetuneArgs {
     /// than twice as large as any crop needs, to what it needs]
     #[arg(long, value_name = "PX")]
     pub(crate) shrink: Option<u32>,
-    /// Most memory for decoded images, kept from epoch to epoch in phases that augment, in MiB; 0 for none. Results do not
-    /// depend on it [default: 1024, at most a quarter of what is free]
-    #[arg(long, value_name = "MIB")]
-    pub(crate) image_cache: Option<u64>,
-    /// Keep decoded images in this folder instead, for later runs as well; --image-cache then says how much of the disk
-    #[arg(long, value_name = "DIR")]
-    pub(crate) image_cache_dir: Option<PathBuf>,
     /// How much each class counts in the loss: none, balanced (all classes alike), or effective (arXiv:1901.05555)
     /// [default: none]
     #[arg(long, value_name = "KIND")]
@@ -124,6 +118,14 @@ pub(crate) struct FinetuneArgs {
     /// Epochs of each phase of the preset, as `30,5,2`
     #[arg(long, value_name = "N,…")]
     pub(crate) epochs: Option<String>,
+    /// In phases that augment, keep the activations of K augmented views of each image and use them in turn, one an epoch;
+    /// 0 for new views in every epoch, which run the frozen part again [default: as the preset says]
+    #[arg(long, value_name = "K")]
+    pub(crate) views: Option<u32>,
+    /// What the best weights are picked by: accuracy, balanced-accuracy, macro-f1, auroc, average-precision, log-loss, loss,
+    /// ece, … [default: accuracy, or balanced-accuracy where one class has over 1.5 times the images of another]
+    #[arg(long, value_name = "METRIC")]
+    pub(crate) monitor: Option<String>,
     /// What is put on the net: gap, gap-1024, flatten-256, concat-bn-drop0.25-512-bn-drop0.5, … [default: gap, or cls for
     /// transformers]. POOL is gap, max, concat, gem, flatten or cls; a PART is a width, an activation behind it (relu, gelu,
     /// silu, tanh, elu, leaky, none), bn or dropP
@@ -164,6 +166,15 @@ pub(crate) struct FinetuneArgs {
     /// Run directory, which must not exist [default: runs/BACKBONE-DATA-sSEED-TIME]
     #[arg(long, value_name = "DIR")]
     pub(crate) run: Option<PathBuf>,
+    /// Go on with a run that was stopped, from its last checkpoint; it ends as it would have ended. Nothing else is given
+    /// beside it
+    #[arg(long, value_name = "RUN")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Seconds between two checkpoints in the middle of an epoch; 0 for one after every step [default: 30]
+    #[arg(long, value_name = "S")]
+    pub(crate) checkpoint_every: Option<u64>,
+    #[command(flatten)]
+    pub(crate) caches: CacheArgs,
     #[command(flatten)]
     pub(crate) threads: ThreadArgs,
     /// Print the summary as JSON
@@ -171,8 +182,24 @@ pub(crate) struct FinetuneArgs {
     pub(crate) json: bool,
 }
 
+/// What is kept for the next epoch or the next run. Results do not depend on it.
+#[derive(Clone, Debug, Default, PartialEq, Args)]
+pub(crate) struct CacheArgs {
+    /// Most memory for decoded images, kept from epoch to epoch in phases that augment, in MiB; 0 for none. Results do not
+    /// depend on it [default: 1024, at most a quarter of what is free]
+    #[arg(long, value_name = "MIB")]
+    pub(crate) image_cache: Option<u64>,
+    /// Keep decoded images in this folder instead, for later runs as well; --image-cache then says how much of the disk
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image_cache_dir: Option<PathBuf>,
+    /// Most disk for activations of the frozen part, kept for later runs, in MiB; 0 for none. They are in TL_HOME/features, and
+    /// what was used longest ago goes first [default: 4096]
+    #[arg(long, value_name = "MIB")]
+    pub(crate) feature_cache: Option<u64>,
+}
+
 /// How a table is read.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct ColumnArgs {
     /// Folder that a table's file names are relative to [default: the table's own]
     #[arg(long, value_name = "DIR")]
@@ -195,7 +222,7 @@ pub(crate) struct ColumnArgs {
 }
 
 /// How data is read and split.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct SourceArgs {
     #[command(flatten)]
     pub(crate) columns: ColumnArgs,
@@ -217,7 +244,7 @@ pub(crate) struct SourceArgs {
     pub(crate) exclude: Option<PathBuf>,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct ThreadArgs {
     /// Threads of the net; results are the same only for the same number [default: all cores]
     #[arg(long, value_name = "N")]

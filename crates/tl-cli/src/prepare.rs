@@ -273,6 +273,14 @@ pub(crate) fn schedule(resolved: &Resolved, net: &NetInfo) -> anyhow::Result<Sch
     if let Some(epochs) = &resolved.epochs {
         schedule.set_epochs(epochs).map_err(|error| anyhow::anyhow!("--epochs: {error}"))?;
     }
+    if let Some(views) = resolved.views {
+        let mut augmenting = schedule.phases.iter_mut().filter(|phase| phase.augment).peekable();
+        anyhow::ensure!(
+            augmenting.peek().is_some(),
+            "--views is given, and no phase of this schedule augments"
+        );
+        augmenting.for_each(|phase| phase.views = views);
+    }
     Ok(schedule)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tl_backbones::Card;
 use tl_data::{Augment, Augmentation};
-use tl_finetune::{Preset, Schedule};
+use tl_finetune::{Metric, Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
 
 use crate::args::FinetuneArgs;
@@ -51,6 +51,9 @@ pub(crate) struct Spec {
     /// Rare classes are drawn more often.
     #[serde(default)]
     pub(crate) balanced_sampling: bool,
+    /// What the best weights are picked by; chosen from the classes where it is not given.
+    #[serde(default)]
+    pub(crate) monitor: Option<Metric>,
     pub(crate) seed: u64,
     pub(crate) cache_budget_mib: u64,
     pub(crate) skip_bad: bool,
@@ -121,6 +124,8 @@ pub(crate) struct Resolved {
     pub(crate) augment_auto: bool,
     /// Epochs by phase, where the preset's are not wanted.
     pub(crate) epochs: Option<Vec<u32>>,
+    /// Views of each image to keep, where the preset's are not wanted.
+    pub(crate) views: Option<u32>,
     pub(crate) run: Option<PathBuf>,
 }
 
@@ -149,6 +154,12 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
     let class_weights = match &args.class_weights {
         Some(text) => problems.take(parse_class_weights(text)).unwrap_or_default(),
         None => base.class_weights,
+    };
+    let monitor = match &args.monitor {
+        Some(name) => {
+            problems.take(name.parse::<Metric>().map_err(|error| anyhow::anyhow!("--monitor: {error}")))
+        }
+        None => base.monitor,
     };
     let augment_auto = args.augment.as_deref() == Some("auto");
     let augment = match args.augment.as_deref().filter(|_| !augment_auto) {
@@ -198,6 +209,7 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         label_smoothing: args.label_smoothing.unwrap_or(base.label_smoothing),
         class_weights,
         balanced_sampling: args.balanced_sampling || base.balanced_sampling,
+        monitor,
         seed: args.seed.unwrap_or(base.seed),
         cache_budget_mib: args.cache_budget.unwrap_or(base.cache_budget_mib),
         skip_bad: args.skip_bad || base.skip_bad,
@@ -211,7 +223,8 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
     // One that takes no part is reported already; the part is looked up all the same.
     let preset = preset.filter(|preset| unfreeze.is_none() || preset.takes_part());
     let preset = preset.unwrap_or(if unfreeze.is_some() { Preset::TwoStep } else { Preset::Gradual });
-    Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, run })
+    let views = args.views;
+    Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, views, run })
 }
 
 /// A head that says where it drops out is not given more.
@@ -240,6 +253,7 @@ fn defaults() -> Spec {
         label_smoothing: 0.1,
         class_weights: ClassWeights::None,
         balanced_sampling: false,
+        monitor: None,
         seed: 42,
         cache_budget_mib: 4096,
         skip_bad: false,

@@ -206,7 +206,7 @@ fn facts(rows: impl Iterator<Item = [String; 2]>) -> String {
 }
 
 fn circumstances(data: &ReportData<'_>) -> impl Iterator<Item = [String; 2]> {
-    let Manifest { version, started, command, data: images, weights, machine } = data.manifest;
+    let Manifest { version, started, resumed, command, data: images, weights, machine } = data.manifest;
     let peak =
         data.summary.peak_memory_bytes.map_or("unknown".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
     [

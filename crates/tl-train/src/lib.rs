@@ -5,6 +5,7 @@
 //! Every step's randomness is a function of (seed, epoch, step), so a run is the same run for any number of data
 //! threads.
 
+mod engine;
 mod error;
 mod evaluate;
 mod frontier;
@@ -13,13 +14,15 @@ pub mod metrics;
 mod model;
 mod optimizer;
 mod saved;
-mod trainer;
 
+pub use engine::{
+    BestEpoch, CHECKPOINT, Checkpoint, Checkpointing, Ended, EpochResult, Images, Observer, Options, Outcome,
+    Progress, Seen, Tick, check, train,
+};
 pub use error::TrainError;
 pub use evaluate::{EVAL_BATCH, Scored, batch_tensor, evaluate};
-pub use frontier::cache_bytes;
-pub use metrics::{Scores, wilson};
+pub use frontier::{FeatureStore, cache_bytes};
+pub use metrics::{Scores, default_metric, wilson};
 pub use model::{Model, NewHead, features, net_info, pool};
 pub use optimizer::{Optimizer, StateError, Target};
 pub use saved::{Pretrained, SavedModel};
-pub use trainer::{Ended, EpochResult, Images, Observer, Options, Outcome, Tick, train};

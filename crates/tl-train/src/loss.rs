@@ -34,6 +34,11 @@ impl Shown {
         Self { labels, weights: None, mix: None }
     }
 
+    /// Number of images.
+    pub(crate) fn len(&self) -> usize {
+        self.labels.len()
+    }
+
     /// The class that most of each image shows.
     pub(crate) fn mostly(&self) -> Vec<u32> {
         match &self.mix {
