@@ -6,7 +6,7 @@
 
 use tch::Tensor;
 use tl_data::augment::Mix;
-use tl_heads::Task;
+use tl_heads::{LossOptions, Task};
 
 /// What a batch shows.
 #[derive(Debug)]
@@ -63,7 +63,9 @@ impl Loss {
     fn weighted(&self, logits: &Tensor, labels: &[u32], weights: Option<&[f32]>) -> Tensor {
         let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
         let targets = Tensor::from_slice(&labels).to_device(logits.device());
-        let losses = self.task.losses(logits, &targets, self.label_smoothing, self.class_weights.as_ref());
+        let (label_smoothing, class_weights) = (self.label_smoothing, self.class_weights.as_ref());
+        let options = LossOptions { label_smoothing, class_weights, focal: 0.0 };
+        let losses = self.task.losses(logits, &targets, options);
         match weights {
             None => losses,
             Some(weights) => losses * Tensor::from_slice(weights).to_device(logits.device()),

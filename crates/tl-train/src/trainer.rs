@@ -468,11 +468,11 @@ impl<'a> Run<'a> {
         let layers: Vec<bool> =
             model.params_by_layer().map(|(_, layer)| phase.layer_rates[layer].is_some()).collect();
         let mode = |i: usize| match layers[model.backbone.stages[i].params()].contains(&true) {
-            true => Mode { norm, layers: Some(&layers), trace: None },
+            true => Mode { norm, layers: Some(&layers), ..Mode::EVAL },
             false => Mode::EVAL,
         };
         let pooled = model.forward(&batch.xs, phase.frontier, model.stages(), mode);
-        let logits = model.head.forward(&pooled, phase.head_rate.map(|_| seed));
+        let logits = model.head.forward(&pooled, phase.head_rate.map(|_| seed.into()));
         let loss = self.loss.of(&logits, &batch.shown).mean(None::<Kind>);
         if !loss.double_value(&[]).is_finite() {
             return false;
