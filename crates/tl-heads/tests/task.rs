@@ -63,13 +63,11 @@ fn a_focal_loss_and_its_gradient_stay_finite() {
                 let what = format!("{task:?} {options:?}: {losses} {}", logits.grad());
                 assert!(finite(&losses) && finite(&logits.grad()), "{what}");
                 assert!(losses.ge(0.0).all().int64_value(&[]) == 1, "{what}");
-                // Sure and wrong, it costs what cross-entropy does.
-                let plain = task.losses(&logits, &targets, LossOptions { focal: 0.0, ..options });
-                let close = (losses.double_value(&[2]) - plain.double_value(&[2])).abs() < 1e-3;
-                assert!(
-                    close || label_smoothing > 0.0 || task.outputs() == 1 && task != Task::Binary,
-                    "{what}"
-                );
+                if label_smoothing == 0.0 && task.names() == 2 {
+                    // Sure and wrong, it costs what cross-entropy does; sure and right, nothing.
+                    let values = Vec::<f32>::try_from(&losses).unwrap();
+                    assert!(values[1..4].iter().zip([100.0, 100.0, 0.0]).all(|(a, b)| (a - b).abs() < 1e-4));
+                }
             }
         }
     }

@@ -136,15 +136,18 @@ fn a_branch_is_left_out_or_grows() {
     }
 }
 
-/// Independently: of the images that lose attention, half lose the perceptron too.
+/// A quarter of the images lose both branches; were it one draw for both, half would.
 #[test]
 fn branches_of_an_encoder_layer_drop_independently() {
     let net = build("vit-small-patch16");
     let (stage, layers) = only(&net, "blocks.11");
-    let xs = image(&[400, 5, 384]);
-    let run = |rate| run(&net, &xs, stage, Mode { layers: Some(&layers), ..drop_path(rate, 3) });
-    let neither = agree(&run(0.5), &run(1.0)).into_iter().filter(|same| *same).count();
-    assert!((75..125).contains(&neither), "{neither}");
+    let xs = image(&[200, 2, 384]);
+    let run = |rate, seed| run(&net, &xs, stage, Mode { layers: Some(&layers), ..drop_path(rate, seed) });
+    let without = run(1.0, 0);
+    let counts: Vec<usize> =
+        (0..8).map(|seed| agree(&run(0.5, seed), &without).iter().filter(|same| **same).count()).collect();
+    let all: usize = counts.iter().sum();
+    assert!((350..450).contains(&all), "{counts:?}");
 }
 
 #[test]
