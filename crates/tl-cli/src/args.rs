@@ -147,6 +147,10 @@ pub(crate) struct FinetuneArgs {
     /// Label smoothing, 0 to below 1 [default: 0.1]
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     pub(crate) label_smoothing: Option<f64>,
+    /// Focal loss (arXiv:1708.02002): images that are easily told count less, the more so the higher this is; 2 is usual
+    /// [default: 0, plain cross-entropy]
+    #[arg(long, value_name = "GAMMA", allow_negative_numbers = true)]
+    pub(crate) focal: Option<f64>,
     /// Part of each class kept for validation, where the folder has no val/ [default: 0.2]
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     pub(crate) val_fraction: Option<f64>,

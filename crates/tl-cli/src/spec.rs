@@ -46,6 +46,9 @@ pub(crate) struct Spec {
     /// Images in a training step.
     pub(crate) batch: usize,
     pub(crate) label_smoothing: f64,
+    /// Gamma of the focal loss; 0 is plain cross-entropy.
+    #[serde(default)]
+    pub(crate) focal: f64,
     #[serde(default)]
     pub(crate) class_weights: ClassWeights,
     /// Rare classes are drawn more often.
@@ -207,6 +210,7 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         schedule: base.schedule.filter(|_| same_net && args.preset.is_none() && args.unfreeze.is_none()),
         batch: args.batch.unwrap_or(base.batch),
         label_smoothing: args.label_smoothing.unwrap_or(base.label_smoothing),
+        focal: args.focal.unwrap_or(base.focal),
         class_weights,
         balanced_sampling: args.balanced_sampling || base.balanced_sampling,
         monitor,
@@ -251,6 +255,7 @@ fn defaults() -> Spec {
         schedule: None,
         batch: 16,
         label_smoothing: 0.1,
+        focal: 0.0,
         class_weights: ClassWeights::None,
         balanced_sampling: false,
         monitor: None,
@@ -356,6 +361,7 @@ fn check_ranges(spec: &Spec, problems: &mut Problems) {
     check(unit(spec.dropout), "dropout", spec.dropout.to_string(), "0 or more, below 1");
     let smoothing = spec.label_smoothing;
     check(unit(smoothing), "label-smoothing", smoothing.to_string(), "0 or more, below 1");
+    check((0.0..=10.0).contains(&spec.focal), "focal", spec.focal.to_string(), "0 to 10");
     let fraction = spec.val_fraction;
     check(fraction > 0.0 && fraction < 1.0, "val-fraction", fraction.to_string(), "above 0, below 1");
     check((1..=65_536).contains(&spec.batch), "batch", spec.batch.to_string(), "1 to 65536");

@@ -130,7 +130,7 @@ impl Tally {
         let task = self.task;
         let names = task.names() as usize;
         let logits = logits.to_device(Device::Cpu).to_kind(Kind::Double);
-        let loss = Loss { task, label_smoothing: 0.0, class_weights: None };
+        let loss = Loss { task, label_smoothing: 0.0, class_weights: None, focal: 0.0 };
         let unweighted = Shown { labels: shown.labels.clone(), weights: None, mix: shown.mix.clone() };
         self.loss_sum += loss.of(&logits, &unweighted).sum(Kind::Double).double_value(&[]);
         let labels = shown.mostly();

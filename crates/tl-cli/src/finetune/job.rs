@@ -4,7 +4,6 @@
 //! and all see the same.
 
 use std::cell::RefCell;
-use std::path::Path;
 use std::time::Instant;
 
 use tl_backbones::Weights;
@@ -87,7 +86,7 @@ impl Job {
         resolved.spec.image_size = Some(size);
         let view = View::train(model.preprocess, resolved.spec.augment.clone());
         let shrink = shrink(&resolved, &view, (size, median))?;
-        images.warnings.extend(warnings(&resolved, &plan, args));
+        images.warnings.extend(warnings(&resolved, (&model, &plan), args));
         let augments = plan.phases.iter().any(|phase| phase.augment || phase.frontier == 0);
         let decoded = decoded.filter(|_| augments);
         resolved.spec.schedule = Some(schedule);
@@ -120,6 +119,7 @@ impl Job {
             label_smoothing: spec.label_smoothing,
             class_weights: class_weights(spec.class_weights, &self.images)?,
             balanced_sampling: spec.balanced_sampling,
+            focal: spec.focal,
             monitor: self.monitor,
             cache_budget: spec.cache_budget_mib.saturating_mul(1 << 20),
             store: self.store.clone(),
@@ -270,9 +270,16 @@ fn shrink(resolved: &Resolved, view: &View, (size, median): (u32, u32)) -> anyho
 }
 
 /// What is legal and odd about the words together.
-fn warnings(resolved: &Resolved, plan: &Plan, args: &FinetuneArgs) -> Vec<String> {
+fn warnings(resolved: &Resolved, (model, plan): (&Model, &Plan), args: &FinetuneArgs) -> Vec<String> {
     let spec = &resolved.spec;
     let mut warnings = spec.augment.warnings();
+    let drops = plan.phases.iter().find(|phase| phase.drop_path > 0.0);
+    if let Some(phase) = drops.filter(|_| model.backbone.residual_blocks() == 0) {
+        warnings.push(format!(
+            "phase `{}`: `drop_path` has no effect, because no block of this net ends in a sum",
+            phase.name
+        ));
+    }
     if args.augment.is_some() && !plan.phases.iter().any(|phase| phase.augment) {
         warnings.push("--augment is given, and no phase of this schedule augments".to_owned());
     }

@@ -68,6 +68,8 @@ pub struct Options {
     pub label_smoothing: f64,
     /// How much each class counts in the loss; all the same where there is none.
     pub class_weights: Option<Vec<f32>>,
+    /// Gamma of the focal loss (Lin et al. 2017, arXiv:1708.02002), 0 or more; 0 is plain cross-entropy.
+    pub focal: f64,
     /// Whether every epoch draws all classes alike, rare ones more often than once.
     pub balanced_sampling: bool,
     /// What the best weights are picked by.

@@ -4,8 +4,9 @@
 //! large batch, whatever the size of the last one.
 
 use tch::{Kind, Tensor};
-use tl_backbones::{Mode, NormMode};
+use tl_backbones::{DropPath, Mode, NormMode};
 use tl_finetune::{At, BatchNorm, PlannedPhase};
+use tl_heads::Training;
 use tl_torch::{Param, Role};
 
 use super::batches::Step;
@@ -52,6 +53,7 @@ impl<'a> Rules<'a> {
             task: model.task,
             label_smoothing: phase.label_smoothing.unwrap_or(options.label_smoothing),
             class_weights: class_weights.map(|weights| Tensor::from_slice(weights).to_device(model.device)),
+            focal: options.focal,
         };
         let layers = model.params_by_layer().map(|(_, layer)| phase.layer_rates[layer].is_some()).collect();
         Self { model, phase, options, loss, layers, images }
@@ -92,12 +94,14 @@ impl<'a> Rules<'a> {
             BatchNorm::Frozen => NormMode::Frozen,
             BatchNorm::Statistics | BatchNorm::Train => NormMode::Batch,
         };
+        let drop_path = (phase.drop_path > 0.0).then_some(DropPath { rate: phase.drop_path, seed });
         let mode = |i: usize| match self.layers[model.backbone.stages[i].params()].contains(&true) {
-            true => Mode { norm, layers: Some(&self.layers), trace: None },
+            true => Mode { norm, layers: Some(&self.layers), drop_path, trace: None },
             false => Mode::EVAL,
         };
         let pooled = model.forward(&batch.xs, phase.frontier, model.stages(), mode);
-        let logits = model.head.forward(&pooled, phase.head_rate.map(|_| seed));
+        let logits =
+            model.head.forward(&pooled, phase.head_rate.map(|_| Training { seed, dropout: phase.dropout }));
         let mut loss = self.loss.of(&logits, &batch.shown).mean(None::<Kind>);
         let value = loss.double_value(&[]);
         if !value.is_finite() || value > EXPLODED {
