@@ -10,7 +10,7 @@ use tl_data::{Augment, Augmentation};
 use tl_finetune::{Metric, Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
 
-use crate::args::FinetuneArgs;
+use crate::args::Settings;
 use crate::dataset::{Source, absolute};
 use crate::errors::Problems;
 use crate::prepare;
@@ -129,14 +129,13 @@ pub(crate) struct Resolved {
     pub(crate) epochs: Option<Vec<u32>>,
     /// Views of each image to keep, where the preset's are not wanted.
     pub(crate) views: Option<u32>,
-    pub(crate) run: Option<PathBuf>,
 }
 
 const FORMAT: u32 = 4;
 const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
 
 /// Looks up and checks everything that needs neither images nor weights.
-pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Resolved> {
+pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolved> {
     let base = match &args.config {
         Some(path) => problems.take(read(path))?,
         None => defaults(),
@@ -154,6 +153,13 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         let hint = "hint: this preset says itself what trains when; two-step and surgical take a part";
         problems.add(anyhow::anyhow!("--preset and --unfreeze are both given\n\n{hint}"));
     }
+    let makes_schedule = args.preset.is_some() || args.unfreeze.is_some();
+    if makes_schedule && args.schedule.is_some() {
+        let hint =
+            "hint: the file says all that trains; a preset is the start of one: tl plan --preset NAME --json";
+        problems.add(anyhow::anyhow!("--schedule is given beside --preset or --unfreeze\n\n{hint}"));
+    }
+    let schedule = args.schedule.as_deref().and_then(|path| problems.take(read_schedule(path)));
     let class_weights = match &args.class_weights {
         Some(text) => problems.take(parse_class_weights(text)).unwrap_or_default(),
         None => base.class_weights,
@@ -207,7 +213,7 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         image_size: args.image_size.or(base.image_size.filter(|_| same_net)),
         augment,
         shrink: args.shrink.or(base.shrink),
-        schedule: base.schedule.filter(|_| same_net && args.preset.is_none() && args.unfreeze.is_none()),
+        schedule: schedule.or_else(|| base.schedule.filter(|_| same_net && !makes_schedule)),
         batch: args.batch.unwrap_or(base.batch),
         label_smoothing: args.label_smoothing.unwrap_or(base.label_smoothing),
         focal: args.focal.unwrap_or(base.focal),
@@ -220,19 +226,16 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         partial_weights: args.partial_weights || base.partial_weights,
     };
     check_ranges(&spec, problems);
-    if let Some(run) = args.run.as_deref().filter(|run| run.symlink_metadata().is_ok()) {
-        problems.add(anyhow::Error::from(tl_run::RunError::Exists { path: run.to_owned() }));
-    }
-    let (unfreeze, run, epochs) = (args.unfreeze.clone(), args.run.clone(), epochs.flatten());
+    let (unfreeze, epochs) = (args.unfreeze.clone(), epochs.flatten());
     // One that takes no part is reported already; the part is looked up all the same.
     let preset = preset.filter(|preset| unfreeze.is_none() || preset.takes_part());
     let preset = preset.unwrap_or(if unfreeze.is_some() { Preset::TwoStep } else { Preset::Gradual });
     let views = args.views;
-    Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, views, run })
+    Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, views })
 }
 
 /// A head that says where it drops out is not given more.
-fn default_dropout(args: &FinetuneArgs, base: &Spec) -> f64 {
+fn default_dropout(args: &Settings, base: &Spec) -> f64 {
     let head = args.head.as_deref().and_then(|text| text.parse::<HeadSpec>().ok());
     let drops = |part: &Part| matches!(part, Part::Dropout(_));
     if head.is_some_and(|head| head.parts().iter().any(drops)) { 0.0 } else { base.dropout }
@@ -295,6 +298,18 @@ fn read(path: &Path) -> anyhow::Result<Spec> {
     Ok(spec)
 }
 
+/// The phases in a file of their own.
+fn read_schedule(path: &Path) -> anyhow::Result<Schedule> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| anyhow::anyhow!("--schedule `{}` cannot be read: {error}", path.display()))?;
+    Schedule::from_json(&text).map_err(|error| {
+        anyhow::anyhow!(
+            "--schedule `{}` is no list of phases: {error}\n\nhint: `tl plan --preset NAME --json` prints one to edit",
+            path.display()
+        )
+    })
+}
+
 /// Before format 4 `optimizer` was `fresh` or `keep`, which is now `optimizer_state`. Whether there was any.
 fn rename_optimizer(spec: &mut serde_json::Value) -> bool {
     let phases = spec.get_mut("schedule").and_then(serde_json::Value::as_array_mut);
@@ -308,7 +323,7 @@ fn rename_optimizer(spec: &mut serde_json::Value) -> bool {
     renamed
 }
 
-fn data_folder(args: &FinetuneArgs, base: &Spec, problems: &mut Problems) -> Option<PathBuf> {
+fn data_folder(args: &Settings, base: &Spec, problems: &mut Problems) -> Option<PathBuf> {
     let folder = match &args.data {
         Some(folder) => folder.clone(),
         None if !base.data.as_os_str().is_empty() => base.data.clone(),

@@ -53,25 +53,37 @@ impl RunDir {
         Ok(Self { path: path.to_owned(), metrics: String::new(), _lock: lock(path)? })
     }
 
+    /// The epochs of the run in `path`, none if it has none yet.
+    ///
+    /// # Errors
+    /// The record cannot be read, or a line of it is no epoch.
+    pub fn read_epochs(path: &Path) -> Result<Vec<EpochRow>, RunError> {
+        let file = path.join(METRICS);
+        let text = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            text => text.map_err(|error| RunError::io("read", &file, error))?,
+        };
+        let parse = |(i, line): (usize, &str)| {
+            serde_json::from_str(line).map_err(|error| RunError::Invalid {
+                path: file.clone(),
+                what: "record of epochs",
+                reason: format!("line {}: {error}", i + 1),
+            })
+        };
+        text.lines().enumerate().map(parse).collect()
+    }
+
     /// Keeps the first `epochs` epochs of the record and drops those after them.
     ///
     /// # Errors
     /// The records cannot be read or are fewer, or the disk refuses.
     pub fn keep_epochs(&mut self, epochs: u32) -> Result<Vec<EpochRow>, RunError> {
         let file = self.path.join(METRICS);
-        let text = match fs::read_to_string(&file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            text => text.map_err(|error| RunError::io("read", &file, error))?,
-        };
-        let invalid =
-            |reason: String| RunError::Invalid { path: file.clone(), what: "record of epochs", reason };
-        let rows: Vec<EpochRow> = text
-            .lines()
-            .take(epochs as usize)
-            .map(|line| serde_json::from_str(line).map_err(|error| invalid(error.to_string())))
-            .collect::<Result<_, _>>()?;
+        let mut rows = Self::read_epochs(&self.path)?;
+        rows.truncate(epochs as usize);
         if rows.len() < epochs as usize {
-            return Err(invalid(format!("it has {} epochs, the checkpoint {epochs}", rows.len())));
+            let reason = format!("it has {} epochs, the checkpoint {epochs}", rows.len());
+            return Err(RunError::Invalid { path: file, what: "record of epochs", reason });
         }
         self.metrics = rows.iter().map(|row| to_json(row, &file, false)).collect::<Result<_, _>>()?;
         self.write_text(METRICS, &self.metrics)?;

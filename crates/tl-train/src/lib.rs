@@ -17,7 +17,7 @@ mod saved;
 
 pub use engine::{
     BestEpoch, CHECKPOINT, Checkpoint, Checkpointing, Ended, EpochResult, Images, Observer, Options, Outcome,
-    Progress, Seen, Tick, check, train,
+    PhasePrice, Progress, RateRange, Seen, Tick, Tried, check, lr_find, price, steepest, train,
 };
 pub use error::TrainError;
 pub use evaluate::{EVAL_BATCH, Scored, batch_tensor, evaluate};

@@ -4,6 +4,7 @@
 //! and all see the same.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::time::Instant;
 
 use tl_backbones::Weights;
@@ -13,7 +14,7 @@ use tl_heads::Task;
 use tl_run::Machine;
 use tl_train::{FeatureStore, Model, Options};
 
-use crate::args::{CacheArgs, FinetuneArgs};
+use crate::args::{CacheArgs, Settings};
 use crate::errors::{Exit, Problems};
 use crate::fit;
 use crate::machine;
@@ -45,15 +46,18 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// From the words of the command line.
+    /// From the words of the command line. `run` is where it will be written, if it will.
     ///
     /// # Errors
     /// All that is wrong with words, data and plan, together; then what is wrong with images or weights.
-    pub(crate) fn from_args(args: &FinetuneArgs, ui: &RefCell<Ui>) -> anyhow::Result<Self> {
+    pub(crate) fn from_args(args: &Settings, run: Option<&Path>, ui: &RefCell<Ui>) -> anyhow::Result<Self> {
         let start = Instant::now();
         let machine = machine::set_up(&args.threads)?;
         let mut problems = Problems::default();
         let resolved = resolve(args, &mut problems);
+        if let Some(run) = run.filter(|run| run.symlink_metadata().is_ok()) {
+            problems.add(tl_run::RunError::Exists { path: run.to_owned() }.into());
+        }
         let folder = resolved.as_ref().and_then(|resolved| prepare::open_data(resolved, &mut problems));
         if let Some(resolved) = &resolved {
             fit::check(resolved, folder.as_ref().map(|folder| folder.classes.len()), &mut problems);
@@ -251,7 +255,7 @@ fn feature_store(args: &CacheArgs, machine: &Machine) -> anyhow::Result<Option<F
     if mib == 0 {
         return Ok(None);
     }
-    let dir = tl_weights::Cache::default_location()?.root().join("features");
+    let dir = tl_weights::Cache::default_location()?.root().with_file_name("features");
     // The last bits depend on the processor, the threads and the libraries.
     let about = format!("{}, {} threads, libtorch {}", machine.cpu, machine.threads, machine.libtorch);
     Ok(Some(FeatureStore::open(&dir, mib.saturating_mul(1 << 20), &about)?))
@@ -270,7 +274,7 @@ fn shrink(resolved: &Resolved, view: &View, (size, median): (u32, u32)) -> anyho
 }
 
 /// What is legal and odd about the words together.
-fn warnings(resolved: &Resolved, (model, plan): (&Model, &Plan), args: &FinetuneArgs) -> Vec<String> {
+fn warnings(resolved: &Resolved, (model, plan): (&Model, &Plan), args: &Settings) -> Vec<String> {
     let spec = &resolved.spec;
     let mut warnings = spec.augment.warnings();
     let drops = plan.phases.iter().find(|phase| phase.drop_path > 0.0);

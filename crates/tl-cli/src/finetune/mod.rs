@@ -31,9 +31,9 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     if let Some(run) = &args.resume {
         return resume::run(run, args, interrupt, &ui);
     }
-    let job = Job::from_args(args, &ui)?;
+    let job = Job::from_args(&args.settings, args.run.as_deref(), &ui)?;
     job.announce(&ui);
-    let run = job.create_run(interrupt)?;
+    let run = job.create_run(args.run.as_deref(), interrupt)?;
     go(&job, run, None, (args, interrupt), &ui)
 }
 
@@ -53,13 +53,13 @@ fn go(
 }
 
 impl Job {
-    fn create_run(&self, interrupt: &Interrupt) -> anyhow::Result<Run> {
+    fn create_run(&self, path: Option<&Path>, interrupt: &Interrupt) -> anyhow::Result<Run> {
         if interrupt.stop.load(Ordering::SeqCst) {
             return Err(Exit(EXIT_CODE).into());
         }
         let now = tl_run::utc_now();
-        let path = match &self.resolved.run {
-            Some(path) => path.clone(),
+        let path = match path {
+            Some(path) => path.to_owned(),
             None => default_run_dir(&self.resolved.spec, &now["short"]),
         };
         let tensors: usize = self.model.tensors().map(|param| param.tensor.numel() * size_of::<f32>()).sum();

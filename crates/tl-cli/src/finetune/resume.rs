@@ -12,7 +12,7 @@ use tl_train::Checkpoint;
 
 use super::record::Run;
 use super::{Job, go};
-use crate::args::{FinetuneArgs, ThreadArgs};
+use crate::args::{CacheArgs, FinetuneArgs, Settings, ThreadArgs};
 use crate::interrupt::Interrupt;
 use crate::machine;
 use crate::ui::Ui;
@@ -37,16 +37,11 @@ pub(super) fn run(
     let checkpoint = Checkpoint::read(path)?;
     let epochs = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.progress.epochs);
     let rows = dir.keep_epochs(epochs)?;
-    let threads = ThreadArgs { threads: Some(manifest.machine.threads), ..args.threads.clone() };
-    let words = FinetuneArgs {
-        config: Some(spec),
-        threads,
-        caches: args.caches.clone(),
-        checkpoint_every: args.checkpoint_every,
-        json: args.json,
-        ..FinetuneArgs::default()
-    };
-    let job = Job::from_args(&words, ui)?;
+    let given = &args.settings;
+    let threads = ThreadArgs { threads: Some(manifest.machine.threads), ..given.threads.clone() };
+    let settings =
+        Settings { config: Some(spec), threads, caches: given.caches.clone(), ..Settings::default() };
+    let job = Job::from_args(&settings, None, ui)?;
     same_run(&job, &manifest)?;
     job.announce(ui);
     say_where(&job, checkpoint.as_ref(), ui);
@@ -61,21 +56,19 @@ pub(super) fn run(
     dir.write_json("manifest.json", &manifest)?;
     let before = rows.len();
     let run = Run { dir, manifest, epochs: rows, before };
-    go(&job, run, checkpoint, (&words, interrupt), ui)
+    go(&job, run, checkpoint, (args, interrupt), ui)
 }
 
 /// A run goes on as it began.
 fn refuse_others(args: &FinetuneArgs) -> anyhow::Result<()> {
-    let rest = FinetuneArgs {
-        resume: None,
-        json: false,
-        caches: Default::default(),
-        checkpoint_every: None,
-        threads: ThreadArgs { data_threads: None, ..args.threads.clone() },
-        ..args.clone()
+    let settings = &args.settings;
+    let rest = Settings {
+        caches: CacheArgs::default(),
+        threads: ThreadArgs { data_threads: None, ..settings.threads.clone() },
+        ..settings.clone()
     };
     anyhow::ensure!(
-        rest == FinetuneArgs::default(),
+        rest == Settings::default() && args.run.is_none(),
         "--resume goes on with the run as it was begun, and other settings are given beside it\n\n\
          hint: leave them out, or begin a new run with --config RUN/spec.json and the new settings"
     );

@@ -8,6 +8,8 @@
 mod average;
 mod batches;
 mod checkpoint;
+mod lr_find;
+mod price;
 mod state;
 mod step;
 
@@ -30,6 +32,8 @@ use state::State;
 use step::{Place, Rules};
 
 pub use checkpoint::{CHECKPOINT, Checkpoint, Checkpointing};
+pub use lr_find::{RateRange, Tried, lr_find, steepest};
+pub use price::{PhasePrice, price};
 pub use state::{BestEpoch, Progress, Seen};
 
 /// The images of a run, and the flag that stops it.
@@ -390,7 +394,8 @@ impl Run<'_> {
             progress.batches += 1;
             let done = progress.seen.images as usize;
             if rules.ends_step(place) {
-                rules.update(&mut self.state, rules.at(place, &history));
+                let at = rules.at(place, &history);
+                rules.update(&mut self.state, phase.curve.factor(at), phase.curve.momentum(at));
             }
             observer.tick(Tick { what: "training", done, of: self.images.train.len() });
             if rules.ends_step(place) && self.state.progress.batches < rules.batches() {

@@ -118,20 +118,23 @@ impl<'a> Rules<'a> {
         true
     }
 
-    /// One update by the gradients that are there, which are then zero again.
-    pub(super) fn update(&self, state: &mut State, at: At<'_>) {
+    /// One update by the gradients that are there, which are then zero again. All rates are the phase's times `factor`.
+    pub(super) fn update(&self, state: &mut State, factor: f64, momentum: Option<f64>) {
         let Self { model, phase, .. } = self;
         if let Some(most) = phase.clip_norm {
             clip(model, most);
         }
-        let factor = phase.curve.factor(at);
-        state.optimizer.step(scaled_targets(model, phase, factor), phase.curve.momentum(at));
-        for param in model.tensors().filter(|param| param.tensor.requires_grad()) {
-            param.tensor.shallow_clone().zero_grad();
-        }
+        state.optimizer.step(scaled_targets(model, phase, factor), momentum);
+        self.forget_gradients();
         if let (Some(decay), Some(values)) = (phase.ema, &mut state.average) {
             average::follow(model, values, decay, state.progress.averaged);
             state.progress.averaged += 1;
+        }
+    }
+
+    pub(super) fn forget_gradients(&self) {
+        for param in self.model.tensors().filter(|param| param.tensor.requires_grad()) {
+            param.tensor.shallow_clone().zero_grad();
         }
     }
 }

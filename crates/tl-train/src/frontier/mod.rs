@@ -104,6 +104,31 @@ impl Cache {
         self.kept.get(&Need { pass, level })
     }
 
+    /// Whether phase `phase` keeps the activations of a pass.
+    pub(crate) fn keeps(&self, phase: usize, pass: Pass, level: usize) -> bool {
+        self.phases[phase].contains_key(&Need { pass, level })
+    }
+
+    /// The passes that phase `phase` is the first to need, each with the highest level that it fills.
+    pub(crate) fn new_passes(&self, phase: usize) -> Vec<(Pass, usize)> {
+        let before = phase.checked_sub(1).map(|before| &self.phases[before]);
+        let mut passes = BTreeMap::new();
+        for need in
+            self.phases[phase].keys().filter(|need| before.is_none_or(|held| !held.contains_key(need)))
+        {
+            let top = passes.entry(need.pass).or_insert(need.level);
+            *top = need.level.max(*top);
+        }
+        passes.into_iter().collect()
+    }
+
+    /// Bytes that phase `phase` keeps.
+    pub(crate) fn planned_bytes(&self, phase: usize, model: &Model, images: &Images<'_>) -> u64 {
+        let bytes =
+            |need: &Need| images.samples(need.pass.set).len() as u64 * bytes_per_image(model, need.level);
+        self.phases[phase].keys().map(bytes).sum()
+    }
+
     /// Drops what phase `phase` does not keep.
     pub(crate) fn enter(&mut self, phase: usize) {
         self.kept.retain(|need, _| self.phases[phase].contains_key(need));
@@ -305,7 +330,7 @@ impl Sink {
 }
 
 /// The shape of one image's activations at a level.
-fn shape(model: &Model, level: usize) -> Vec<i64> {
+pub(crate) fn shape(model: &Model, level: usize) -> Vec<i64> {
     match level == model.stages() {
         true => vec![model.head.pooled_width()],
         false => model.observed.shapes[level].clone(),

@@ -88,7 +88,12 @@ pub(crate) fn options(cache_budget: u64) -> Options {
 }
 
 /// Runs the schedule on twelve images, and validates on four.
-pub(crate) fn run_with(model: &Model, schedule: &Schedule, cache_budget: u64, epochs: &mut Epochs) -> Outcome {
+pub(crate) fn run_with(
+    model: &Model,
+    schedule: &Schedule,
+    cache_budget: u64,
+    epochs: &mut Epochs,
+) -> Outcome {
     run_from(model, schedule, &options(cache_budget), None, epochs)
 }
 
