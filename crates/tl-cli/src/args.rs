@@ -180,9 +180,14 @@ pub(crate) struct ColumnArgs {
     /// Column of a table with the file names [default: one with a well-known name]
     #[arg(long, value_name = "NAME")]
     pub(crate) file_column: Option<String>,
-    /// Column of a table with the classes [default: one with a well-known name]
+    /// Column of a table with the classes, labels or numbers; given several times for several columns: of 0 and 1, one a
+    /// label, or of numbers [default: one with a well-known name; for several labels else all columns that are not used]
     #[arg(long, value_name = "NAME")]
-    pub(crate) label_column: Option<String>,
+    pub(crate) label_column: Vec<String>,
+    /// What stands between several labels in one cell of a table; a space for any white space [default: |, or a space in
+    /// a list]
+    #[arg(long, value_name = "C")]
+    pub(crate) label_separator: Option<char>,
     /// Column of a table with how much each image counts in the loss [default: none]
     #[arg(long, value_name = "NAME")]
     pub(crate) weight_column: Option<String>,
@@ -402,7 +407,10 @@ pub(crate) struct DataInspectArgs {
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// Draw images of each class into this .png, which must not exist; more pages become NAME-2.png, …
+    /// What the table has for each image, if not one class: multi-label or regression (numbers)
+    #[arg(long, value_name = "multi-label|regression")]
+    pub(crate) classes: Option<String>,
+    /// Draw images of each class, or with each label or number, into this .png, which must not exist; more pages become NAME-2.png, …
     #[arg(long, value_name = "FILE")]
     pub(crate) sheet: Option<PathBuf>,
     /// Images of each class on the sheet
@@ -422,6 +430,9 @@ pub(crate) struct DataDoctorArgs {
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    /// What the table has for each image, if not one class: multi-label or regression (numbers)
+    #[arg(long, value_name = "multi-label|regression")]
+    pub(crate) classes: Option<String>,
     /// Write a list of the files to leave out, for `finetune --exclude`; it must not exist. Nearly the same pictures are
     /// comments in it
     #[arg(long, value_name = "FILE")]

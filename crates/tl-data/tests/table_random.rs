@@ -176,7 +176,7 @@ fn a_million_rows() {
     // A second here; far more only if something grows with the square of the rows.
     assert!(seconds < 20.0, "{seconds} s");
     let start = Instant::now();
-    let dataset = table.into_folder(&SplitOptions::default()).unwrap();
+    let dataset = table.into_dataset(&SplitOptions::default()).unwrap();
     assert_eq!(dataset.train.len() + dataset.val.len(), ROWS);
     assert!(start.elapsed().as_secs_f64() < 20.0);
 }
