@@ -173,7 +173,7 @@ pub(crate) fn needs_table(data: &Path, task: Task) -> anyhow::Result<()> {
     };
     anyhow::ensure!(
         !data.is_dir(),
-        "`{}` is a folder, which cannot say {what}\n\nhint: give a table with --data FILE.csv",
+        "`{}` is a folder, which cannot say {what}\n\nhint: give a table of files and labels",
         data.display()
     );
     Ok(())

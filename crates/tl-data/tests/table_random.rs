@@ -140,6 +140,7 @@ fn damage_never_panics_and_errors_name_the_file() {
                 let rels: BTreeSet<&String> = table.records.iter().map(|record| &record.rel).collect();
                 assert_eq!(rels.len(), table.records.len());
                 let _ = table.split(&SplitOptions::default());
+                let _ = table.into_dataset(&SplitOptions::default());
             }
             Err(DataError::Table { problems, .. }) => {
                 bad += 1;

@@ -46,14 +46,14 @@ fn rows(samples: &[Sample]) -> Vec<(&str, Vec<f32>)> {
 
 fn labels_of(i: usize) -> String {
     let names = ["sun", "sea", "boat"].into_iter().enumerate();
-    names.filter(|(k, _)| i % (k + 2) == 0).map(|(_, name)| name).collect::<Vec<_>>().join("|")
+    names.filter(|(k, _)| i.is_multiple_of(k + 2)).map(|(_, name)| name).collect::<Vec<_>>().join("|")
 }
 
 #[test]
 fn labels_in_a_cell_and_in_columns_are_the_same_dataset() {
     let dir = images(60);
     let cells = dataset(table(&dir, CELLS, "labels", 60, labels_of));
-    let flag = |i: usize| [4, 3, 2].map(|k| u8::from(i % k == 0).to_string()).join(",");
+    let flag = |i: usize| [4, 3, 2].map(|k| u8::from(i.is_multiple_of(k)).to_string()).join(",");
     let flags = dataset(table(&dir, FLAGS, "boat,sea,sun", 60, flag));
     assert_eq!(
         (cells.task, &cells.classes),
@@ -72,13 +72,19 @@ fn labels_in_a_cell_and_in_columns_are_the_same_dataset() {
     let all = [cells.train.clone(), cells.val.clone()].concat();
     for (rel, row) in rows(&all) {
         let i: usize = rel[..3].parse().unwrap();
-        assert_eq!(row, [4, 3, 2].map(|k| f32::from(u8::from(i % k == 0))), "{rel}");
+        assert_eq!(row, [4, 3, 2].map(|k| f32::from(u8::from(i.is_multiple_of(k)))), "{rel}");
     }
     assert!(all.iter().all(|sample| sample.label == 0));
     assert!(cells.train.windows(2).all(|pair| pair[0].rel < pair[1].rel));
     // Of each label about a fifth validates: 15, 20 and 30 images have it.
     let counts = label_counts(&cells.val, 3).unwrap();
     assert_eq!((cells.val.len(), counts), (12, vec![3, 4, 6]));
+    let taken_wrong = table(&dir, CELLS, "labels", 60, |i| (i % 2).to_string());
+    assert!(
+        taken_wrong.warnings[0].starts_with("the only labels are `0` and `1`: "),
+        "{:?}",
+        taken_wrong.warnings
+    );
     let error = class_labels(&cells.train).unwrap_err().to_string();
     assert!(error.contains("only classes can be drawn evenly"), "{error}");
 }

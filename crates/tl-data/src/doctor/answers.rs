@@ -10,17 +10,17 @@ use crate::inspect::Contents;
 use crate::table::Task;
 
 /// The part of the span of a column that is rounding.
-const ROUNDING: f32 = 1e-3;
+const ROUNDING: f64 = 1e-3;
 
 /// What 32-bit floats lose by themselves, relative.
-const FLOAT: f32 = 1e-6;
+const FLOAT: f64 = 1e-6;
 
 /// The answers of all samples.
 pub(super) struct Answers<'a> {
     rows: Vec<&'a [f32]>,
     ids: Vec<u32>,
     /// The rounding of each column of numbers; empty for other tasks.
-    rounding: Vec<f32>,
+    rounding: Vec<f64>,
 }
 
 impl<'a> Answers<'a> {
@@ -34,7 +34,7 @@ impl<'a> Answers<'a> {
                 (numbered(rows.iter().map(bits)), Vec::new())
             }
             Task::Number => {
-                let columns: Vec<(f32, Vec<u32>)> =
+                let columns: Vec<(f64, Vec<u32>)> =
                     (0..contents.classes.len()).map(|column| clusters(&rows, column)).collect();
                 let of_row = |place: usize| columns.iter().map(|(_, ids)| ids[place]).collect();
                 let ids = numbered((0..rows.len()).map(of_row));
@@ -64,7 +64,9 @@ impl<'a> Answers<'a> {
     }
 }
 
-fn differs(least: f32, most: f32, rounding: f32) -> bool {
+fn differs(least: f32, most: f32, rounding: f64) -> bool {
+    // The difference of two finite floats may be none.
+    let (least, most) = (f64::from(least), f64::from(most));
     most - least > rounding.max(FLOAT * least.abs().max(most.abs()))
 }
 
@@ -79,11 +81,13 @@ fn numbered(keys: impl Iterator<Item = Vec<u32>>) -> Vec<u32> {
 }
 
 /// The rounding of a column, and for each of its values a number shared by those within it of the smallest of them.
-fn clusters(rows: &[&[f32]], column: usize) -> (f32, Vec<u32>) {
+fn clusters(rows: &[&[f32]], column: usize) -> (f64, Vec<u32>) {
     let value = |place: usize| rows[place].get(column).copied().unwrap_or_default();
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_unstable_by(|&a, &b| value(a).total_cmp(&value(b)));
-    let at = |twentieths: usize| order.get(order.len() * twentieths / 20).map_or(0.0, |&place| value(place));
+    let at = |twentieths: usize| {
+        order.get(order.len() * twentieths / 20).map_or(0.0, |&place| f64::from(value(place)))
+    };
     let rounding = ROUNDING * (at(19) - at(1));
     let (mut ids, mut id, mut start) = (vec![0; rows.len()], 0, None);
     for place in order {

@@ -41,6 +41,7 @@ pub(super) fn warnings(table: &Table, target: &TargetSpec) -> Vec<String> {
             if !matches!(target, TargetSpec::Flags { .. }) {
                 warnings.extend(joined(&table.names, target));
                 warnings.extend(without_labels(table));
+                warnings.extend(flags_as_labels(table));
             }
         }
         Task::Number => warnings.extend(constant(table)),
@@ -97,6 +98,15 @@ fn without_labels(table: &Table) -> Option<String> {
         "rows without any label: {rows}, the first in line {}; none of the labels is there",
         first.line
     ))
+}
+
+/// A column of 0 and 1 that was taken for cells of labels.
+fn flags_as_labels(table: &Table) -> Option<String> {
+    let flags = table.task == Task::MultiLabel && table.names.iter().all(|name| name == "0" || name == "1");
+    flags.then(|| {
+        "the only labels are `0` and `1`: if the column is itself a label, name several such columns"
+            .to_owned()
+    })
 }
 
 fn same_but_case(names: &[String]) -> Option<String> {
