@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tch::Device;
 use tl_backbones::{BackboneError, Card, Input, Load, Loaded, Weights};
-use tl_data::{BadImage, DataPool, Dataset, Preprocess, Sample};
+use tl_data::{BadImage, DataPool, Dataset, Preprocess, Sample, Task};
 use tl_finetune::{BatchNorm, NetInfo, Plan, PresetOptions, Schedule};
 use tl_heads::{HeadSpec, Pool};
 use tl_run::{DataFacts, Skipped};
@@ -65,7 +65,18 @@ pub(crate) fn verify(
         .with_context(|| format!("the split of `{}`", dataset.root.display()))?
         .to_json();
     let Dataset {
-        root, classes, train, val, test, train_weights, split, ignored, notes, mut warnings, ..
+        root,
+        task,
+        classes,
+        train,
+        val,
+        test,
+        train_weights,
+        split,
+        ignored,
+        notes,
+        mut warnings,
+        ..
     } = dataset;
     let weights = match train_weights {
         Some(weights) => {
@@ -76,17 +87,16 @@ pub(crate) fn verify(
         None => None,
     };
     let (train, val, test) = (good(train, &bad), good(val, &bad), good(test, &bad));
-    let there: BTreeSet<u32> = train.iter().map(|sample| sample.label).collect();
-    let gone: Vec<&str> = (0..)
-        .zip(&classes)
-        .filter(|(label, _)| !there.contains(label))
-        .map(|(_, class)| class.as_str())
-        .collect();
+    let gone = undecoded(task, &classes, &train);
     anyhow::ensure!(
-        gone.is_empty(),
+        gone.is_empty() || task != Task::Class,
         "no training image of these classes can be decoded: {}",
         gone.join(", ")
     );
+    if !gone.is_empty() && !bad.is_empty() {
+        warnings.push(format!("no training image that can be decoded has these labels: {}", gone.join(", ")));
+    }
+    anyhow::ensure!(!train.is_empty(), "no training image can be decoded");
     anyhow::ensure!(!val.is_empty(), "no validation image can be decoded");
     if ignored.files > 0 {
         let names = ignored.first.join(", ");
@@ -103,6 +113,22 @@ pub(crate) fn verify(
     };
     let skipped = bad.iter().map(|bad| skipped(bad, &root)).collect();
     Ok(Images { classes, train, weights, val, test, saved_split, skipped, notes, warnings, facts })
+}
+
+/// The classes or labels without a training image.
+fn undecoded<'a>(task: Task, names: &'a [String], train: &[Sample]) -> Vec<&'a str> {
+    if !matches!(task, Task::Class | Task::MultiLabel) {
+        return Vec::new();
+    }
+    let mut there = vec![false; names.len()];
+    for sample in train {
+        match &sample.target {
+            None => there.iter_mut().skip(sample.label as usize).take(1).for_each(|there| *there = true),
+            Some(row) => there.iter_mut().zip(row.iter()).for_each(|(there, value)| *there |= *value > 0.0),
+        }
+    }
+    let gone = names.iter().zip(there).filter(|(_, there)| !there);
+    gone.map(|(name, _)| name.as_str()).collect()
 }
 
 /// Decodes every image, with a bar.

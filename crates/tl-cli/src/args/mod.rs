@@ -278,7 +278,10 @@ pub(crate) struct DataInspectArgs {
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// Draw images of each class into this .png, which must not exist; more pages become NAME-2.png, …
+    /// What the table has for each image, if not one class: multi-label or regression (numbers)
+    #[arg(long, value_name = "multi-label|regression")]
+    pub(crate) classes: Option<String>,
+    /// Draw images of each class, or with each label or number, into this .png, which must not exist; more pages become NAME-2.png, …
     #[arg(long, value_name = "FILE")]
     pub(crate) sheet: Option<PathBuf>,
     /// Images of each class on the sheet
@@ -298,6 +301,9 @@ pub(crate) struct DataDoctorArgs {
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    /// What the table has for each image, if not one class: multi-label or regression (numbers)
+    #[arg(long, value_name = "multi-label|regression")]
+    pub(crate) classes: Option<String>,
     /// Write a list of the files to leave out, for `finetune --exclude`; it must not exist. Nearly the same pictures are
     /// comments in it
     #[arg(long, value_name = "FILE")]

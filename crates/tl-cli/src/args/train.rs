@@ -183,9 +183,14 @@ pub(crate) struct ColumnArgs {
     /// Column of a table with the file names [default: one with a well-known name]
     #[arg(long, value_name = "NAME")]
     pub(crate) file_column: Option<String>,
-    /// Column of a table with the classes [default: one with a well-known name]
+    /// Column of a table with the classes, labels or numbers; given several times for several columns: of 0 and 1, one a
+    /// label, or of numbers [default: one with a well-known name; for several labels else all columns that are not used]
     #[arg(long, value_name = "NAME")]
-    pub(crate) label_column: Option<String>,
+    pub(crate) label_column: Vec<String>,
+    /// What stands between several labels in one cell of a table; a space for any white space [default: |, or a space in
+    /// a list]
+    #[arg(long, value_name = "C")]
+    pub(crate) label_separator: Option<char>,
     /// Column of a table with how much each image counts in the loss [default: none]
     #[arg(long, value_name = "NAME")]
     pub(crate) weight_column: Option<String>,

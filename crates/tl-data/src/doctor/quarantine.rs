@@ -21,7 +21,7 @@ use crate::small_file;
 /// A file to leave out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantineEntry {
-    /// The path below the dataset's folder, as [`Sample::rel`].
+    /// The path below the dataset's folder, as [`Sample::rel`](crate::Sample::rel).
     pub rel: String,
     /// Why; may be empty.
     pub reason: String,
