@@ -118,7 +118,11 @@ fn activations_beyond_the_budget_change_nothing_but_time() {
     small_set(dir.path(), &CLASSES, 8, 4);
     let args = ["finetune", "--data", "data", "--epochs", "3,1,1"];
     run(dir.path(), &[&args[..], &["--run", "kept"]].concat()).expect_success();
-    run(dir.path(), &[&args[..], &["--run", "computed", "--cache-budget", "0"]].concat()).expect_success();
+    run(
+        dir.path(),
+        &[&args[..], &["--run", "computed", "--cache-budget", "0", "--feature-cache", "0"]].concat(),
+    )
+    .expect_success();
     let summary = |name: &str| json(&dir.path().join(name).join("summary.json"));
     assert!(summary("kept")["cache_bytes"].as_u64().unwrap() > 0);
     assert_eq!(summary("computed")["cache_bytes"], 0);

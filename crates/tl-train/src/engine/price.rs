@@ -61,13 +61,10 @@ pub fn price(
         let above = forward(model, phase.frontier, model.stages());
         let step = training(model, phase, options, images.train.len());
         let passes = cache.new_passes(index);
-        let features: f64 = passes
-            .iter()
-            .map(|(pass, top)| {
-                let loading = if pass.view.is_some() { rates.augment } else { rates.decode };
-                images.samples(pass.set).len() as f64 * loading.max(forward(model, 0, *top))
-            })
-            .sum();
+        let features = passes.iter().fold(0.0, |sum, (pass, top)| {
+            let loading = if pass.view.is_some() { rates.augment } else { rates.decode };
+            sum + images.samples(pass.set).len() as f64 * loading.max(forward(model, 0, *top))
+        });
         let kept_val = cache.keeps(index, Pass::VAL, phase.frontier);
         let kept_train =
             Pass::of_epoch(phase, 0).is_some_and(|pass| cache.keeps(index, pass, phase.frontier));
