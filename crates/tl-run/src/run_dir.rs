@@ -26,6 +26,8 @@ pub struct RunDir {
 
 const METRICS: &str = "metrics.jsonl";
 const LOCK: &str = "run.lock";
+/// How the names of files begin that are not whole.
+const UNNAMED: [&str; 2] = [".tmp-", ".weights-"];
 
 impl RunDir {
     /// Makes the directory (and those above it).
@@ -50,7 +52,15 @@ impl RunDir {
     /// # Errors
     /// It is not there, or another process is writing to it.
     pub fn reopen(path: &Path) -> Result<Self, RunError> {
-        Ok(Self { path: path.to_owned(), metrics: String::new(), _lock: lock(path)? })
+        let dir = Self { path: path.to_owned(), metrics: String::new(), _lock: lock(path)? };
+        // What was being written when the process was killed never got its name.
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if UNNAMED.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(dir)
     }
 
     /// The epochs of the run in `path`, none if it has none yet.
@@ -235,11 +245,13 @@ mod tests {
         let error = RunDir::reopen(&path).unwrap_err();
         assert!(matches!(error, RunError::Busy { .. }), "{error}");
         drop(run);
+        fs::write(path.join(".weights-x1"), "half").unwrap();
         let mut run = RunDir::reopen(&path).unwrap();
         assert_eq!(run.keep_epochs(2).unwrap(), [row(1), row(2)]);
         run.add_epoch(&row(3)).unwrap();
         assert_eq!(fs::read_to_string(path.join(METRICS)).unwrap().lines().count(), 3);
         run.close().unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "the metrics alone");
         let error = RunDir::reopen(&path).unwrap().keep_epochs(4).unwrap_err().to_string();
         assert!(error.contains("it has 3 epochs, the checkpoint 4"), "{error}");
         assert!(RunDir::reopen(&dir.path().join("none")).is_err());

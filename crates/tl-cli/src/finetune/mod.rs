@@ -98,11 +98,12 @@ impl Job {
         if spec.source.split.is_some() {
             spec.source.split = Some("split.json".into());
         }
-        run.dir.write_json("spec.json", &spec)?;
         run.dir.write_text("plan.txt", &self.plan.to_string())?;
         run.dir.write_json("manifest.json", &run.manifest)?;
         run.dir.write_text("split.json", &self.images.saved_split)?;
         run.dir.write_text("classes.txt", &(self.images.classes.join("\n") + "\n"))?;
+        // The last: a run with a spec has all the rest as well.
+        run.dir.write_json("spec.json", &spec)?;
         Ok(())
     }
 

@@ -62,7 +62,8 @@ struct Numbers {
 pub(super) enum Moment {
     Step,
     Epoch,
-    Phase,
+    /// Nothing is due after it for a while, or ever.
+    Last,
 }
 
 /// Writes checkpoints, one at a time.
@@ -84,11 +85,11 @@ impl Writer {
         let wait = match moment {
             Moment::Step => settings.every,
             Moment::Epoch => settings.every / 10,
-            Moment::Phase => Duration::ZERO,
+            Moment::Last => Duration::ZERO,
         };
         let busy = self.worker.as_ref().is_some_and(|worker| !worker.is_finished());
-        // At the end of a phase it is worth the wait for the last one.
-        if self.last.elapsed() < wait || (busy && moment != Moment::Phase) {
+        // At the end of a phase or of the run it is worth the wait for the one that is being written.
+        if self.last.elapsed() < wait || (busy && moment != Moment::Last) {
             return None;
         }
         let path = settings.dir.join(CHECKPOINT);

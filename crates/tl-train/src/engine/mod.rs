@@ -283,7 +283,7 @@ impl Run<'_> {
             self.checkpoint(Moment::Epoch, observer);
         }
         self.leave(phase);
-        self.checkpoint(Moment::Phase, observer);
+        self.checkpoint(Moment::Last, observer);
         Ok(None)
     }
 
@@ -333,7 +333,7 @@ impl Run<'_> {
 
     fn checkpoint(&mut self, moment: Moment, observer: &mut dyn Observer) {
         if let Some(error) = self.writer.offer(self.model, &self.state, moment) {
-            observer.note(&format!("the last checkpoint could not be written, the run goes on: {error}"));
+            observer.note(&not_written(&error));
         }
     }
 
@@ -357,7 +357,11 @@ impl Run<'_> {
         let val = average::instead(self.model, self.state.average.as_ref(), || {
             self.validate(phase.frontier, observer)
         })?;
-        let Some(val) = val else { return Ok(Some(Ended::Stopped)) };
+        let Some(val) = val else {
+            self.state.progress.epoch_seconds = train_seconds;
+            self.checkpoint(Moment::Last, observer);
+            return Ok(Some(Ended::Stopped));
+        };
         if !val.loss.is_finite() {
             return Ok(diverged(&self.state.progress));
         }
@@ -398,16 +402,17 @@ impl Run<'_> {
                 rules.update(&mut self.state, phase.curve.factor(at), phase.curve.momentum(at));
             }
             observer.tick(Tick { what: "training", done, of: self.images.train.len() });
-            if rules.ends_step(place) && self.state.progress.batches < rules.batches() {
+            let stopped = self.images.stopped();
+            if rules.ends_step(place) && (stopped || self.state.progress.batches < rules.batches()) {
                 let progress = &mut self.state.progress;
                 progress.epoch_seconds = before + start.elapsed().as_secs_f64();
                 progress.epoch_wait_seconds = waited_before + waited.get();
-                if let Some(error) = self.writer.offer(self.model, &self.state, Moment::Step) {
-                    observer
-                        .note(&format!("the last checkpoint could not be written, the run goes on: {error}"));
+                let moment = if stopped { Moment::Last } else { Moment::Step };
+                if let Some(error) = self.writer.offer(self.model, &self.state, moment) {
+                    observer.note(&not_written(&error));
                 }
             }
-            if self.images.stopped() {
+            if stopped {
                 return Ok(Some(Ended::Stopped));
             }
         }
@@ -491,7 +496,7 @@ impl Run<'_> {
     }
 
     fn outcome(mut self, ended: Ended) -> Outcome {
-        // What was stopped goes on from the last checkpoint, and its last steps are taken again.
+        // Steps after the last checkpoint are taken again when the run goes on.
         self.writer.join();
         self.state.restore_best(self.model);
         for param in self.model.tensors() {
@@ -508,6 +513,10 @@ impl Run<'_> {
             cache_bytes: progress.cache_bytes,
         }
     }
+}
+
+fn not_written(error: &TrainError) -> String {
+    format!("the last checkpoint could not be written, the run goes on: {error}")
 }
 
 /// A history as curves and stopping read it: what could not be said is not a number.

@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -20,6 +20,8 @@ const MAGIC: &[u8; 8] = b"TLFEAT01";
 const HEADER: usize = 24;
 const CHECKSUM: usize = 4;
 const EXTENSION: &str = "features";
+/// How the names of files begin that are not whole.
+const UNNAMED: &str = ".tmp-";
 
 /// A folder of activations, and how much may be in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +57,7 @@ impl FeatureStore {
     /// The folder cannot be made.
     pub fn open(dir: &Path, budget: u64, machine: &str) -> Result<Self, TrainError> {
         fs::create_dir_all(dir).map_err(|error| refused(dir, "make", &error))?;
+        clean(dir);
         Ok(Self { dir: dir.to_owned(), budget, machine: machine.to_owned() })
     }
 
@@ -102,7 +105,7 @@ impl FeatureStore {
         }
         self.make_room(bytes);
         let refused = |error| refused(&self.dir, "write to", &error);
-        let file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.dir).map_err(refused)?;
+        let file = tempfile::Builder::new().prefix(UNNAMED).tempfile_in(&self.dir).map_err(refused)?;
         let mut out = BufWriter::with_capacity(1 << 18, file);
         let header = [*MAGIC, rows.to_le_bytes(), width.to_le_bytes()].concat();
         out.write_all(&header).map_err(refused)?;
@@ -182,6 +185,18 @@ impl StoredRows {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.rows * self.width * size_of::<f32>() as u64
+    }
+}
+
+/// Removes what a process that was killed had begun to write, if it can be no one's any more.
+fn clean(dir: &Path) {
+    const OLD: Duration = Duration::from_secs(24 * 3600);
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let age =
+            entry.metadata().and_then(|about| about.modified()).ok().and_then(|time| time.elapsed().ok());
+        if entry.file_name().to_string_lossy().starts_with(UNNAMED) && age.is_some_and(|age| age > OLD) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
