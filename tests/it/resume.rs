@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json as value};
 
-use crate::support::{epochs, interrupt, json, run, small_set, tl};
+use crate::support::{epochs, interrupt, is_epoch, json, run, small_set, tl};
 
 /// Every kind of phase, short.
 fn schedule() -> Value {
@@ -44,14 +44,6 @@ fn figures(run: &Path) -> (Vec<Value>, Value, Value, Value, String) {
     let of = |key: &str| summary[key].clone();
     let predictions = fs::read_to_string(run.join("val_predictions.csv")).unwrap();
     (epochs(run), of("model_sha256"), of("best"), of("evaluations"), predictions)
-}
-
-/// Whether a line of the log is an epoch of this phase, and not a line of the plan.
-fn is_epoch(line: &str, phase: &str) -> bool {
-    let mut words = line.split_whitespace();
-    words.next() == Some(phase)
-        && words.next().is_some_and(|word| word.parse::<u32>().is_ok())
-        && words.next().is_some_and(|word| word.contains('.'))
 }
 
 fn prepare(dir: &Path) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{epochs, finish, interrupt, json, names, run, small_set, tl};
+use crate::support::{epochs, finish, interrupt, is_epoch, json, names, run, small_set, tl};
 
 const CLASSES: [&str; 3] = ["bag", "sneaker", "trouser"];
 
@@ -155,9 +155,8 @@ fn ctrl_c_keeps_the_best_weights() {
     let output = interrupt(dir, &args, |line| line.starts_with("all "));
     // The first line that starts with `all` is the plan's: the run has hardly begun, or is in its first epochs.
     assert_eq!(output.code, Some(130), "{}", output.stderr);
-    let epoch_line = |line: &str| line.starts_with("all ") && line.contains("0.");
     let args = ["finetune", "--data", "data", "--run", "later", "--epochs", "3,2,500"];
-    let output = interrupt(dir, &args, |line| epoch_line(line) && !line.contains("augmented"));
+    let output = interrupt(dir, &args, |line| is_epoch(line, "all"));
     assert_eq!(output.code, Some(130), "{}", output.stderr);
     assert!(output.stderr.contains("stopped after epoch"), "{}", output.stderr);
     assert_eq!(json(&dir.join("later/summary.json"))["status"], "interrupted");
