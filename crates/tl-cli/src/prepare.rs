@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tch::Device;
 use tl_backbones::{BackboneError, Card, Input, Load, Loaded, Weights};
-use tl_data::{BadImage, DataPool, Dataset, Preprocess, Sample, Task};
+use tl_data::{Augmentation, BadImage, DataPool, Dataset, Preprocess, Sample, Task};
 use tl_finetune::{BatchNorm, NetInfo, Plan, PresetOptions, Schedule};
 use tl_heads::{HeadSpec, Pool};
 use tl_run::{DataFacts, Skipped};
@@ -289,15 +289,34 @@ pub(crate) fn model(
     Ok(Model::new(loaded.backbone, head, images.classes.clone(), preprocess, Device::Cpu)?)
 }
 
+/// Augmented views of each image to keep: as many as cost about a minute of the frozen part on two cores, and none where
+/// one view would be all, which is worse than the image as it is, or where images are mixed.
+fn usual_views(resolved: &Resolved) -> u32 {
+    const PASSES: usize = 12_000;
+    const MOST: usize = 6;
+    let mixes = match &resolved.spec.augment {
+        Augmentation::Recipe(augment) => augment.mixing.is_some(),
+        Augmentation::Generator(_) => false,
+    };
+    match resolved.images.map_or(MOST, |images| (PASSES / images.max(1)).min(MOST)) {
+        views @ 2.. if !mixes => views as u32,
+        _ => 0,
+    }
+}
+
 /// The schedule of the spec, or the one that the preset makes for the net.
 pub(crate) fn schedule(resolved: &Resolved, net: &NetInfo) -> anyhow::Result<Schedule> {
-    let options = PresetOptions { part: resolved.unfreeze.clone(), ..PresetOptions::default() };
+    let views = resolved.views.unwrap_or_else(|| usual_views(resolved));
+    let options =
+        PresetOptions { part: resolved.unfreeze.clone(), views: Some(views), ..PresetOptions::default() };
     let mut schedule = match &resolved.spec.schedule {
         Some(schedule) => schedule.clone(),
         None => resolved.preset.schedule(net, &options)?,
     };
     if let Some(epochs) = &resolved.epochs {
         schedule.set_epochs(epochs).map_err(|error| anyhow::anyhow!("--epochs: {error}"))?;
+        // More views than epochs would never be seen.
+        schedule.phases.iter_mut().for_each(|phase| phase.views = phase.views.min(phase.epochs));
     }
     if let Some(views) = resolved.views {
         let mut augmenting = schedule.phases.iter_mut().filter(|phase| phase.augment).peekable();

@@ -129,6 +129,8 @@ pub(crate) struct Resolved {
     pub(crate) epochs: Option<Vec<u32>>,
     /// Views of each image to keep, where the preset's are not wanted.
     pub(crate) views: Option<u32>,
+    /// The number of training images, once it is known.
+    pub(crate) images: Option<usize>,
 }
 
 const FORMAT: u32 = 4;
@@ -231,7 +233,7 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
     let preset = preset.filter(|preset| unfreeze.is_none() || preset.takes_part());
     let preset = preset.unwrap_or(if unfreeze.is_some() { Preset::TwoStep } else { Preset::Gradual });
     let views = args.views;
-    Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, views })
+    Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, views, images: None })
 }
 
 /// A head that says where it drops out is not given more.

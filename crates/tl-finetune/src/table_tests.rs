@@ -16,10 +16,10 @@ fn preset(preset: Preset, net: &NetInfo) -> Schedule {
 fn the_table_reads_well() {
     let net = tiny();
     let expected = "\
-phase       epochs  trains        parameters  rate head  rate stages     batch-norm  images
-head        30      head          55          1e-3       -               frozen      plain, cached
-last-stage  5       stage2, head  3055        6e-4       2e-4            frozen      plain, cached
-all         2       stem..head    3265        4.5e-4     8.5e-6..1.5e-4  frozen      augmented
+phase       epochs  trains        parameters  rate head  rate stages   batch-norm  images
+head        24      head          55          1e-3       -             frozen      6 views, cached
+last-stage  12      stage2, head  3055        6e-4       2e-4          frozen      6 views, cached
+all         2       stem..head    3265        1.2e-4     2.3e-6..4e-5  frozen      augmented
 
 phase       frozen below  optimizer  weight decay  curve
 head        head          adamw      0.01          cosine

@@ -65,6 +65,7 @@ impl Job {
         problems.check()?;
         let (Some(mut resolved), Some(folder)) = (resolved, folder) else { return Err(Exit(1).into()) };
 
+        resolved.images = Some(folder.train.len());
         if resolved.augment_auto {
             let preset = Augment::preset(folder.train.len(), folder.classes.len());
             resolved.spec.augment = preset.recipe().into();
