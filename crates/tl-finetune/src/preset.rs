@@ -275,7 +275,7 @@ fn gradual(stages: &[&str], views: u32) -> Vec<Phase> {
         _ => Phase { augment: true, views, epochs, ..phase },
     };
     let last = tail("last-stage", &stages[stages.len().saturating_sub(1)..], 2e-4, 5, false);
-    vec![kept(head(), 24), kept(last, 12), tail("all", stages, 4e-5, 2, true)]
+    vec![kept(head(), 24), kept(last, 12), tail("all", stages, 2e-5, 2, true)]
 }
 
 /// Trains the head and `stages`; the last stage at `rate`, each one below at a lower rate, the head at three times.

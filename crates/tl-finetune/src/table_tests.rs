@@ -19,7 +19,7 @@ fn the_table_reads_well() {
 phase       epochs  trains        parameters  rate head  rate stages   batch-norm  images
 head        24      head          55          1e-3       -             frozen      6 views, cached
 last-stage  12      stage2, head  3055        6e-4       2e-4          frozen      6 views, cached
-all         2       stem..head    3265        1.2e-4     2.3e-6..4e-5  frozen      augmented
+all         2       stem..head    3265        6e-5       1.1e-6..2e-5  frozen      augmented
 
 phase       frozen below  optimizer  weight decay  curve
 head        head          adamw      0.01          cosine
