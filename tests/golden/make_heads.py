@@ -1,17 +1,19 @@
 """Golden outputs of heads, for crates/tl-heads/tests/golden.rs.
 
-    pip install torch==2.11.0 timm==1.0.31 numpy
+    pip install torch==2.11.0 torchvision==0.26.0 timm==1.0.31 numpy
     python tests/golden/make_heads.py
 
 Pools are timm's where it has them. timm has no GeM: that one is `lp_pool2d`, which is GeM but for the number of
 positions. The order of fastai's `AdaptiveConcatPool2d` and the layers of its `create_head` are those of fastai 2.8.12,
-written out below so that it need not be installed. Losses are `torch.nn.functional`'s.
+written out below so that it need not be installed. Losses are `torch.nn.functional`'s; the focal loss of bits is
+torchvision's, and that of classes, which neither has, is its formula.
 
 Inputs and weights are formulas of a tensor's name and the index in it, which the Rust test applies too, so
 `heads.json` holds outputs only; of large tensors a summary and a few samples.
 """
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ import torch.nn.functional as F
 from timm.layers import SelectAdaptivePool2d
 from timm.models.vision_transformer import global_pool_nlc
 from torch import nn
+from torchvision.ops import sigmoid_focal_loss
 
 OUT = Path(__file__).parents[2] / "crates/tl-heads/tests/data"
 
@@ -107,33 +110,44 @@ def pools():
     return cases
 
 
-def binary(z, y, s, w):
+def bits(z, t, focal, **weights):
+    """torchvision's focal loss has no such weights: with them, the factor that it has without."""
+    plain = F.binary_cross_entropy_with_logits(z, t, reduction="none")
+    losses = F.binary_cross_entropy_with_logits(z, t, reduction="none", **weights)
+    return losses if focal == 0 else losses * sigmoid_focal_loss(z, t, alpha=-1, gamma=focal) / plain
+
+
+def binary(z, y, s, w, focal):
     """A weight per class is a weight of all and one more of the positive term."""
     t = y.float().unsqueeze(1) * (1 - s) + s / 2
     kw = {} if w is None else {"weight": w[0], "pos_weight": w[1] / w[0]}
-    return F.binary_cross_entropy_with_logits(z, t, reduction="none", **kw).squeeze(1)
+    return bits(z, t, focal, **kw).squeeze(1)
 
 
-def multi_label(z, y, s, w):
-    return F.binary_cross_entropy_with_logits(z, y * (1 - s) + s / 2, pos_weight=w, reduction="none").mean(1)
+def multi_label(z, y, s, w, focal):
+    return bits(z, y * (1 - s) + s / 2, focal, pos_weight=w).mean(1)
 
 
-def regression(z, y, _, w):
+def regression(z, y, _, w, __):
     w = None if w is None else w.expand_as(z)
     return F.mse_loss(z, y, weight=w, reduction="none").mean(1)
 
 
-def softmax(z, y, s, w):
-    return F.cross_entropy(z, y, weight=w, label_smoothing=s, reduction="none")
+def softmax(z, y, s, w, focal):
+    if focal == 0:
+        return F.cross_entropy(z, y, weight=w, label_smoothing=s, reduction="none")
+    p = z.softmax(1)
+    t = F.one_hot(y, z.shape[1]) * (1 - s) + s / z.shape[1]
+    return -((1 if w is None else w) * t * (1 - p) ** focal * p.log()).sum(1)
 
 
 def losses():
     n = 5
-    classes, bits = torch.tensor([2, 0, 3, 1, 2]), torch.tensor([1, 0, 0, 1, 1])
+    classes, ones = torch.tensor([2, 0, 3, 1, 2]), torch.tensor([1, 0, 0, 1, 1])
     labels = (tensor("labels", (n, 3)) > 0).float()
     tasks = [
         ({"kind": "softmax", "classes": 4}, (n, 4), classes, [0.5, 2.0, 1.25, 0.75], softmax),
-        ({"kind": "binary"}, (n, 1), bits, [0.75, 2.5], binary),
+        ({"kind": "binary"}, (n, 1), ones, [0.75, 2.5], binary),
         ({"kind": "multi-label", "labels": 3}, (n, 3), labels, [1.5, 0.5, 4.0], multi_label),
         ({"kind": "regression", "targets": 2}, (n, 2), tensor("targets", (n, 2)), [0.5, 3.0], regression),
     ]
@@ -144,15 +158,15 @@ def losses():
         "regression": lambda z: z,
     }
     cases = []
-    for task, shape, targets, weights, loss in tasks:
-        for smoothing in [0.0, 0.1]:
-            for w in [None, weights]:
-                z = (4 * tensor("logits", shape)).requires_grad_()
-                each = loss(z, targets, smoothing, None if w is None else torch.tensor(w))
-                each.mean().backward()
-                case = {"task": task, "targets": full(targets), "smoothing": smoothing, "weights": w}
-                case |= {"logits": full(z), "losses": full(each), "gradient": full(z.grad)}
-                cases.append(case | {"probabilities": full(says[task["kind"]](z))})
+    for focal, (task, shape, targets, weights, loss) in product([0.0, 0.5, 2.0], tasks):
+        # A regression has no focal loss, and ignores it.
+        for smoothing, w in product([0.0, 0.1] if focal == 0 or loss != regression else [], [None, weights]):
+            z = (4 * tensor("logits", shape)).requires_grad_()
+            each = loss(z, targets, smoothing, None if w is None else torch.tensor(w), focal)
+            each.mean().backward()
+            case = {"task": task, "targets": full(targets), "smoothing": smoothing, "weights": w}
+            case |= {"logits": full(z), "losses": full(each), "gradient": full(z.grad)}
+            cases.append(case | {"probabilities": full(says[task["kind"]](z)), "focal": focal})
     return cases
 
 

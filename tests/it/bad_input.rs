@@ -52,7 +52,7 @@ fn words_that_mean_nothing_are_all_reported_at_once() {
     refused(
         dir,
         &["--data", "data", "--epochs", "1,1"],
-        &["--epochs has 2 numbers, the schedule has 3 phases"],
+        &["--epochs: 2 numbers of epochs were given, and there are 3 phases"],
     );
     refused(
         dir,

@@ -252,3 +252,50 @@ fn augmentation_weights_and_sampling_reach_the_run_and_repeat() {
     run(dir, &["finetune", "--data", "data", "--augment", "mild", "--class-weights", "some"])
         .expect_error(&["--augment is `mild`", "--class-weights is `some`"]);
 }
+
+#[test]
+fn tables_of_labels_and_numbers_are_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    small_set(dir, &CLASSES, 8, 2);
+    let files = files(dir);
+    let write = |name: &str, header: &str, cells: &dyn Fn(usize) -> String| {
+        let rows = files.iter().enumerate().map(|(i, (file, _))| format!("{file},{}\n", cells(i)));
+        fs::write(dir.join(name), format!("file,{header}\n{}", rows.collect::<String>())).unwrap();
+    };
+    write("data/labels.csv", "tags", &|i| if i % 4 == 0 { "dark;small" } else { "small" }.to_owned());
+    write("data/numbers.csv", "age,height", &|i| format!("{i},{}", 100 - i));
+
+    let args = ["data", "inspect", "data/labels.csv", "--classes", "multi-label", "--label-separator", ";"];
+    let text = run(dir, &[&args[..], &["--sheet", "labels.png"]].concat()).expect_success().stdout;
+    let squeezed = |text: &str| {
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    assert!(squeezed(&text).contains(&"dark 3 1 0".to_owned()), "{text}");
+    assert!(fs::read(dir.join("labels.png")).unwrap().starts_with(b"\x89PNG"));
+    let seen = run(dir, &[&args[..], &["--json"]].concat()).expect_success().stdout;
+    let seen: Value = serde_json::from_str(&seen).unwrap();
+    assert_eq!((&seen["task"], &seen["classes"][1]["train"]), (&"multi-label".into(), &13.into()), "{seen}");
+
+    let numbers =
+        ["data/numbers.csv", "--classes", "regression", "--label-column", "age", "--label-column", "height"];
+    let text = run(dir, &[&["data", "inspect"][..], &numbers].concat()).expect_success().stdout;
+    assert!(squeezed(&text).iter().any(|line| line.starts_with("age 0 7.5 15 4.61")), "{text}");
+
+    // A copy with the same labels, and another number.
+    fs::copy(dir.join("data").join(&files[1].0), dir.join("data").join(&files[2].0)).unwrap();
+    let found = |args: &[&str]| {
+        let report = run(dir, &[&["data", "doctor", "--exact", "--json"][..], args].concat());
+        let report: Value = serde_json::from_str(&report.stdout).unwrap();
+        report["findings"][0]["problem"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(found(&args[2..]), "duplicate");
+    assert_eq!(found(&numbers), "conflict");
+
+    run(dir, &["data", "inspect", "data", "--classes", "multi-label"])
+        .expect_error(&["is a folder", "hint: give a table"]);
+    run(dir, &["data", "doctor", "data/labels.csv", "--classes", "regression"])
+        .expect_error(&["no column has a known name for the numbers"]);
+    run(dir, &["data", "inspect", "data/labels.csv", "--classes", "labels"])
+        .expect_error(&["expected `multi-label` or `regression`"]);
+}

@@ -6,5 +6,6 @@ mod bad_input;
 mod data;
 mod datasets;
 mod nets;
+mod resume;
 mod run;
 mod support;

@@ -191,7 +191,7 @@ fn the_last_layers_train_under_a_sigmoid() {
         ["finetune", "--config", "run/spec.json", "--backbone", "inception-v3", "--weights", "none.pth"];
     run(dir, &other).expect_error(&["inception-v3", "no file of that name"]);
     let spec = json(&dir.join("run/spec.json"));
-    fs::write(dir.join("newer.json"), spec.to_string().replace("\"format\":3", "\"format\":99")).unwrap();
+    fs::write(dir.join("newer.json"), spec.to_string().replace("\"format\":4", "\"format\":99")).unwrap();
     run(dir, &["finetune", "--config", "newer.json"]).expect_error(&["format 99", "use a newer `tl`"]);
 
     let rows = run(dir, &["predict", "run", "data/val", "--json"]).expect_success().stdout;
@@ -219,7 +219,7 @@ fn parts_and_outputs_that_cannot_be_are_reported_together() {
         .expect_error(&["--classes binary is for two classes, the folder has 3"]);
     run(dir, &["finetune", "--data", "data", "--classes", "4", "--epochs", "1,1"]).expect_error(&[
         "--classes is 4, the folder has 3 classes",
-        "--epochs has 2 numbers, the schedule has 3 phases",
+        "--epochs: 2 numbers of epochs were given, and there are 3 phases",
     ]);
     run(dir, &["finetune", "--data", "data", "--unfreeze", "last-2-layers", "--partial-weights"])
         .expect_error(&["part `last-2-layers` holds only batch-norms", "--partial-weights without a file"]);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{epochs, finish, interrupt, json, names, run, small_set, tl};
+use crate::support::{epochs, finish, interrupt, is_epoch, json, names, run, small_set, tl};
 
 const CLASSES: [&str; 3] = ["bag", "sneaker", "trouser"];
 
@@ -98,9 +98,13 @@ fn the_model_is_enough(dir: &Path, summary: &serde_json::Value) {
 fn every_preset_and_head_trains() {
     let dir = tempfile::tempdir().unwrap();
     small_set(dir.path(), &CLASSES, 8, 4);
-    for (preset, epochs, head) in
-        [("feature-extraction", "3", "gap-32"), ("full", "2,1", "flatten-16"), ("gradual", "1,1,1", "gap")]
-    {
+    let cases = [
+        ("feature-extraction", "3", "gap-32"),
+        ("lp-ft", "2,1", "flatten-16"),
+        ("gradual", "1,1,1", "gap"),
+        ("full", "2", "gap"),
+    ];
+    for (preset, epochs, head) in cases {
         let args = ["finetune", "--data", "data", "--run", preset, "--preset", preset, "--epochs", epochs];
         run(dir.path(), &[&args[..], &["--head", head]].concat()).expect_success();
         let model = json(&dir.path().join(preset).join("model.json"));
@@ -114,7 +118,11 @@ fn activations_beyond_the_budget_change_nothing_but_time() {
     small_set(dir.path(), &CLASSES, 8, 4);
     let args = ["finetune", "--data", "data", "--epochs", "3,1,1"];
     run(dir.path(), &[&args[..], &["--run", "kept"]].concat()).expect_success();
-    run(dir.path(), &[&args[..], &["--run", "computed", "--cache-budget", "0"]].concat()).expect_success();
+    run(
+        dir.path(),
+        &[&args[..], &["--run", "computed", "--cache-budget", "0", "--feature-cache", "0"]].concat(),
+    )
+    .expect_success();
     let summary = |name: &str| json(&dir.path().join(name).join("summary.json"));
     assert!(summary("kept")["cache_bytes"].as_u64().unwrap() > 0);
     assert_eq!(summary("computed")["cache_bytes"], 0);
@@ -147,9 +155,8 @@ fn ctrl_c_keeps_the_best_weights() {
     let output = interrupt(dir, &args, |line| line.starts_with("all "));
     // The first line that starts with `all` is the plan's: the run has hardly begun, or is in its first epochs.
     assert_eq!(output.code, Some(130), "{}", output.stderr);
-    let epoch_line = |line: &str| line.starts_with("all ") && line.contains("0.");
     let args = ["finetune", "--data", "data", "--run", "later", "--epochs", "3,2,500"];
-    let output = interrupt(dir, &args, |line| epoch_line(line) && !line.contains("augmented"));
+    let output = interrupt(dir, &args, |line| is_epoch(line, "all"));
     assert_eq!(output.code, Some(130), "{}", output.stderr);
     assert!(output.stderr.contains("stopped after epoch"), "{}", output.stderr);
     assert_eq!(json(&dir.join("later/summary.json"))["status"], "interrupted");

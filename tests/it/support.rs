@@ -94,6 +94,14 @@ pub(crate) fn interrupt(dir: &Path, args: &[&str], is_it: impl Fn(&str) -> bool)
     Output { code: output.status.code(), stdout: String::from_utf8(output.stdout).unwrap(), stderr }
 }
 
+/// Whether a line of the log is an epoch of this phase, and not a line of the plan.
+pub(crate) fn is_epoch(line: &str, phase: &str) -> bool {
+    let mut words = line.split_whitespace();
+    words.next() == Some(phase)
+        && words.next().is_some_and(|word| word.parse::<u32>().is_ok())
+        && words.next().is_some_and(|word| word.parse::<f64>().is_ok())
+}
+
 /// A folder with the first `train` and `val` images of each of these classes of the project's own dataset.
 pub(crate) fn small_set(dir: &Path, classes: &[&str], train: usize, val: usize) -> PathBuf {
     let data = dir.join("data");

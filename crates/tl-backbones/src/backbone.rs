@@ -9,7 +9,7 @@ use tl_torch::{Fill, ParamStore, Scope};
 use crate::card::{Card, Net, Top, TopPool, Weights};
 use crate::error::BackboneError;
 use crate::layers::{Act, LayerNorm, Linear, LinearSpec};
-use crate::stage::{Block, Mode, Stage};
+use crate::stage::{Block, Mode, Stage, grade_drop_path};
 use crate::trace::{Layer, Trace};
 
 /// A net without its classifier.
@@ -147,6 +147,14 @@ impl Backbone {
         }
     }
 
+    /// How many blocks [`DropPath`](crate::DropPath) can act on; none in nets without sums, such as VGG, AlexNet,
+    /// DenseNet, GoogLeNet and Inception.
+    #[must_use]
+    pub fn residual_blocks(&self) -> usize {
+        let blocks = self.stages.iter().flat_map(|stage| &stage.blocks);
+        blocks.filter(|named| named.block.is_residual()).count()
+    }
+
     /// The stage of that name.
     #[must_use]
     pub fn stage_idx(&self, name: &str) -> Option<usize> {
@@ -200,6 +208,7 @@ fn define(card: &Card, net: Net, scope: &Scope<'_>) -> (Vec<Stage>, Option<Layer
         });
         norm
     });
+    grade_drop_path(&mut stages);
     (stages, neck)
 }
 

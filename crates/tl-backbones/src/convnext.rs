@@ -146,6 +146,10 @@ impl Block for Residual {
         let ys = self.scale.forward(&self.fc2.forward(&ys, mode), mode);
         self.add.forward(ys.permute([0, 3, 1, 2]), xs, mode)
     }
+
+    fn is_residual(&self) -> bool {
+        true
+    }
 }
 
 fn stages(scope: &Scope<'_>, depths: [usize; 4], width: i64) -> Vec<Stage> {

@@ -33,5 +33,5 @@ pub use error::BackboneError;
 pub use labels::class_names;
 pub use layers::Act;
 pub use load::{Load, Loaded, load};
-pub use stage::{Block, Mode, NormMode, Stage};
+pub use stage::{Block, DropPath, Mode, NormMode, Stage};
 pub use trace::{Layer, Trace};

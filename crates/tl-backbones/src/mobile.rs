@@ -279,6 +279,10 @@ impl Block for Mobile {
             None => ys,
         }
     }
+
+    fn is_residual(&self) -> bool {
+        self.add.is_some()
+    }
 }
 
 #[cfg(test)]

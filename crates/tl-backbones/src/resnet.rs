@@ -208,6 +208,10 @@ impl Block for Residual {
         }
         self.add.forward(ys, &through, mode)
     }
+
+    fn is_residual(&self) -> bool {
+        true
+    }
 }
 
 fn stages(scope: &Scope<'_>, shape: Shape) -> Vec<Stage> {

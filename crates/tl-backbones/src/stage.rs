@@ -20,6 +20,24 @@ pub enum NormMode {
     Batch,
 }
 
+/// Stochastic depth (Huang et al. 2016, arXiv:1603.09382): a residual block in which something trains leaves out its
+/// branch for some images of a batch and is the identity (or the shortcut's convolution) for them. What stays is divided
+/// by its chance to stay. That is torchvision's `StochasticDepth` in mode `row`, and timm's `DropPath`.
+///
+/// The chance rises in a line over the net: of n residual blocks, the i-th from 0 has `rate · i / (n − 1)`. A block
+/// counts if it ends in a sum with its input or a convolution of it ([`Backbone::residual_blocks`]), frozen or not;
+/// blocks of MobileNet v2, v3 and EfficientNet that change width or stride have no sum. An encoder layer of a
+/// transformer is one block of two branches, which are left out independently by the layer's chance.
+///
+/// [`Backbone::residual_blocks`]: crate::Backbone::residual_blocks
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DropPath {
+    /// Chance at the net's last residual block, `0..1`.
+    pub rate: f64,
+    /// Seed of the step. What is left out is a function of it and of the name of the sum, so of block and branch.
+    pub seed: u64,
+}
+
 /// How a stage is to behave in one forward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Mode<'a> {
@@ -30,15 +48,23 @@ pub struct Mode<'a> {
     pub layers: Option<&'a [bool]>,
     /// Is told of every layer's output.
     pub trace: Option<&'a Trace>,
+    /// Stochastic depth. What [`Stage::forward`] hands on to a block has the block's own rate, or is `None` if the block
+    /// does not drop.
+    pub drop_path: Option<DropPath>,
 }
 
 impl Mode<'_> {
     /// Inference, and every frozen stage: running statistics, which stay as they are.
-    pub const EVAL: Mode<'static> = Mode { norm: NormMode::Frozen, layers: None, trace: None };
+    pub const EVAL: Mode<'static> =
+        Mode { norm: NormMode::Frozen, layers: None, trace: None, drop_path: None };
 
     pub(crate) fn norm_of(&self, tag: &Tag) -> NormMode {
-        let trains = |layers: &[bool]| layers.get(tag.params.start).copied().unwrap_or(true);
-        if self.layers.is_none_or(trains) { self.norm } else { NormMode::Frozen }
+        if self.trains(tag.params.start) { self.norm } else { NormMode::Frozen }
+    }
+
+    /// Whether the tensor at that place in the store belongs to a layer that trains.
+    fn trains(&self, param: usize) -> bool {
+        self.layers.is_none_or(|layers| layers.get(param).copied().unwrap_or(true))
     }
 }
 
@@ -49,6 +75,11 @@ pub trait Block: std::fmt::Debug + Send {
     /// # Shapes
     /// `[N, C_in, H, W]` to `[N, C_out, H / stride, W / stride]`, or tokens `[N, T, C]` to the same.
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor;
+
+    /// Whether it ends in a sum with its input, so that [`DropPath`] can leave out the rest.
+    fn is_residual(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug)]
@@ -56,6 +87,29 @@ pub(crate) struct NamedBlock {
     pub(crate) name: String,
     pub(crate) block: Box<dyn Block>,
     pub(crate) params: Range<usize>,
+    /// Of a residual block: its part of the drop-path rate, 0 at the net's first and 1 at its last.
+    drop_path: Option<f64>,
+}
+
+impl NamedBlock {
+    fn mode<'m>(&self, mode: Mode<'m>) -> Mode<'m> {
+        let trains = || self.params.clone().any(|param| mode.trains(param));
+        let drop_path = match (mode.drop_path, self.drop_path) {
+            (Some(path), Some(part)) if trains() => Some(DropPath { rate: path.rate * part, ..path }),
+            _ => None,
+        };
+        Mode { drop_path, ..mode }
+    }
+}
+
+/// Tells the residual blocks of a net their part of the drop-path rate.
+pub(crate) fn grade_drop_path(stages: &mut [Stage]) {
+    let blocks = stages.iter_mut().flat_map(|stage| &mut stage.blocks);
+    let residual: Vec<_> = blocks.filter(|named| named.block.is_residual()).collect();
+    let last = residual.len().saturating_sub(1).max(1);
+    for (i, named) in residual.into_iter().enumerate() {
+        named.drop_path = Some(i as f64 / last as f64);
+    }
 }
 
 /// A named run of blocks; stages in order are the net.
@@ -87,7 +141,8 @@ impl Stage {
     ) {
         let start = scope.defined();
         let block = Box::new(define(scope));
-        self.blocks.push(NamedBlock { name: name.into(), block, params: start..scope.defined() });
+        let params = start..scope.defined();
+        self.blocks.push(NamedBlock { name: name.into(), block, params, drop_path: None });
     }
 
     /// Runs the stage.
@@ -100,7 +155,7 @@ impl Stage {
             if let Some(trace) = mode.trace {
                 trace.enter_block(i);
             }
-            xs = named.block.forward(&xs, mode);
+            xs = named.block.forward(&xs, named.mode(mode));
         }
         xs
     }

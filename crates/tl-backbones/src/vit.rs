@@ -233,6 +233,10 @@ impl Block for Encoder {
         let ys = self.scale(1, self.fc2.forward(&ys, mode), mode);
         self.add2.forward(ys, &xs, mode)
     }
+
+    fn is_residual(&self) -> bool {
+        true
+    }
 }
 
 fn stages(scope: &Scope<'_>, shape: Shape) -> Vec<Stage> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tl_data::{DataPool, LabelledFolder, Sample};
+use tl_data::{DataPool, LabelledFolder, Sample, Task};
 use tl_run::Evaluation;
 use tl_train::{Model, SavedModel, Scored};
 
@@ -19,7 +19,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
     let machine = machine::set_up(&args.threads)?;
     let (saved, model) = SavedModel::load(&args.run, tch::Device::Cpu)?;
-    let (root, samples, part, warnings) = labelled(args, &saved.classes)?;
+    let (root, samples, part, warnings) = labelled(args, &saved.classes, dataset::task_of(model.task))?;
     let pool = DataPool::new(machine.data_threads)?;
     let bad = prepare::check_images(&samples, &pool, &ui);
     prepare::refuse_bad(&bad, &root, args.skip_bad)?;
@@ -45,9 +45,10 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
 type Labelled = (PathBuf, Vec<Sample>, Option<String>, Vec<String>);
 
 /// The labelled images of a folder or a table.
-fn labelled(args: &EvaluateArgs, classes: &[String]) -> anyhow::Result<Labelled> {
+fn labelled(args: &EvaluateArgs, classes: &[String], task: Task) -> anyhow::Result<Labelled> {
+    dataset::needs_table(&args.data, task)?;
     if args.data.is_file() {
-        let (samples, part) = dataset::labelled_table(&args.data, &args.columns, classes)?;
+        let (samples, part) = dataset::labelled_table(&args.data, &args.columns, (task, classes))?;
         let root = args.data.parent().unwrap_or(Path::new("")).to_owned();
         return Ok((root, samples, part.map(str::to_owned), Vec::new()));
     }

@@ -11,10 +11,13 @@ mod features;
 mod finetune;
 mod fit;
 mod interrupt;
+mod lr_find;
 mod machine;
 mod memory;
+mod plan;
 mod predict;
 mod prepare;
+mod runs;
 mod spec;
 mod summary;
 mod ui;
@@ -61,6 +64,9 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
     let interrupt = Interrupt::install()?;
     match &cli.command {
         Command::Finetune(args) => finetune::run(args, &interrupt),
+        Command::Plan(args) => plan::run(args),
+        Command::LrFind(args) => lr_find::run(args, &interrupt),
+        Command::Runs(args) => runs::run(args, &interrupt),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Features(args) => features::run(args, &interrupt),

@@ -55,14 +55,19 @@ pub(crate) fn output_values(layer: &Layer) -> u64 {
 
 /// The phase of a plan that takes most, and how much that is.
 pub(crate) fn most(model: &Model, plan: &Plan, batch: u64) -> Option<(String, u64)> {
+    let phases = plan.phases.iter().enumerate();
+    let all = phases.map(|(i, phase)| (phase.name.clone(), of_phase(model, plan, i, batch)));
+    all.max_by_key(|(_, bytes)| *bytes)
+}
+
+/// How much a phase of a plan takes, kept activations not counted.
+pub(crate) fn of_phase(model: &Model, plan: &Plan, phase: usize, batch: u64) -> u64 {
     let outputs: Vec<u64> = model.observed.layers.iter().map(output_values).collect();
     let values = model.tensors().map(|param| param.tensor.numel() as u64).sum();
-    let phases = plan.phases.iter().map(|phase| {
-        let first = phase.layer_rates.iter().position(Option::is_some);
-        let net = Net { values, trainable: phase.params as u64, outputs: outputs.clone(), first };
-        // The best weights so far are kept beside those that train.
-        let best = phase.params as u64 * FLOAT;
-        (phase.name.clone(), net.training(batch).saturating_add(best))
-    });
-    phases.max_by_key(|(_, bytes)| *bytes)
+    let phase = &plan.phases[phase];
+    let first = phase.layer_rates.iter().position(Option::is_some);
+    let net = Net { values, trainable: phase.params as u64, outputs, first };
+    // The best weights so far and their moving average are kept beside those that train, and a checkpoint copies all.
+    let copies = 1 + u64::from(phase.ema.is_some()) + 4;
+    net.training(batch).saturating_add(phase.params as u64 * FLOAT * copies)
 }

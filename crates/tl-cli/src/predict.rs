@@ -66,7 +66,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
 
 pub(crate) fn unlabelled(path: PathBuf) -> Sample {
     let rel = tl_data::folder::path_text(&path);
-    Sample { path, label: 0, id: 0, rel }
+    Sample { path, label: 0, target: None, id: 0, rel }
 }
 
 /// The published classifier's answers.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use tch::Device;
 use tl_backbones::{BackboneError, Card, Input, Load, Loaded, Weights};
-use tl_data::{BadImage, DataPool, Dataset, Preprocess, Sample};
-use tl_finetune::{BatchNorm, NetInfo, Plan, Schedule};
+use tl_data::{Augmentation, BadImage, DataPool, Dataset, Preprocess, Sample, Task};
+use tl_finetune::{BatchNorm, NetInfo, Plan, PresetOptions, Schedule};
 use tl_heads::{HeadSpec, Pool};
 use tl_run::{DataFacts, Skipped};
 use tl_torch::{Fill, Param, Role};
@@ -65,7 +65,18 @@ pub(crate) fn verify(
         .with_context(|| format!("the split of `{}`", dataset.root.display()))?
         .to_json();
     let Dataset {
-        root, classes, train, val, test, train_weights, split, ignored, notes, mut warnings, ..
+        root,
+        task,
+        classes,
+        train,
+        val,
+        test,
+        train_weights,
+        split,
+        ignored,
+        notes,
+        mut warnings,
+        ..
     } = dataset;
     let weights = match train_weights {
         Some(weights) => {
@@ -76,17 +87,16 @@ pub(crate) fn verify(
         None => None,
     };
     let (train, val, test) = (good(train, &bad), good(val, &bad), good(test, &bad));
-    let there: BTreeSet<u32> = train.iter().map(|sample| sample.label).collect();
-    let gone: Vec<&str> = (0..)
-        .zip(&classes)
-        .filter(|(label, _)| !there.contains(label))
-        .map(|(_, class)| class.as_str())
-        .collect();
+    let gone = undecoded(task, &classes, &train);
     anyhow::ensure!(
-        gone.is_empty(),
+        gone.is_empty() || task != Task::Class,
         "no training image of these classes can be decoded: {}",
         gone.join(", ")
     );
+    if !gone.is_empty() && !bad.is_empty() {
+        warnings.push(format!("no training image that can be decoded has these labels: {}", gone.join(", ")));
+    }
+    anyhow::ensure!(!train.is_empty(), "no training image can be decoded");
     anyhow::ensure!(!val.is_empty(), "no validation image can be decoded");
     if ignored.files > 0 {
         let names = ignored.first.join(", ");
@@ -103,6 +113,22 @@ pub(crate) fn verify(
     };
     let skipped = bad.iter().map(|bad| skipped(bad, &root)).collect();
     Ok(Images { classes, train, weights, val, test, saved_split, skipped, notes, warnings, facts })
+}
+
+/// The classes or labels without a training image.
+fn undecoded<'a>(task: Task, names: &'a [String], train: &[Sample]) -> Vec<&'a str> {
+    if !matches!(task, Task::Class | Task::MultiLabel) {
+        return Vec::new();
+    }
+    let mut there = vec![false; names.len()];
+    for sample in train {
+        match &sample.target {
+            None => there.iter_mut().skip(sample.label as usize).take(1).for_each(|there| *there = true),
+            Some(row) => there.iter_mut().zip(row.iter()).for_each(|(there, value)| *there |= *value > 0.0),
+        }
+    }
+    let gone = names.iter().zip(there).filter(|(_, there)| !there);
+    gone.map(|(name, _)| name.as_str()).collect()
 }
 
 /// Decodes every image, with a bar.
@@ -263,23 +289,42 @@ pub(crate) fn model(
     Ok(Model::new(loaded.backbone, head, images.classes.clone(), preprocess, Device::Cpu)?)
 }
 
-/// The schedule of the spec, or the one that the preset or the part to unfreeze makes for the net.
+/// Augmented views of each image to keep: as many as cost about a minute of the frozen part on two cores, and none where
+/// one view would be all, which is worse than the image as it is, or where images are mixed.
+fn usual_views(resolved: &Resolved) -> u32 {
+    const PASSES: usize = 12_000;
+    const MOST: usize = 6;
+    let mixes = match &resolved.spec.augment {
+        Augmentation::Recipe(augment) => augment.mixing.is_some(),
+        Augmentation::Generator(_) => false,
+    };
+    match resolved.images.map_or(MOST, |images| (PASSES / images.max(1)).min(MOST)) {
+        views @ 2.. if !mixes => views as u32,
+        _ => 0,
+    }
+}
+
+/// The schedule of the spec, or the one that the preset makes for the net.
 pub(crate) fn schedule(resolved: &Resolved, net: &NetInfo) -> anyhow::Result<Schedule> {
-    let mut schedule = match (&resolved.spec.schedule, &resolved.unfreeze) {
-        (Some(schedule), _) => schedule.clone(),
-        (None, Some(part)) => tl_finetune::two_step(net, part),
-        (None, None) => resolved.preset.schedule(net),
+    let views = resolved.views.unwrap_or_else(|| usual_views(resolved));
+    let options =
+        PresetOptions { part: resolved.unfreeze.clone(), views: Some(views), ..PresetOptions::default() };
+    let mut schedule = match &resolved.spec.schedule {
+        Some(schedule) => schedule.clone(),
+        None => resolved.preset.schedule(net, &options)?,
     };
     if let Some(epochs) = &resolved.epochs {
-        let names: Vec<&str> = schedule.phases.iter().map(|phase| phase.name.as_str()).collect();
+        schedule.set_epochs(epochs).map_err(|error| anyhow::anyhow!("--epochs: {error}"))?;
+        // More views than epochs would never be seen.
+        schedule.phases.iter_mut().for_each(|phase| phase.views = phase.views.min(phase.epochs));
+    }
+    if let Some(views) = resolved.views {
+        let mut augmenting = schedule.phases.iter_mut().filter(|phase| phase.augment).peekable();
         anyhow::ensure!(
-            epochs.len() == names.len(),
-            "--epochs has {} numbers, the schedule has {} phases: {}",
-            epochs.len(),
-            names.len(),
-            names.join(", ")
+            augmenting.peek().is_some(),
+            "--views is given, and no phase of this schedule augments"
         );
-        schedule.phases.iter_mut().zip(epochs).for_each(|(phase, epochs)| phase.epochs = *epochs);
+        augmenting.for_each(|phase| phase.views = views);
     }
     Ok(schedule)
 }

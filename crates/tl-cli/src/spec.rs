@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tl_backbones::Card;
 use tl_data::{Augment, Augmentation};
-use tl_finetune::{Preset, Schedule};
+use tl_finetune::{Metric, Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
 
-use crate::args::FinetuneArgs;
+use crate::args::Settings;
 use crate::dataset::{Source, absolute};
 use crate::errors::Problems;
 use crate::prepare;
@@ -46,11 +46,17 @@ pub(crate) struct Spec {
     /// Images in a training step.
     pub(crate) batch: usize,
     pub(crate) label_smoothing: f64,
+    /// Gamma of the focal loss; 0 is plain cross-entropy.
+    #[serde(default)]
+    pub(crate) focal: f64,
     #[serde(default)]
     pub(crate) class_weights: ClassWeights,
     /// Rare classes are drawn more often.
     #[serde(default)]
     pub(crate) balanced_sampling: bool,
+    /// What the best weights are picked by; chosen from the classes where it is not given.
+    #[serde(default)]
+    pub(crate) monitor: Option<Metric>,
     pub(crate) seed: u64,
     pub(crate) cache_budget_mib: u64,
     pub(crate) skip_bad: bool,
@@ -113,7 +119,7 @@ pub(crate) struct Resolved {
     pub(crate) card: &'static Card,
     /// Makes the schedule when the spec has none yet.
     pub(crate) preset: Preset,
-    /// What to unfreeze after the head has trained, in place of a preset.
+    /// The part of the net that the preset trains after the head.
     pub(crate) unfreeze: Option<String>,
     /// The number of classes that there should be.
     pub(crate) classes: Option<usize>,
@@ -121,14 +127,17 @@ pub(crate) struct Resolved {
     pub(crate) augment_auto: bool,
     /// Epochs by phase, where the preset's are not wanted.
     pub(crate) epochs: Option<Vec<u32>>,
-    pub(crate) run: Option<PathBuf>,
+    /// Views of each image to keep, where the preset's are not wanted.
+    pub(crate) views: Option<u32>,
+    /// The number of training images, once it is known.
+    pub(crate) images: Option<usize>,
 }
 
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
 
 /// Looks up and checks everything that needs neither images nor weights.
-pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Resolved> {
+pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolved> {
     let base = match &args.config {
         Some(path) => problems.take(read(path))?,
         None => defaults(),
@@ -142,13 +151,26 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         Some(text) => problems.take(parse_classes(text)).unwrap_or_default(),
         None => (base.outputs, None),
     };
-    if args.preset.is_some() && args.unfreeze.is_some() {
-        let hint = "hint: a preset says what trains when; leave one of them out";
+    if preset.is_some_and(|preset| !preset.takes_part()) && args.unfreeze.is_some() {
+        let hint = "hint: this preset says itself what trains when; two-step and surgical take a part";
         problems.add(anyhow::anyhow!("--preset and --unfreeze are both given\n\n{hint}"));
     }
+    let makes_schedule = args.preset.is_some() || args.unfreeze.is_some();
+    if makes_schedule && args.schedule.is_some() {
+        let hint =
+            "hint: the file says all that trains; a preset is the start of one: tl plan --preset NAME --json";
+        problems.add(anyhow::anyhow!("--schedule is given beside --preset or --unfreeze\n\n{hint}"));
+    }
+    let schedule = args.schedule.as_deref().and_then(|path| problems.take(read_schedule(path)));
     let class_weights = match &args.class_weights {
         Some(text) => problems.take(parse_class_weights(text)).unwrap_or_default(),
         None => base.class_weights,
+    };
+    let monitor = match &args.monitor {
+        Some(name) => {
+            problems.take(name.parse::<Metric>().map_err(|error| anyhow::anyhow!("--monitor: {error}")))
+        }
+        None => base.monitor,
     };
     let augment_auto = args.augment.as_deref() == Some("auto");
     let augment = match args.augment.as_deref().filter(|_| !augment_auto) {
@@ -193,27 +215,29 @@ pub(crate) fn resolve(args: &FinetuneArgs, problems: &mut Problems) -> Option<Re
         image_size: args.image_size.or(base.image_size.filter(|_| same_net)),
         augment,
         shrink: args.shrink.or(base.shrink),
-        schedule: base.schedule.filter(|_| same_net && args.preset.is_none() && args.unfreeze.is_none()),
+        schedule: schedule.or_else(|| base.schedule.filter(|_| same_net && !makes_schedule)),
         batch: args.batch.unwrap_or(base.batch),
         label_smoothing: args.label_smoothing.unwrap_or(base.label_smoothing),
+        focal: args.focal.unwrap_or(base.focal),
         class_weights,
         balanced_sampling: args.balanced_sampling || base.balanced_sampling,
+        monitor,
         seed: args.seed.unwrap_or(base.seed),
         cache_budget_mib: args.cache_budget.unwrap_or(base.cache_budget_mib),
         skip_bad: args.skip_bad || base.skip_bad,
         partial_weights: args.partial_weights || base.partial_weights,
     };
     check_ranges(&spec, problems);
-    if let Some(run) = args.run.as_deref().filter(|run| run.symlink_metadata().is_ok()) {
-        problems.add(anyhow::Error::from(tl_run::RunError::Exists { path: run.to_owned() }));
-    }
-    let (unfreeze, run, epochs) = (args.unfreeze.clone(), args.run.clone(), epochs.flatten());
-    let preset = preset.unwrap_or(Preset::Gradual);
-    Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, run })
+    let (unfreeze, epochs) = (args.unfreeze.clone(), epochs.flatten());
+    // One that takes no part is reported already; the part is looked up all the same.
+    let preset = preset.filter(|preset| unfreeze.is_none() || preset.takes_part());
+    let preset = preset.unwrap_or(if unfreeze.is_some() { Preset::TwoStep } else { Preset::Gradual });
+    let views = args.views;
+    Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, views, images: None })
 }
 
 /// A head that says where it drops out is not given more.
-fn default_dropout(args: &FinetuneArgs, base: &Spec) -> f64 {
+fn default_dropout(args: &Settings, base: &Spec) -> f64 {
     let head = args.head.as_deref().and_then(|text| text.parse::<HeadSpec>().ok());
     let drops = |part: &Part| matches!(part, Part::Dropout(_));
     if head.is_some_and(|head| head.parts().iter().any(drops)) { 0.0 } else { base.dropout }
@@ -236,8 +260,10 @@ fn defaults() -> Spec {
         schedule: None,
         batch: 16,
         label_smoothing: 0.1,
+        focal: 0.0,
         class_weights: ClassWeights::None,
         balanced_sampling: false,
+        monitor: None,
         seed: 42,
         cache_budget_mib: 4096,
         skip_bad: false,
@@ -246,25 +272,60 @@ fn defaults() -> Spec {
 }
 
 fn read(path: &Path) -> anyhow::Result<Spec> {
+    const WHAT: &str = "run specification";
     // A newer format is said to be that, whatever else of it is unknown here.
-    let value: serde_json::Value = tl_run::RunDir::read_json(path, "run specification")?;
+    let mut value: serde_json::Value = tl_run::RunDir::read_json(path, WHAT)?;
     let format = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
     anyhow::ensure!(
         format <= u64::from(FORMAT),
         "`{}` has format {format}, this version knows up to {FORMAT}\n\nhint: use a newer `tl`",
         path.display(),
     );
-    let mut spec: Spec = tl_run::RunDir::read_json(path, "run specification")?;
+    // Read again where nothing had to be changed, so that an error has its line.
+    let mut spec: Spec = if format < 4 && rename_optimizer(&mut value) {
+        serde_json::from_value(value).map_err(|error| tl_run::RunError::Invalid {
+            path: path.to_owned(),
+            what: WHAT,
+            reason: error.to_string(),
+        })?
+    } else {
+        tl_run::RunDir::read_json(path, WHAT)?
+    };
     if format < 3 {
         // Before it was written down, nothing was shrunk.
         spec.shrink = Some(0);
-        spec.format = FORMAT;
     }
+    spec.format = FORMAT;
     spec.source = spec.source.relative_to(path.parent().unwrap_or(Path::new("")));
     Ok(spec)
 }
 
-fn data_folder(args: &FinetuneArgs, base: &Spec, problems: &mut Problems) -> Option<PathBuf> {
+/// The phases in a file of their own.
+fn read_schedule(path: &Path) -> anyhow::Result<Schedule> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| anyhow::anyhow!("--schedule `{}` cannot be read: {error}", path.display()))?;
+    Schedule::from_json(&text).map_err(|error| {
+        anyhow::anyhow!(
+            "--schedule `{}` is no list of phases: {error}\n\nhint: `tl plan --preset NAME --json` prints one to edit",
+            path.display()
+        )
+    })
+}
+
+/// Before format 4 `optimizer` was `fresh` or `keep`, which is now `optimizer_state`. Whether there was any.
+fn rename_optimizer(spec: &mut serde_json::Value) -> bool {
+    let phases = spec.get_mut("schedule").and_then(serde_json::Value::as_array_mut);
+    let mut renamed = false;
+    for phase in phases.into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
+        if let Some(state) = phase.remove("optimizer") {
+            phase.insert("optimizer_state".to_owned(), state);
+            renamed = true;
+        }
+    }
+    renamed
+}
+
+fn data_folder(args: &Settings, base: &Spec, problems: &mut Problems) -> Option<PathBuf> {
     let folder = match &args.data {
         Some(folder) => folder.clone(),
         None if !base.data.as_os_str().is_empty() => base.data.clone(),
@@ -317,7 +378,45 @@ fn check_ranges(spec: &Spec, problems: &mut Problems) {
     check(unit(spec.dropout), "dropout", spec.dropout.to_string(), "0 or more, below 1");
     let smoothing = spec.label_smoothing;
     check(unit(smoothing), "label-smoothing", smoothing.to_string(), "0 or more, below 1");
+    check((0.0..=10.0).contains(&spec.focal), "focal", spec.focal.to_string(), "0 to 10");
     let fraction = spec.val_fraction;
     check(fraction > 0.0 && fraction < 1.0, "val-fraction", fraction.to_string(), "above 0, below 1");
     check((1..=65_536).contains(&spec.batch), "batch", spec.batch.to_string(), "1 to 65536");
+}
+
+#[cfg(test)]
+mod tests {
+    use tl_finetune::OptimizerState;
+
+    use super::*;
+
+    #[test]
+    fn phases_of_older_formats_are_read() {
+        let phase = |optimizer: &str| {
+            serde_json::json!({
+                "name": optimizer, "train": [{ "stage": "head", "rate": 0.001 }], "epochs": 3, "augment": false,
+                "curve": { "shape": "cosine", "warmup": 0.1 }, "batch_norm": "frozen", "optimizer": optimizer,
+                "restore_best": true, "weight_decay": 0.01
+            })
+        };
+        let mut spec = serde_json::to_value(defaults()).unwrap();
+        spec["schedule"] = serde_json::json!([phase("fresh"), phase("keep")]);
+        let dir = std::env::temp_dir().join(format!("tl-older-spec-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("spec.json");
+        let mut read_as = |format: u32| {
+            spec["format"] = format.into();
+            std::fs::write(&path, spec.to_string()).unwrap();
+            read(&path)
+        };
+        for format in [1, 2, 3] {
+            let phases = read_as(format).unwrap().schedule.unwrap().phases;
+            let states: Vec<OptimizerState> = phases.iter().map(|phase| phase.optimizer_state).collect();
+            assert_eq!(states, [OptimizerState::Fresh, OptimizerState::Keep]);
+        }
+        // Now `optimizer` is the name of one.
+        let error = read_as(FORMAT).unwrap_err().to_string();
+        assert!(error.contains("unknown variant `fresh`"), "{error}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -96,6 +96,17 @@ pub(crate) fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()
 }
 
+/// `0.3 s`, `12 s`, `4 min 10 s`, `2 h 05 min`.
+pub(crate) fn seconds(n: f64) -> String {
+    let whole = n.round() as u64;
+    match whole {
+        0..10 => format!("{n:.1} s"),
+        10..100 => format!("{whole} s"),
+        100..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
 /// Prints results to stdout; a reader that went away is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::draw::{Operation, Stream};
 use crate::error::DataError;
+use crate::folder::Sample;
 
 /// How much each class counts in the loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,6 +27,22 @@ pub enum ClassWeighting {
 
 fn refuse<T>(option: &'static str, got: String, expected: &str) -> Result<T, DataError> {
     Err(DataError::Option { option, got, expected: expected.to_owned() })
+}
+
+/// The class of each sample, to count or to draw evenly.
+///
+/// # Errors
+/// A sample has a row of targets in place of a class: an image may have several labels or numbers, so that none of them
+/// says how often it should be drawn.
+pub fn class_labels(samples: &[Sample]) -> Result<Vec<u32>, DataError> {
+    match samples.iter().find(|sample| sample.target.is_some()) {
+        None => Ok(samples.iter().map(|sample| sample.label).collect()),
+        Some(sample) => refuse(
+            "samples",
+            format!("a list with labels or numbers for `{}`", sample.rel),
+            "one class for each image, as only classes can be drawn evenly",
+        ),
+    }
 }
 
 /// How many images each of `classes` classes has.
@@ -193,6 +210,18 @@ mod tests {
         let labels = [0, 0, 0, 0, 0, 1, 7, 7];
         assert_eq!(balanced_order(&labels, 10, 42, 0).unwrap(), [6, 7, 4, 5, 5, 6, 5, 1, 7, 2]);
         assert_eq!(weighted_order(&[1.0, 0.0, 3.0], 10, 42, 0).unwrap(), [2, 0, 0, 0, 2, 2, 0, 2, 2, 2]);
+    }
+
+    #[test]
+    fn only_classes_are_drawn_evenly() {
+        let mut samples = [1, 0].map(|label| Sample::new("x.png".into(), label, "x.png".to_owned()));
+        assert_eq!(class_labels(&samples).unwrap(), [1, 0]);
+        samples[1].target = Some([1.0, 0.0].into());
+        assert_eq!(
+            class_labels(&samples).unwrap_err().to_string(),
+            "option `samples` is a list with labels or numbers for `x.png` (expected one class for each image, as only \
+             classes can be drawn evenly)"
+        );
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod shown;
 mod small_file;
 pub mod split;
 pub mod table;
+pub mod targets;
 mod wide;
 
 pub use augment::{
@@ -54,7 +55,9 @@ pub use augment::{
     Key, Length, Mix, Mixing, Op, Params, Policy, Posterize, RandomAffine, RandomErasing, RandomResizedCrop,
     Sharpness, Solarize, UnknownPreset, shuffle,
 };
-pub use balance::{ClassWeighting, balanced_order, class_counts, class_weights, mean_one, weighted_order};
+pub use balance::{
+    ClassWeighting, balanced_order, class_counts, class_labels, class_weights, mean_one, weighted_order,
+};
 pub use check::{BadImage, SizeStats, probe, verify};
 pub use decode::decode_rgb;
 pub use doctor::{DoctorOptions, Quarantine, examine};
@@ -67,8 +70,11 @@ pub use pool::DataPool;
 pub use preprocess::{Interpolation, Normaliser, Preprocess};
 pub use sheet::{Cell, Sheet, SheetOptions};
 pub use shown::shown;
-pub use split::{GroupPattern, LeftOut, Part, Split, SplitFile, SplitMode, SplitOptions, SplitSource};
+pub use split::{
+    GroupPattern, LeftOut, Part, Split, SplitFile, SplitMode, SplitOptions, SplitSource, Stratified,
+};
 pub use table::{ColumnChoice, Record, Table, TableFormat, TableOptions, Target, TargetSpec, Task};
+pub use targets::{TargetStats, label_counts, pos_weights, target_stats};
 
 /// An 8-bit RGB image, as `decode_rgb` returns it.
 pub use image::RgbImage;

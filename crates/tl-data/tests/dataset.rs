@@ -46,7 +46,7 @@ fn a_table_trains_as_its_folders_do() {
     let dir = images(40);
     for seed in 0..4 {
         let options = SplitOptions { seed, val_fraction: 0.3, ..SplitOptions::default() };
-        let from_table = plain(&dir).into_folder(&options).unwrap();
+        let from_table = plain(&dir).into_dataset(&options).unwrap();
         let folder = Dataset::open(dir.path(), &options).unwrap();
         assert_eq!(
             (&from_table.train, &from_table.val, &from_table.classes),
@@ -62,7 +62,7 @@ fn a_table_trains_as_its_folders_do() {
 fn the_column_of_the_split_decides() {
     let dir = images(12);
     let part = |sample: &Sample| [",train", ",valid", ",test"][sample.rel.len() % 3].to_owned();
-    let dataset = table(&dir, ",split", part).into_folder(&SplitOptions::default()).unwrap();
+    let dataset = table(&dir, ",split", part).into_dataset(&SplitOptions::default()).unwrap();
     assert_eq!(dataset.split, SplitSource::Given { column: true });
     for (samples, expected) in
         [(&dataset.train, ",train"), (&dataset.val, ",valid"), (&dataset.test, ",test")]
@@ -78,7 +78,7 @@ fn the_column_of_the_split_decides() {
 fn training_images_validate_where_the_column_has_none() {
     let dir = images(40);
     let part = |sample: &Sample| if sample.rel.contains("/0_") { ",test" } else { ",train" }.to_owned();
-    let dataset = table(&dir, ",split", part).into_folder(&SplitOptions::default()).unwrap();
+    let dataset = table(&dir, ",split", part).into_dataset(&SplitOptions::default()).unwrap();
     assert_eq!((dataset.train.len(), dataset.val.len(), dataset.test.len()), (28, 8, 4));
     assert_eq!(dataset.split.to_string(), "0.2 for validation of the training images, seed 0");
 }
@@ -88,7 +88,7 @@ fn what_a_column_can_get_wrong() {
     let dir = images(12);
     let split = |part: &dyn Fn(&Sample) -> &'static str| {
         let table = table(&dir, ",split", |sample| format!(",{}", part(sample)));
-        table.into_folder(&SplitOptions::default()).unwrap_err().to_string()
+        table.into_dataset(&SplitOptions::default()).unwrap_err().to_string()
     };
     let lines: Vec<String> =
         plain(&dir).records.iter().map(|r| format!("{} {}", &r.rel[..1], r.line)).collect();
@@ -124,7 +124,7 @@ fn what_a_column_can_get_wrong() {
         &TableOptions { split: tl_data::ColumnChoice::Unused, ..list },
     )
     .unwrap();
-    let error = table.into_folder(&SplitOptions::default()).unwrap_err().to_string();
+    let error = table.into_dataset(&SplitOptions::default()).unwrap_err().to_string();
     assert!(error.contains("class `z` has no images"), "{error}");
 }
 
@@ -133,10 +133,10 @@ fn groups_by_column_and_by_name() {
     let dir = images(40);
     let group = |sample: &Sample| sample.rel[2..].split('_').next().unwrap().to_owned();
     let by_column = table(&dir, ",group", |sample| format!(",{}", group(sample)));
-    let column = by_column.into_folder(&SplitOptions::default()).unwrap();
+    let column = by_column.into_dataset(&SplitOptions::default()).unwrap();
     let pattern =
         SplitOptions { group: Some(GroupPattern::new(r"^(\d+)_").unwrap()), ..SplitOptions::default() };
-    let name = plain(&dir).into_folder(&pattern).unwrap();
+    let name = plain(&dir).into_dataset(&pattern).unwrap();
     let folder = Dataset::open(dir.path(), &pattern).unwrap();
     for dataset in [&column, &name, &folder] {
         assert_eq!((&dataset.train, &dataset.val), (&column.train, &column.val));
@@ -147,7 +147,7 @@ fn groups_by_column_and_by_name() {
     }
     let wrong =
         SplitOptions { group: Some(GroupPattern::new(r"^(\w)-").unwrap()), ..SplitOptions::default() };
-    let error = plain(&dir).into_folder(&wrong).unwrap_err().to_string();
+    let error = plain(&dir).into_dataset(&wrong).unwrap_err().to_string();
     assert!(
         error.contains("40 problems\n  - `")
             && error.contains("has no group (expected a match of `^(\\w)-`)"),
@@ -162,7 +162,7 @@ fn a_given_split_that_divides_groups_is_a_warning() {
         let number: u32 = sample.rel.trim_end_matches(".png").rsplit('_').next().unwrap().parse().unwrap();
         format!(",{},g{}", ["train", "val"][usize::from([0, 4, 5, 8].contains(&number))], number / 4)
     };
-    let dataset = table(&dir, ",split,group", more).into_folder(&SplitOptions::default()).unwrap();
+    let dataset = table(&dir, ",split,group", more).into_dataset(&SplitOptions::default()).unwrap();
     assert_eq!(dataset.warnings, ["groups with images in more than one part: `g0`, `g1`, `g2`"]);
 }
 
@@ -172,8 +172,9 @@ fn rounds_of_cross_validation() {
     let mut held_out = Vec::new();
     for round in 0..5 {
         let mode = SplitMode::Fold { folds: 5, held_out: round };
-        let dataset =
-            plain(&dir).into_folder(&SplitOptions { mode: mode.clone(), ..SplitOptions::default() }).unwrap();
+        let dataset = plain(&dir)
+            .into_dataset(&SplitOptions { mode: mode.clone(), ..SplitOptions::default() })
+            .unwrap();
         assert_eq!((dataset.train.len(), dataset.val.len()), (32, 8));
         assert_eq!(dataset.val.iter().filter(|sample| sample.label == 0).count(), 4);
         assert_eq!(dataset.split.to_string(), format!("fold {round} of 0..5 for validation, seed 0"));
@@ -183,18 +184,18 @@ fn rounds_of_cross_validation() {
     held_out.dedup();
     assert_eq!(held_out.len(), 40);
     let mode = SplitMode::Fold { folds: 5, held_out: 5 };
-    let error = plain(&dir).into_folder(&SplitOptions { mode, ..SplitOptions::default() }).unwrap_err();
+    let error = plain(&dir).into_dataset(&SplitOptions { mode, ..SplitOptions::default() }).unwrap_err();
     assert_eq!(error.to_string(), "option `fold` is 5 (expected less than the number of folds, 5)");
     let test = |sample: &Sample| if sample.rel.contains("/0_") { ",test" } else { ",train" }.to_owned();
     let mode = SplitMode::Fold { folds: 2, held_out: 0 };
     let dataset =
-        table(&dir, ",split", test).into_folder(&SplitOptions { mode, ..SplitOptions::default() }).unwrap();
+        table(&dir, ",split", test).into_dataset(&SplitOptions { mode, ..SplitOptions::default() }).unwrap();
     assert_eq!((dataset.train.len(), dataset.val.len(), dataset.test.len()), (18, 18, 4));
     assert!(dataset.warnings.is_empty(), "{:?}", dataset.warnings);
     let val = |sample: &Sample| if sample.rel.contains("/0_") { ",val" } else { ",train" }.to_owned();
     let mode = SplitMode::Fold { folds: 2, held_out: 0 };
     let dataset =
-        table(&dir, ",split", val).into_folder(&SplitOptions { mode, ..SplitOptions::default() }).unwrap();
+        table(&dir, ",split", val).into_dataset(&SplitOptions { mode, ..SplitOptions::default() }).unwrap();
     assert_eq!(
         dataset.warnings,
         [
@@ -215,7 +216,7 @@ fn a_saved_split_pins_the_parts() {
         mode: SplitMode::Saved(SplitFile::from_json(&text).unwrap()),
         ..SplitOptions::default()
     };
-    let pinned = plain(&dir).into_folder(&saved()).unwrap();
+    let pinned = plain(&dir).into_dataset(&saved()).unwrap();
     let val: Vec<&str> =
         (0..20).filter(|&i| split.parts[i] == Part::Val).map(|i| first.records[i].rel.as_str()).collect();
     assert_eq!(
@@ -225,7 +226,7 @@ fn a_saved_split_pins_the_parts() {
     assert!(pinned.split.to_string().starts_with("saved, sha256 "));
     let folder = Dataset::open(dir.path(), &saved()).unwrap();
     assert_eq!((&folder.train, &folder.val), (&pinned.train, &pinned.val));
-    let given = table(&dir, ",split", |_| ",train".to_owned()).into_folder(&saved()).unwrap();
+    let given = table(&dir, ",split", |_| ",train".to_owned()).into_dataset(&saved()).unwrap();
     assert_eq!(given.warnings, ["the split is the saved one; the column of the data do not count"]);
 
     put_bytes(dir.path(), "x/new.png", b"");
@@ -238,27 +239,27 @@ fn weights_come_along() {
     let dir = images(12);
     let weight = |sample: &Sample| f32::from(sample.rel.as_bytes()[sample.rel.len() - 5] - b'0') + 0.5;
     let dataset = table(&dir, ",weight", |sample| format!(",{}", weight(sample)));
-    let dataset = dataset.into_folder(&SplitOptions::default()).unwrap();
+    let dataset = dataset.into_dataset(&SplitOptions::default()).unwrap();
     let weights: Vec<f32> = dataset.train.iter().map(weight).collect();
     let mean = weights.iter().sum::<f32>() / weights.len() as f32;
     for (got, weight) in dataset.train_weights.unwrap().iter().zip(&weights) {
         assert!((got - weight / mean).abs() < 1e-6);
     }
-    let same = table(&dir, ",weight", |_| ",3e38".to_owned()).into_folder(&SplitOptions::default()).unwrap();
+    let same = table(&dir, ",weight", |_| ",3e38".to_owned()).into_dataset(&SplitOptions::default()).unwrap();
     assert_eq!(same.train_weights, None);
     let huge =
         table(&dir, ",weight", |sample| format!(",{}", if sample.label == 0 { "3e38" } else { "1e38" }));
-    let huge = huge.into_folder(&SplitOptions::default()).unwrap().train_weights.unwrap();
+    let huge = huge.into_dataset(&SplitOptions::default()).unwrap().train_weights.unwrap();
     assert!((huge.iter().sum::<f32>() / huge.len() as f32 - 1.0).abs() < 1e-6, "{huge:?}");
-    let held_out = plain(&dir).into_folder(&SplitOptions::default()).unwrap().val;
+    let held_out = plain(&dir).into_dataset(&SplitOptions::default()).unwrap().val;
     let only = |sample: &Sample| format!(",{}", u32::from(held_out.contains(sample)));
-    let error = table(&dir, ",weight", only).into_folder(&SplitOptions::default()).unwrap_err().to_string();
+    let error = table(&dir, ",weight", only).into_dataset(&SplitOptions::default()).unwrap_err().to_string();
     assert!(error.ends_with("t.csv`: all weights of training images are 0"), "{error}");
-    assert_eq!(plain(&dir).into_folder(&SplitOptions::default()).unwrap().train_weights, None);
+    assert_eq!(plain(&dir).into_dataset(&SplitOptions::default()).unwrap().train_weights, None);
 }
 
 #[test]
-fn tables_of_other_targets_are_split_but_no_folders() {
+fn tables_of_other_targets_are_split_too() {
     let dir = images(20);
     let open = |text: String, target: TargetSpec| {
         let path = put_bytes(dir.path(), "o.csv", text.as_bytes());
@@ -298,10 +299,14 @@ fn tables_of_other_targets_are_split_but_no_folders() {
             .count(),
         4
     );
-    for table in [flags, numbers, nothing] {
-        let error = table.into_folder(&SplitOptions::default()).unwrap_err().to_string();
-        assert!(error.ends_with("(expected one class for each image)"), "{error}");
+    for (table, parts) in
+        [(flags, split), (numbers.clone(), numbers.split(&SplitOptions::default()).unwrap())]
+    {
+        let dataset = table.into_dataset(&SplitOptions::default()).unwrap();
+        assert_eq!((dataset.train.len(), dataset.val.len(), dataset.split), (16, 4, parts.source));
     }
+    let error = nothing.into_dataset(&SplitOptions::default()).unwrap_err().to_string();
+    assert_eq!(error, "option `target` is nothing (expected classes, labels or numbers)");
 }
 
 #[test]
@@ -357,7 +362,7 @@ fn what_is_left_out_is_in_no_split() {
     assert_eq!((folder.train.len() + folder.val.len(), &folder.left_out), (18, &listed));
     let mut rows = plain(&dir);
     assert_eq!(rows.leave_out(&gone), ["x/none.png"]);
-    let rows = rows.into_folder(&options).unwrap();
+    let rows = rows.into_dataset(&options).unwrap();
     assert_eq!((&rows.train, &rows.val, &rows.left_out), (&folder.train, &folder.val, &listed));
 
     // The split is saved with one more image that is none, and used again.
@@ -374,7 +379,7 @@ fn what_is_left_out_is_in_no_split() {
     assert_eq!(again.split_file(&BTreeSet::new()).unwrap().sha256(), file.sha256());
     let mut rows = plain(&dir);
     rows.leave_out(&gone);
-    assert_eq!(rows.into_folder(&saved).unwrap().train, again.train);
+    assert_eq!(rows.into_dataset(&saved).unwrap().train, again.train);
 
     let error = Dataset::open(dir.path(), &saved).unwrap_err().to_string();
     assert_eq!(

@@ -11,7 +11,7 @@ use common::{put, put_bytes};
 use image::{Rgb, RgbImage};
 use tl_data::doctor::{Problem, Report, Same, Severity};
 use tl_data::split::SplitOptions;
-use tl_data::{Contents, DataPool, Dataset, DoctorOptions, Quarantine, examine, inspect};
+use tl_data::{Contents, DataPool, Dataset, DoctorOptions, Quarantine, Task, examine, inspect};
 
 /// A picture of soft patches that looks like no other: their places and colours depend on `seed` alone.
 fn scene(width: u32, height: u32, seed: u64) -> RgbImage {
@@ -461,7 +461,7 @@ fn links_names_and_permissions() {
     assert_eq!(found(&report, |p| matches!(p, Problem::Broken { .. })).len(), 1, "the rest is examined");
     assert_eq!(report.images, 49);
     assert!(Dataset::open(dir.path(), &SplitOptions::default()).is_err());
-    let nothing = Contents { classes: &[], parts: Vec::new(), drawn: Vec::new() };
+    let nothing = Contents { task: Task::Class, classes: &[], parts: Vec::new(), drawn: Vec::new() };
     let pool = DataPool::new(1).unwrap();
     let report = examine(&nothing, Some(dir.path()), &DoctorOptions::default(), &pool, &|_| {}).unwrap();
     assert_eq!(found(&report, |p| *p == Problem::BrokenLink), [(vec!["train/b/lost.png"], Vec::new())]);
@@ -506,7 +506,7 @@ fn threads_do_not_matter_and_json_comes_back() {
 
 #[test]
 fn options_are_checked() {
-    let nothing = Contents { classes: &[], parts: Vec::new(), drawn: Vec::new() };
+    let nothing = Contents { task: Task::Class, classes: &[], parts: Vec::new(), drawn: Vec::new() };
     let pool = DataPool::new(1).unwrap();
     let good = DoctorOptions::default();
     for (options, text) in [

@@ -6,7 +6,7 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{picture, put, put_bytes};
-use tl_data::{Contents, DataPool, Dataset, Inspection, SplitOptions, inspect};
+use tl_data::{Contents, DataPool, Dataset, Inspection, SplitOptions, Task, inspect};
 
 fn inspected(dir: &tempfile::TempDir, threads: usize) -> Inspection {
     let folder = Dataset::open(dir.path(), &SplitOptions::default()).unwrap();
@@ -86,8 +86,12 @@ fn it_reads_well_and_survives_json() {
 
 #[test]
 fn nothing_to_look_at() {
-    let contents =
-        Contents { classes: &["a".to_owned(), "b".to_owned()], parts: Vec::new(), drawn: Vec::new() };
+    let contents = Contents {
+        task: Task::Class,
+        classes: &["a".to_owned(), "b".to_owned()],
+        parts: Vec::new(),
+        drawn: Vec::new(),
+    };
     assert!(contents.is_empty());
     let found = inspect(&contents, &DataPool::new(1).unwrap(), &|_| {});
     assert_eq!((found.images, found.balance, found.sizes), (0, None, None));

@@ -137,7 +137,7 @@ fn a_list_made_of_a_table_is_read_back() {
     let table = put_bytes(dir.path(), "d1/table.csv", text.as_bytes());
     assert!(Table::open(&table, &TableOptions::default()).is_err(), "a file is missing");
     let options = TableOptions { check_files: false, ..TableOptions::default() };
-    let dataset = Table::open(&table, &options).unwrap().into_folder(&SplitOptions::default()).unwrap();
+    let dataset = Table::open(&table, &options).unwrap().into_dataset(&SplitOptions::default()).unwrap();
     let (pool, exact) = (DataPool::new(1).unwrap(), DoctorOptions { near: None, ..DoctorOptions::default() });
     let report = examine(&Contents::from(&dataset), None, &exact, &pool, &|_| {}).unwrap();
     let list = Quarantine::parse(&Quarantine::of(&report).to_string()).unwrap();
@@ -145,7 +145,7 @@ fn a_list_made_of_a_table_is_read_back() {
     assert_eq!(names, ["../d2/broken.png", "../d2/gone.png", outside.to_str().unwrap()]);
     let mut table = Table::open(&table, &options).unwrap();
     assert!(table.leave_out(&list.names()).is_empty());
-    let dataset = table.into_folder(&SplitOptions::default()).unwrap();
+    let dataset = table.into_dataset(&SplitOptions::default()).unwrap();
     assert!(list.unmatched(&dataset).is_empty());
     assert_eq!(dataset.train.len() + dataset.val.len(), 8);
 }

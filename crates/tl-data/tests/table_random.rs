@@ -140,6 +140,7 @@ fn damage_never_panics_and_errors_name_the_file() {
                 let rels: BTreeSet<&String> = table.records.iter().map(|record| &record.rel).collect();
                 assert_eq!(rels.len(), table.records.len());
                 let _ = table.split(&SplitOptions::default());
+                let _ = table.into_dataset(&SplitOptions::default());
             }
             Err(DataError::Table { problems, .. }) => {
                 bad += 1;
@@ -176,7 +177,7 @@ fn a_million_rows() {
     // A second here; far more only if something grows with the square of the rows.
     assert!(seconds < 20.0, "{seconds} s");
     let start = Instant::now();
-    let dataset = table.into_folder(&SplitOptions::default()).unwrap();
+    let dataset = table.into_dataset(&SplitOptions::default()).unwrap();
     assert_eq!(dataset.train.len() + dataset.val.len(), ROWS);
     assert!(start.elapsed().as_secs_f64() < 20.0);
 }

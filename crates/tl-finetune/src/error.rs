@@ -9,6 +9,12 @@ pub enum PlanError {
     /// There are no phases.
     #[error("the schedule has no phases")]
     NoPhases,
+    /// A phase has no name.
+    #[error("phase {number}: it has no name; expected a few letters, such as `head`")]
+    Unnamed {
+        /// Which one, from 1.
+        number: usize,
+    },
     /// Two phases have one name.
     #[error("phase `{phase}`: the name is used twice")]
     DuplicatePhase {
@@ -73,6 +79,23 @@ pub enum PlanError {
         got: f64,
         /// The range.
         expected: &'static str,
+    },
+    /// The head is one group.
+    #[error("phase `{phase}`: part `head` has a `decay`, and there is no group below it in the head")]
+    HeadDecay {
+        /// The phase.
+        phase: String,
+    },
+    /// Views are of augmented images.
+    #[error(
+        "phase `{phase}`: `views` is {views} and `augment` is false, so that all views of an image would be the same; \
+         expected `augment` to be true, or no `views`"
+    )]
+    ViewsOfNothing {
+        /// The phase.
+        phase: String,
+        /// How many.
+        views: u32,
     },
     /// The head is new, so something must train it.
     #[error("no phase trains `head`, which is new and would stay random")]

@@ -6,20 +6,31 @@
 
 mod curve;
 mod error;
+mod metric;
 mod net;
+mod optimizer;
 mod part;
 mod plan;
 mod preset;
+mod range;
 mod schedule;
+mod stop;
 mod table;
+mod warning;
 
 #[cfg(test)]
 mod nets;
 
-pub use curve::Curve;
+pub use curve::{At, Curve};
 pub use error::{PlanError, PlanErrors};
+pub use metric::{Metric, UnknownMetric};
 pub use net::{LayerInfo, NetInfo, StageInfo};
+pub use optimizer::Optimizer;
 pub use part::{PartError, select};
 pub use plan::{Plan, PlannedPhase};
-pub use preset::{Preset, UnknownPreset, two_step};
-pub use schedule::{BatchNorm, OptimizerState, PartRate, Phase, Schedule};
+pub use preset::{Preset, PresetError, PresetOptions, UnknownPreset};
+pub use schedule::{
+    BatchNorm, Decay, DecayBy, EpochCount, OptimizerState, PartRate, Phase, Schedule, ScheduleError,
+};
+pub use stop::EarlyStopping;
+pub use warning::PlanWarning;

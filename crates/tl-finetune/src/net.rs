@@ -44,6 +44,14 @@ impl NetInfo {
         (0..self.stages.len()).filter(has_params).collect()
     }
 
+    /// Names of the stages that have parameters other than those of norms: what a schedule can name as it stands.
+    pub(crate) fn stages_to_train(&self) -> Vec<&str> {
+        let trains = |stage: &usize| {
+            self.layers.iter().any(|layer| layer.stage == *stage && layer.params > layer.norm_params)
+        };
+        (0..self.stages.len()).filter(trains).map(|stage| self.stages[stage].name.as_str()).collect()
+    }
+
     /// Indices of the layers of a stage that have parameters.
     pub(crate) fn weight_layers(&self, stage: usize) -> impl Iterator<Item = usize> {
         let layers = self.layers.iter().enumerate();

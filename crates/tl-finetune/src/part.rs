@@ -41,10 +41,12 @@ pub enum PartError {
         last: String,
     },
     /// A pattern that no layer has.
-    #[error("part `{part}`: no layer has a name like this; hint: `tl summary` lists the layers")]
+    #[error("part `{part}`: no layer has a name like this{}", like(.near))]
     NoMatch {
         /// The part.
         part: String,
+        /// Names of layers that nearly fit.
+        near: Vec<String>,
     },
     /// More is asked for than there is.
     #[error("part `{part}`: the net has only {have} {unit}")]
@@ -90,6 +92,16 @@ fn known(did_you_mean: &Option<String>, stages: &str) -> String {
     match did_you_mean {
         Some(name) => format!(", did you mean `{name}`? The stages are {stages}"),
         None => format!("; the stages are {stages}"),
+    }
+}
+
+fn like(near: &[String]) -> String {
+    match near {
+        [] => "; hint: `tl summary` lists the layers".to_owned(),
+        near => {
+            let names: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
+            format!("; hint: nearest are {}", names.join(", "))
+        }
     }
 }
 
@@ -344,7 +356,11 @@ fn by_stages(net: &NetInfo, part: &str, first: &str, last: Option<&str>) -> Resu
 
 fn by_glob(net: &NetInfo, glob: &str) -> Result<Vec<bool>, PartError> {
     let covered = mask(net, |layer| matches(glob, &layer.name));
-    if covered.contains(&true) { Ok(covered) } else { Err(PartError::NoMatch { part: glob.to_owned() }) }
+    if covered.contains(&true) {
+        Ok(covered)
+    } else {
+        Err(PartError::NoMatch { part: glob.to_owned(), near: near_glob(net, glob) })
+    }
 }
 
 /// Whether `name` is `glob` with something in the place of each `*`.
@@ -358,6 +374,41 @@ fn matches(glob: &str, name: &str) -> bool {
         rest = &rest[at + piece.len()..];
     }
     rest.ends_with(last)
+}
+
+/// At most three of the layers with parameters that most nearly fit the pattern, if with edits of at most a third of
+/// its letters.
+fn near_glob(net: &NetInfo, glob: &str) -> Vec<String> {
+    let letters = glob.chars().filter(|c| *c != '*').count();
+    let near: Vec<(usize, &str)> = net
+        .layers
+        .iter()
+        .filter(|layer| layer.params > 0)
+        .map(|layer| (edits(glob, &layer.name), layer.name.as_str()))
+        .filter(|(edits, _)| 3 * edits <= letters)
+        .collect();
+    let least = near.iter().map(|(edits, _)| *edits).min();
+    let nearest = near.into_iter().filter(|(edits, _)| Some(*edits) == least);
+    nearest.take(3).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// How many characters have to be put in, left out or replaced until the pattern fits the name: the distance of
+/// Levenshtein, in which `*` takes any characters for nothing.
+fn edits(glob: &str, name: &str) -> usize {
+    let name: Vec<char> = name.chars().collect();
+    let mut row: Vec<usize> = (0..=name.len()).collect();
+    for pattern in glob.chars() {
+        let mut next = vec![row[0] + usize::from(pattern != '*')];
+        for (i, c) in name.iter().enumerate() {
+            let least = match pattern {
+                '*' => row[i + 1].min(next[i]),
+                _ => (row[i] + usize::from(pattern != *c)).min(row[i + 1] + 1).min(next[i] + 1),
+            };
+            next.push(least);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 fn unknown(net: &NetInfo, part: &str) -> PartError {

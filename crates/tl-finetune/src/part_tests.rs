@@ -186,9 +186,38 @@ fn what_covers_nothing_is_refused() {
     }
     assert!(fault(&resnet(), "pool").ends_with("nothing to train"));
     assert_eq!(
-        fault(&net, "block9*"),
-        "part `block9*`: no layer has a name like this; hint: `tl summary` lists the layers"
+        fault(&net, "*fc*"),
+        "part `*fc*`: no layer has a name like this; hint: `tl summary` lists the layers"
     );
+}
+
+#[test]
+fn patterns_that_match_nothing_get_the_nearest_layers() {
+    for (net, part, near) in [
+        (vgg16(), "block9*", "`block1_conv1`, `block1_conv2`, `block2_conv1`"),
+        (resnet(), "layer4.*.con1", "`layer4.0.conv1`, `layer4.1.conv1`"),
+        (resnet(), "layr3.*.bn1", "`layer3.0.bn1`, `layer3.1.bn1`"),
+        (
+            resnet(),
+            "*.downsampel.0",
+            "`layer1.0.downsample.0`, `layer2.0.downsample.0`, `layer3.0.downsample.0`",
+        ),
+    ] {
+        let expected = format!("part `{part}`: no layer has a name like this; hint: nearest are {near}");
+        assert_eq!(fault(&net, part), expected);
+    }
+    for (glob, name, expected) in [
+        ("a*c", "abc", 0),
+        ("*", "", 0),
+        ("*", "abc", 0),
+        ("a*d", "abc", 1),
+        ("*.bn", "x.bm", 1),
+        ("abc", "", 3),
+        ("", "abc", 3),
+        ("b*", "abc", 1),
+    ] {
+        assert_eq!(edits(glob, name), expected, "{glob} {name}");
+    }
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::curve::Curve;
+use crate::curve::{At, Curve};
 use crate::error::{PlanError, PlanErrors};
 use crate::net::{LayerInfo, NetInfo};
+use crate::optimizer::Optimizer;
 use crate::part::{self, Covered};
-use crate::schedule::{BatchNorm, OptimizerState, PartRate, Phase, Schedule};
+use crate::range::Range;
+use crate::schedule::{BatchNorm, Decay, DecayBy, OptimizerState, PartRate, Phase, Schedule};
+use crate::stop::EarlyStopping;
 
 /// Phases that are known to fit the net.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,29 +22,48 @@ pub struct Plan {
     pub head_params: usize,
 }
 
-/// A phase with its rates by layer.
+/// A phase with its rates by layer. What is not said here is said at the field of the same name in [`Phase`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedPhase {
     /// Unique in the plan.
     pub name: String,
-    /// Peak rate of each entry of [`NetInfo::layers`]; `None` is frozen. Layers without parameters have none.
+    /// Peak rate of each entry of [`NetInfo::layers`], decay applied; `None` is frozen. Layers without parameters have
+    /// none.
     pub layer_rates: Vec<Option<f64>>,
     /// Peak rate of the head; `None` is frozen.
     pub head_rate: Option<f64>,
+    /// Passes over the training images, at least 1 and at most this.
+    pub epochs: u32,
+    /// Ends the phase before that.
+    pub early_stopping: Option<EarlyStopping>,
     /// How the rates move over the phase.
     pub curve: Curve,
-    /// Passes over the training images, at least 1.
-    pub epochs: u32,
-    /// Whether training images are augmented.
-    pub augment: bool,
+    /// How gradients become steps; see [`PlannedPhase::optimizer_at`].
+    pub optimizer: Optimizer,
+    /// Moments at the start of the phase.
+    pub optimizer_state: OptimizerState,
+    /// Weight decay of kernels and matrices.
+    pub weight_decay: f64,
+    /// The largest norm of all gradients together.
+    pub clip_norm: Option<f64>,
+    /// Batches whose gradients are summed for one step.
+    pub accumulate: u32,
+    /// Decay a step of the moving average of the weights.
+    pub ema: Option<f64>,
     /// Batch-norm of the layers that train.
     pub batch_norm: BatchNorm,
-    /// Moments at the start of the phase.
-    pub optimizer: OptimizerState,
+    /// Dropout in place of the head's own.
+    pub dropout: Option<f64>,
+    /// Stochastic depth at the net's last block.
+    pub drop_path: f64,
+    /// Label smoothing in place of the run's.
+    pub label_smoothing: Option<f64>,
+    /// Whether training images are augmented.
+    pub augment: bool,
+    /// Views of each image that are computed once; 0 for new ones in every epoch.
+    pub views: u32,
     /// Whether the best weights so far are put back before the next phase.
     pub restore_best: bool,
-    /// Decoupled weight decay of kernels and matrices.
-    pub weight_decay: f64,
     /// The lowest stage with a layer that has a rate: what lies below is a pure function. The number of stages if only
     /// the head trains.
     pub frontier: usize,
@@ -62,11 +84,13 @@ impl Schedule {
         }
         let mut names = BTreeSet::new();
         let mut phases = Vec::new();
-        for phase in &self.phases {
-            if !names.insert(&phase.name) {
+        for (i, phase) in self.phases.iter().enumerate() {
+            if phase.name.trim().is_empty() {
+                errors.push(PlanError::Unnamed { number: i + 1 });
+            } else if !names.insert(&phase.name) {
                 errors.push(PlanError::DuplicatePhase { phase: phase.name.clone() });
             }
-            check_numbers(phase, &mut errors);
+            check(phase, &mut errors);
             phases.push(resolve(phase, net, head_params, &mut errors));
         }
         let names_head = |phase: &Phase| phase.train.iter().any(|entry| entry.part.trim() == "head");
@@ -81,20 +105,25 @@ impl Schedule {
     }
 }
 
-fn check_numbers(phase: &Phase, errors: &mut Vec<PlanError>) {
-    let mut check = |key: String, got: f64, holds: bool, expected| {
-        if !holds {
-            errors.push(PlanError::OutOfRange { phase: phase.name.clone(), key, got, expected });
+/// Everything that can be wrong with a phase whatever the net.
+fn check(phase: &Phase, errors: &mut Vec<PlanError>) {
+    let mut number = |key: String, got: f64, range: Range| {
+        if !range.holds(got) {
+            let (phase, expected) = (phase.name.clone(), range.text());
+            errors.push(PlanError::OutOfRange { phase, key, got, expected });
         }
     };
-    check("epochs".into(), f64::from(phase.epochs), phase.epochs > 0, "at least 1");
-    let decay = phase.weight_decay;
-    check("weight_decay".into(), decay, (0.0..1.0).contains(&decay), "0 or more, below 1");
-    for PartRate { part, rate } in &phase.train {
-        check(format!("rate of {part}"), *rate, *rate > 0.0 && *rate <= 10.0, "above 0, at most 10");
+    for (key, got, range) in phase.numbers() {
+        number(key.to_owned(), got, range);
     }
-    if let Curve::Cosine { warmup } = phase.curve {
-        check("warmup".into(), warmup, (0.0..1.0).contains(&warmup), "0 or more, below 1");
+    for PartRate { part, rate, decay } in &phase.train {
+        number(format!("rate of {part}"), *rate, Range::Rate);
+        if let Some(decay) = decay {
+            number(format!("decay of {part}"), decay.factor, Range::Factor);
+        }
+    }
+    if phase.views > 0 && !phase.augment {
+        errors.push(PlanError::ViewsOfNothing { phase: phase.name.clone(), views: phase.views });
     }
 }
 
@@ -113,13 +142,22 @@ fn resolve(phase: &Phase, net: &NetInfo, head_params: usize, errors: &mut Vec<Pl
         name: phase.name.clone(),
         layer_rates,
         head_rate,
-        curve: phase.curve,
         epochs: phase.epochs,
-        augment: phase.augment,
-        batch_norm: phase.batch_norm,
+        early_stopping: phase.early_stopping,
+        curve: phase.curve,
         optimizer: phase.optimizer,
-        restore_best: phase.restore_best,
+        optimizer_state: phase.optimizer_state,
         weight_decay: phase.weight_decay,
+        clip_norm: phase.clip_norm,
+        accumulate: phase.accumulate,
+        ema: phase.ema,
+        batch_norm: phase.batch_norm,
+        dropout: phase.dropout,
+        drop_path: phase.drop_path,
+        label_smoothing: phase.label_smoothing,
+        augment: phase.augment,
+        views: phase.views,
+        restore_best: phase.restore_best,
         frontier,
         params,
     }
@@ -139,14 +177,19 @@ fn rates(phase: &Phase, net: &NetInfo, errors: &mut Vec<PlanError>) -> (Vec<Opti
     let mut head_rate = None;
     let mut parts: Vec<(&str, Vec<bool>)> = Vec::new();
     let mut seen = BTreeSet::new();
-    for PartRate { part, rate } in &phase.train {
+    for PartRate { part, rate, decay } in &phase.train {
         let part = part.trim();
         if !seen.insert(part) {
             errors.push(PlanError::DuplicatePart { phase: phase.name.clone(), part: part.to_owned() });
             continue;
         }
         match part::resolve(net, part) {
-            Ok(Covered::Head) => head_rate = Some(*rate),
+            Ok(Covered::Head) => {
+                head_rate = Some(*rate);
+                if decay.is_some() {
+                    errors.push(PlanError::HeadDecay { phase: phase.name.clone() });
+                }
+            }
             Ok(Covered::Layers(covered)) => {
                 let trains = |(layer, covered): (&LayerInfo, &bool)| *covered && trainable(layer, phase) > 0;
                 if !net.layers.iter().zip(&covered).any(trains) {
@@ -156,14 +199,32 @@ fn rates(phase: &Phase, net: &NetInfo, errors: &mut Vec<PlanError>) -> (Vec<Opti
                     overlap(phase, net, (first, layers), (part, &covered))
                 };
                 errors.extend(parts.iter().filter_map(other));
-                let slots = layer_rates.iter_mut().zip(&covered).filter(|(_, covered)| **covered);
-                slots.for_each(|(slot, _)| *slot = Some(*rate));
+                let factors = factors(net, &covered, *decay);
+                let slots = layer_rates.iter_mut().zip(covered.iter().zip(factors));
+                slots.filter(|(_, (covered, _))| **covered).for_each(|(slot, (_, f))| *slot = Some(rate * f));
                 parts.push((part, covered));
             }
             Err(error) => errors.push(PlanError::Part { phase: phase.name.clone(), error }),
         }
     }
     (layer_rates, head_rate)
+}
+
+/// What the rate of a part is multiplied by in each layer.
+fn factors(net: &NetInfo, covered: &[bool], decay: Option<Decay>) -> Vec<f64> {
+    let Some(Decay { factor, by }) = decay else { return vec![1.0; net.layers.len()] };
+    let group = |layer: &LayerInfo| match by {
+        DecayBy::Stage => (layer.stage, 0),
+        DecayBy::Block => (layer.stage, layer.block),
+    };
+    let with_params = net.layers.iter().filter(|layer| layer.params > 0);
+    let groups: BTreeSet<_> = with_params.map(group).collect();
+    let of_part = net.layers.iter().zip(covered).filter(|(_, covered)| **covered);
+    let top = of_part.map(|(layer, _)| group(layer)).max();
+    let below = |layer: &LayerInfo| {
+        top.map_or(0, |top| groups.range(group(layer)..).take_while(|g| **g < top).count())
+    };
+    net.layers.iter().map(|layer| factor.powi(i32::try_from(below(layer)).unwrap_or(i32::MAX))).collect()
 }
 
 /// The error of two parts that share layers.
@@ -181,6 +242,18 @@ fn overlap(
 }
 
 impl PlannedPhase {
+    /// Steps of the optimizer in an epoch of so many batches; the last one may have fewer than the others.
+    #[must_use]
+    pub fn steps_per_epoch(&self, batches: u64) -> u64 {
+        batches.div_ceil(u64::from(self.accumulate.max(1)))
+    }
+
+    /// The optimizer with the momentum that the curve has for the step that is taken `at`.
+    #[must_use]
+    pub fn optimizer_at(&self, at: At<'_>) -> Optimizer {
+        self.curve.momentum(at).map_or(self.optimizer, |momentum| self.optimizer.with_momentum(momentum))
+    }
+
     /// Lowest and highest peak rate of the layers of stage `stage` of `net`; none if it is frozen.
     #[must_use]
     pub fn stage_rate(&self, net: &NetInfo, stage: usize) -> Option<(f64, f64)> {

@@ -8,84 +8,18 @@ fn plan(schedule: &Schedule, net: &NetInfo) -> Plan {
 }
 
 fn part(part: &str, rate: f64) -> PartRate {
-    PartRate { part: part.to_owned(), rate }
+    PartRate::new(part, rate)
+}
+
+fn preset(preset: Preset, net: &NetInfo) -> Schedule {
+    preset.schedule(net, &PresetOptions::default()).unwrap()
 }
 
 /// The phase `all` of a preset with other parts.
 fn phase(train: &[&str]) -> Schedule {
-    let mut schedule = Preset::Full.schedule(&tiny());
-    schedule.phases.remove(0);
+    let mut schedule = preset(Preset::Full, &tiny());
     schedule.phases[0].train = train.iter().map(|name| part(name, 1e-4)).collect();
     schedule
-}
-
-#[test]
-fn every_preset_plans() {
-    for net in [tiny(), vgg16(), resnet()] {
-        for preset in Preset::ALL {
-            let plan = plan(&preset.schedule(&net), &net);
-            assert_eq!(preset.name().parse::<Preset>().unwrap(), preset);
-            assert_eq!((plan.phases[0].frontier, plan.phases[0].params), (net.stages.len(), 55));
-        }
-    }
-}
-
-#[test]
-fn gradual_moves_the_frontier_down_with_falling_rates() {
-    let net = tiny();
-    let plan = plan(&Preset::Gradual.schedule(&net), &net);
-    let frontiers: Vec<usize> = plan.phases.iter().map(|phase| phase.frontier).collect();
-    assert_eq!(frontiers, [3, 2, 0]);
-    let params: Vec<usize> = plan.phases.iter().map(|phase| phase.params).collect();
-    assert_eq!(params, [55, 3055, 3265]);
-    let rates: Vec<f64> = plan.phases.iter().filter_map(|phase| phase.head_rate).collect();
-    assert!(rates.windows(2).all(|pair| pair[0] > pair[1]), "{rates:?}");
-    let all = &plan.phases[2];
-    let stages: Vec<(f64, f64)> = (0..3).filter_map(|stage| all.stage_rate(&net, stage)).collect();
-    assert!(stages.iter().all(|(low, high)| low == high), "{stages:?}");
-    assert!(stages.windows(2).all(|pair| pair[0].1 < pair[1].0), "{stages:?}");
-    assert_eq!(all.stage_rate_range(), Some((stages[0].0, stages[2].1)));
-    assert_eq!(all.trained(&net), "stem..head");
-    assert_eq!(plan.phases[1].trained(&net), "stage2, head");
-}
-
-/// The numbers that the presets had when a phase had one rate a stage.
-#[test]
-fn presets_are_what_they_were() {
-    let net = tiny();
-    let span = 2.6_f64.powi(3);
-    let rates = |preset: Preset| -> Vec<Vec<(String, f64)>> {
-        let of = |phase: Phase| phase.train.into_iter().map(|entry| (entry.part, entry.rate)).collect();
-        preset.schedule(&net).phases.into_iter().map(of).collect()
-    };
-    let close = |got: &[(String, f64)], expected: &[(&str, f64)]| {
-        assert_eq!(got.len(), expected.len());
-        for ((part, rate), (name, expected)) in got.iter().zip(expected) {
-            assert!(
-                part == name && (rate / expected - 1.0).abs() < 1e-12,
-                "{part} {rate}, {name} {expected}"
-            );
-        }
-    };
-    let head = [("head", 1e-3)];
-    let all = |rate: f64| {
-        [("stem", rate / span), ("stage1", rate / span.sqrt()), ("stage2", rate), ("head", 3.0 * rate)]
-    };
-    close(&rates(Preset::FeatureExtraction)[0], &head);
-    let gradual = rates(Preset::Gradual);
-    close(&gradual[0], &head);
-    close(&gradual[1], &[("stage2", 2e-4), ("head", 6e-4)]);
-    close(&gradual[2], &all(1.5e-4));
-    close(&rates(Preset::Full)[1], &all(2e-4));
-}
-
-#[test]
-fn presets_leave_out_stages_without_parameters() {
-    let net = resnet();
-    let plan = plan(&Preset::Gradual.schedule(&net), &net);
-    let all = &plan.phases[2];
-    assert!(all.stage_rate(&net, 1).is_none() && !all.trains_whole(&net, 1));
-    assert_eq!(all.trained(&net), "stem..head");
 }
 
 #[test]
@@ -110,9 +44,9 @@ fn rates_are_by_layer_and_layers_without_parameters_have_none() {
 #[test]
 fn frozen_norms_are_not_counted_as_trained() {
     let net = tiny();
-    let mut schedule = Preset::Full.schedule(&net);
-    schedule.phases[1].batch_norm = BatchNorm::Train;
-    assert_eq!(plan(&schedule, &net).phases[1].params, 55 + 11 + 202 + 3003);
+    let mut schedule = preset(Preset::Full, &net);
+    schedule.phases[0].batch_norm = BatchNorm::Train;
+    assert_eq!(plan(&schedule, &net).phases[0].params, 55 + 11 + 202 + 3003);
 }
 
 #[test]
@@ -135,46 +69,9 @@ fn what_trains_is_told_by_stage() {
 }
 
 #[test]
-fn the_table_reads_well() {
-    let net = tiny();
-    let text = plan(&Preset::Gradual.schedule(&net), &net).to_string();
-    let expected = "\
-phase       epochs  trains        parameters  rate head  rate stages     batch-norm  images
-head        30      head          55          1e-3       -               frozen      plain, cached
-last-stage  5       stage2, head  3055        6e-4       2e-4            frozen      plain, cached
-all         2       stem..head    3265        4.5e-4     8.5e-6..1.5e-4  frozen      augmented
-";
-    assert_eq!(text, expected);
-    let net = vgg16();
-    let text = plan(&two_step(&net, "last-3-layers"), &net).to_string();
-    let expected = "\
-phase     epochs  trains                        parameters  rate head  rate stages  batch-norm  images
-head      30      head                          55          1e-3       -            frozen      plain, cached
-unfreeze  5       stage5 (2 of 3 layers), head  4719671     3e-4       1e-4         frozen      plain, cached
-";
-    assert_eq!(text, expected);
-}
-
-#[test]
-fn two_steps_are_the_head_and_then_the_part_with_it() {
-    let net = vgg16();
-    let schedule = two_step(&net, "last-4-layers");
-    assert_eq!(schedule.phases[0], Preset::FeatureExtraction.schedule(&net).phases[0]);
-    let second = &schedule.phases[1];
-    assert_eq!((second.name.as_str(), second.epochs, second.augment), ("unfreeze", 5, false));
-    assert_eq!(second.train, [part("last-4-layers", 1e-4), part("head", 3e-4)]);
-    assert_eq!(second.curve, Curve::Cosine { warmup: 0.1 });
-    assert!(two_step(&net, "stage4..").phases[1].augment);
-    assert!(!two_step(&net, "block5_conv2").phases[1].augment);
-    assert_eq!(two_step(&net, " head ").phases.len(), 1);
-    let errors = two_step(&net, "last-9-stages").plan(&net, 55).unwrap_err();
-    assert_eq!(errors.to_string(), "phase `unfreeze`: part `last-9-stages`: the net has only 5 stages");
-}
-
-#[test]
 fn all_errors_are_reported_together() {
     let net = tiny();
-    let mut schedule = Preset::Gradual.schedule(&net);
+    let mut schedule = preset(Preset::Gradual, &net);
     schedule.phases[0].train.clear();
     schedule.phases[1].name = "head".to_owned();
     schedule.phases[1].epochs = 0;
@@ -199,8 +96,8 @@ fn all_errors_are_reported_together() {
         "phase `head`: part `*.act`: it has no parameters, so there is nothing to train",
         "phase `head`: part `layers[3:3]`: it covers no layer; hint: `layers[A:B]` goes from layer A to the one \
          before B",
+        "phase `all`: `curve.warmup` is 1, expected 0 or more, below 1",
         "phase `all`: `rate of stem` is NaN, expected above 0, at most 10",
-        "phase `all`: `warmup` is 1, expected 0 or more, below 1",
         "phase `all`: part `stage1` is listed twice",
         "phase `all`: part `head` is listed twice",
         "phase `all`: parts `stem` and `*conv` both cover layer `stem.conv`",
@@ -241,15 +138,148 @@ fn a_head_that_never_trains_is_refused() {
 }
 
 #[test]
-fn a_schedule_survives_json() {
-    let schedule = Preset::Gradual.schedule(&tiny());
-    let json = serde_json::to_string(&schedule).unwrap();
-    assert!(json.contains("{\"part\":\"head\",\"rate\":0.001}"), "{json}");
-    assert_eq!(serde_json::from_str::<Schedule>(&json).unwrap(), schedule);
-    let old = json.replace("\"part\"", "\"stage\"");
-    assert_eq!(serde_json::from_str::<Schedule>(&old).unwrap(), schedule);
-    let wrong = json.replacen("\"epochs\"", "\"epoch\"", 1);
-    assert!(
-        serde_json::from_str::<Schedule>(&wrong).unwrap_err().to_string().contains("unknown field `epoch`")
+fn every_number_has_its_range() {
+    let numbers = |phase: Phase| -> Vec<String> {
+        let errors = Schedule { phases: vec![phase] }.plan(&tiny(), 55).unwrap_err();
+        errors.0.iter().map(ToString::to_string).collect()
+    };
+    let head = || Phase::new("head", vec![part("head", 1e-3)], 5);
+    let out =
+        |key: &str, got: &str, expected: &str| format!("phase `head`: `{key}` is {got}, expected {expected}");
+    let stopping = EarlyStopping { patience: 0, min_delta: -1.0, metric: None };
+    let wrong = Phase {
+        epochs: 0,
+        early_stopping: Some(stopping),
+        weight_decay: 1.0,
+        clip_norm: Some(0.0),
+        accumulate: 0,
+        ema: Some(1.0),
+        dropout: Some(1.0),
+        drop_path: -0.1,
+        label_smoothing: Some(f64::NAN),
+        ..head()
+    };
+    assert_eq!(
+        numbers(wrong),
+        [
+            out("epochs", "0", "at least 1"),
+            out("weight_decay", "1", "0 or more, below 1"),
+            out("accumulate", "0", "at least 1"),
+            out("drop_path", "-0.1", "0 or more, below 1"),
+            out("clip_norm", "0", "above 0"),
+            out("ema", "1", "above 0, below 1"),
+            out("dropout", "1", "0 or more, below 1"),
+            out("label_smoothing", "NaN", "0 or more, below 1"),
+            out("early_stopping.patience", "0", "at least 1"),
+            out("early_stopping.min_delta", "-1", "0 or more"),
+        ]
     );
+    let curves = [
+        (
+            Curve::Step { every: 0, gamma: 0.0 },
+            vec![("every", "0", "at least 1"), ("gamma", "0", "above 0, at most 1")],
+        ),
+        (Curve::Exponential { gamma: 1.1 }, vec![("gamma", "1.1", "above 0, at most 1")]),
+        (Curve::Cosine { warmup: -0.1 }, vec![("warmup", "-0.1", "0 or more, below 1")]),
+        (Curve::Linear { warmup: 1.0 }, vec![("warmup", "1", "0 or more, below 1")]),
+        (
+            Curve::OneCycle { start: 1.1, div: 0.5, final_div: f64::INFINITY, cycle_momentum: true },
+            vec![
+                ("start", "1.1", "0 or more, at most 1"),
+                ("div", "0.5", "at least 1"),
+                ("final_div", "inf", "at least 1"),
+            ],
+        ),
+        (
+            Curve::SlantedTriangular { cut: 0.0, ratio: 0.0 },
+            vec![("cut", "0", "above 0, below 1"), ("ratio", "0", "at least 1")],
+        ),
+        (
+            Curve::Plateau { factor: 1.0, patience: 0, min_delta: -1.0, metric: Metric::Loss },
+            vec![("factor", "1", "above 0, below 1"), ("min_delta", "-1", "0 or more")],
+        ),
+    ];
+    for (curve, expected) in curves {
+        let expected: Vec<String> =
+            expected.into_iter().map(|(key, got, range)| out(&format!("curve.{key}"), got, range)).collect();
+        assert_eq!(numbers(Phase { curve, ..head() }), expected);
+    }
+    let below = "0 or more, below 1";
+    let optimizers = [
+        (Optimizer::Sgd { momentum: 1.0, nesterov: false }, vec![("momentum", "1", below)]),
+        (Optimizer::Sgd { momentum: 0.0, nesterov: true }, vec![("momentum", "0", "above 0, below 1")]),
+        (
+            Optimizer::Adam { beta1: 1.0, beta2: -0.5, epsilon: 0.0 },
+            vec![("beta1", "1", below), ("beta2", "-0.5", below), ("epsilon", "0", "above 0")],
+        ),
+        (Optimizer::AdamW { beta1: 2.0, beta2: 0.5, epsilon: 1.0 }, vec![("beta1", "2", below)]),
+        (Optimizer::Lamb { beta1: 0.5, beta2: 2.0, epsilon: 1.0 }, vec![("beta2", "2", below)]),
+        (
+            Optimizer::RmsProp { alpha: 1.0, epsilon: -1.0, momentum: 1.0 },
+            vec![("alpha", "1", below), ("epsilon", "-1", "above 0"), ("momentum", "1", below)],
+        ),
+        (Optimizer::Lion { beta1: 1.0, beta2: 1.0 }, vec![("beta1", "1", below), ("beta2", "1", below)]),
+    ];
+    for (optimizer, expected) in optimizers {
+        let expected: Vec<String> = expected
+            .into_iter()
+            .map(|(key, got, range)| out(&format!("optimizer.{key}"), got, range))
+            .collect();
+        assert_eq!(numbers(Phase { optimizer, ..head() }), expected);
+    }
+    let decay = |part: &str, factor| PartRate {
+        decay: Some(Decay { factor, by: DecayBy::Stage }),
+        ..PartRate::new(part, 1e-3)
+    };
+    assert_eq!(
+        numbers(Phase { train: vec![decay("all", 0.0), part("head", 0.0)], ..head() }),
+        [out("rate of head", "0", "above 0, at most 10"), out("decay of all", "0", "above 0, at most 1")]
+            .into_iter()
+            .rev()
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(
+        numbers(Phase { name: " ".to_owned(), train: vec![decay("head", 0.5)], views: 3, ..head() }),
+        [
+            "phase 1: it has no name; expected a few letters, such as `head`",
+            "phase ` `: `views` is 3 and `augment` is false, so that all views of an image would be the same; expected \
+             `augment` to be true, or no `views`",
+            "phase ` `: part `head` has a `decay`, and there is no group below it in the head",
+        ]
+    );
+}
+
+#[test]
+fn decay_falls_from_the_top_of_the_part() {
+    let rates = |net: &NetInfo, text: &str, factor, by| -> Vec<(String, f64)> {
+        let decayed = PartRate { decay: Some(Decay { factor, by }), ..part(text, 1.0) };
+        let schedule = Schedule { phases: vec![Phase::new("all", vec![decayed, part("head", 1.0)], 1)] };
+        let rates = plan(&schedule, net).phases.remove(0).layer_rates;
+        let layers = net.layers.iter().zip(rates);
+        layers.filter_map(|(layer, rate)| Some((layer.name.clone(), rate?))).collect()
+    };
+    let net = resnet();
+    let of = |rates: &[(String, f64)], name: &str| rates.iter().find(|(layer, _)| layer == name).unwrap().1;
+    let all = rates(&net, "all", 0.5, DecayBy::Stage);
+    // The stage that only pools is no step.
+    for (layer, rate) in
+        [("layer4.1.conv2", 1.0), ("layer4.0.conv1", 1.0), ("layer3.0.bn1", 0.5), ("conv1", 0.0625)]
+    {
+        assert_eq!(of(&all, layer), rate, "{layer}");
+    }
+    let all = rates(&net, "all", 0.5, DecayBy::Block);
+    for (layer, rate) in [
+        ("layer4.1.conv2", 1.0),
+        ("layer4.0.conv1", 0.5),
+        ("layer3.1.bn1", 0.25),
+        ("conv1", 2.0_f64.powi(-8)),
+    ] {
+        assert_eq!(of(&all, layer), rate, "{layer}");
+    }
+    let some = rates(&net, "layer1..layer3", 0.5, DecayBy::Stage);
+    assert_eq!((of(&some, "layer3.0.conv1"), of(&some, "layer1.0.conv1")), (1.0, 0.25));
+    // What lies between counts, so that a layer's rate depends on its depth.
+    let some = rates(&net, "layer*.0.conv*", 0.5, DecayBy::Block);
+    assert_eq!((of(&some, "layer4.0.conv1"), of(&some, "layer3.0.conv2")), (1.0, 0.25));
+    assert!(rates(&vgg16(), "stage4..", 1.0, DecayBy::Block).iter().all(|(_, rate)| *rate == 1.0));
 }

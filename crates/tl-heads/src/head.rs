@@ -34,7 +34,24 @@ pub struct Head {
     /// Its parameters and buffers.
     pub store: ParamStore,
     pooled: i64,
-    layers: Vec<Layer>,
+    hidden: Vec<Layer>,
+    last: Layer,
+}
+
+/// What [`Head::forward`] needs to know of a training step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Training {
+    /// Seed of the step.
+    pub seed: u64,
+    /// Dropout before the last layer in place of [`Head::dropout`], `0..1`; 0 turns it off.
+    pub dropout: Option<f64>,
+}
+
+impl From<u64> for Training {
+    /// A step with that seed and the head's own dropout.
+    fn from(seed: u64) -> Self {
+        Self { seed, dropout: None }
+    }
 }
 
 #[derive(Debug)]
@@ -86,9 +103,9 @@ impl Head {
         if weights > MAX_WEIGHTS {
             return Err(HeadError::TooLarge { weights, limit: MAX_WEIGHTS });
         }
-        let define = |scope: &Scope<'_>| define(scope, spec.parts(), (pooled, outputs), dropout);
-        let (layers, store) = ParamStore::build(device, fill, define)?;
-        Ok(Self { spec, features, dropout, store, pooled, layers })
+        let define = |scope: &Scope<'_>| define(scope, spec.parts(), (pooled, outputs));
+        let ((hidden, last), store) = ParamStore::build(device, fill, define)?;
+        Ok(Self { spec, features, dropout, store, pooled, hidden, last })
     }
 
     /// D, the length of a pooled vector.
@@ -108,18 +125,21 @@ impl Head {
         self.spec.pool.forward(features, self.features)
     }
 
-    /// The layers after pooling. In training `train` is the seed of this step: dropout acts, and batch-norm uses the
+    /// The layers after pooling; in inference `train` is `None`. In training dropout acts, and batch-norm uses the
     /// batch's statistics and moves the running ones by a tenth (a batch of one image has no variance and is treated as
-    /// in inference). What is dropped is a function of the seed.
+    /// in inference). What is dropped is a function of the step's seed.
     ///
     /// # Shapes
     /// Pooled features `[N, D]` to logits `[N, outputs]`.
     ///
     /// # Panics
     /// When the input has another width; the caller owns both.
-    pub fn forward(&self, pooled: &Tensor, train: Option<u64>) -> Tensor {
-        let first = pooled.shallow_clone();
-        self.layers.iter().fold(first, |xs, layer| layer.step.forward(&xs, train))
+    pub fn forward(&self, pooled: &Tensor, train: Option<Training>) -> Tensor {
+        let seed = train.map(|train| train.seed);
+        let dropout = last_dropout(train.and_then(|train| train.dropout).unwrap_or(self.dropout));
+        let hidden = self.hidden.iter().map(|layer| &layer.step);
+        let steps = hidden.chain([&dropout, &self.last.step]);
+        steps.fold(pooled.shallow_clone(), |xs, step| step.forward(&xs, seed))
     }
 
     /// All steps in order, pooling and dropouts included.
@@ -132,12 +152,16 @@ impl Head {
             params: 0,
             buffers: 0,
         };
+        let width = self.hidden.last().map_or(self.pooled, |layer| layer.outputs);
+        let dropout =
+            Layer { name: "head.dropout".to_owned(), outputs: width, step: last_dropout(self.dropout) };
         let line = |layer: &Layer| {
             let (params, buffers) = layer.step.sizes();
             let (name, kind) = (layer.name.clone(), layer.step.kind());
             HeadLayer { name, kind, output: vec![layer.outputs], params, buffers }
         };
-        std::iter::once(pool).chain(self.layers.iter().map(line)).collect()
+        let layers = self.hidden.iter().chain((self.dropout > 0.0).then_some(&dropout)).chain([&self.last]);
+        std::iter::once(pool).chain(layers.map(line)).collect()
     }
 }
 
@@ -154,7 +178,12 @@ fn count_weights(parts: &[Part], pooled: i64, outputs: i64) -> i64 {
     weights
 }
 
-fn define(scope: &Scope<'_>, parts: &[Part], (pooled, outputs): (i64, i64), dropout: f64) -> Vec<Layer> {
+/// The dropout before the last layer. It is not among a head's layers, because a step may have another rate.
+fn last_dropout(p: f64) -> Step {
+    Step::Dropout { p, stream: 0 }
+}
+
+fn define(scope: &Scope<'_>, parts: &[Part], (pooled, outputs): (i64, i64)) -> (Vec<Layer>, Layer) {
     let scope = scope.sub("head");
     let (mut layers, mut width) = (Vec::new(), pooled);
     let (mut dense, mut norms, mut dropouts) = (0, 0, 0);
@@ -183,10 +212,6 @@ fn define(scope: &Scope<'_>, parts: &[Part], (pooled, outputs): (i64, i64), drop
             }
         }
     }
-    if dropout > 0.0 {
-        add("dropout".to_owned(), width, Step::Dropout { p: dropout, stream: 0 });
-    }
-    let last = Step::dense(&scope.sub(dense), (width, outputs), Activation::None);
-    add(dense.to_string(), outputs, last);
-    layers
+    let step = Step::dense(&scope.sub(dense), (width, outputs), Activation::None);
+    (layers, Layer { name: format!("head.{dense}"), outputs, step })
 }

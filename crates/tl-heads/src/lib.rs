@@ -12,10 +12,10 @@ mod step;
 mod task;
 
 pub use error::HeadError;
-pub use head::{Head, HeadLayer};
+pub use head::{Head, HeadLayer, Training};
 pub use pool::{Features, Pool};
 pub use spec::{Activation, HeadSpec, InvalidHead, Part};
-pub use task::Task;
+pub use task::{LossOptions, Task};
 
 use tch::Kind;
 

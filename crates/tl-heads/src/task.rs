@@ -34,6 +34,19 @@ pub enum Task {
     },
 }
 
+/// What a loss is to take into account. The default is none of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LossOptions<'a> {
+    /// The share of a target that goes to the uniform distribution, `0..1`: over the classes, or between absent and
+    /// present (Szegedy et al. 2015, arXiv:1512.00567). Regression has none and ignores it.
+    pub label_smoothing: f64,
+    /// Factors on the terms of a loss; [`Task::losses`] says what shape.
+    pub class_weights: Option<&'a Tensor>,
+    /// γ of the focal loss (Lin et al. 2017, arXiv:1708.02002), 0 or more: what is answered well counts less. 0 is
+    /// plain cross-entropy. Regression has none and ignores it.
+    pub focal: f64,
+}
+
 impl Task {
     /// Outputs of the head.
     #[must_use]
@@ -63,24 +76,20 @@ impl Task {
     ///
     /// # Panics
     /// As there.
-    pub fn loss(
-        self,
-        logits: &Tensor,
-        targets: &Tensor,
-        label_smoothing: f64,
-        class_weights: Option<&Tensor>,
-    ) -> Tensor {
-        let losses = self.losses(logits, targets, label_smoothing, class_weights);
+    pub fn loss(self, logits: &Tensor, targets: &Tensor, options: LossOptions<'_>) -> Tensor {
+        let losses = self.losses(logits, targets, options);
         losses.mean(losses.kind())
     }
 
     /// The loss of each image.
     ///
-    /// `label_smoothing` (`0..1`, Szegedy et al. 2015, arXiv:1512.00567) moves that share of a target to the uniform
-    /// distribution: over the classes, or between absent and present. Regression has none and ignores it.
+    /// Class weights multiply the terms of a loss. The loss of a batch is divided by the number of images, as in Keras,
+    /// and not by the sum of their weights, as PyTorch's weighted cross-entropy does.
     ///
-    /// `class_weights` multiply the terms of a loss. The loss of a batch is divided by the number of images, as in
-    /// Keras, and not by the sum of their weights, as PyTorch's weighted cross-entropy does.
+    /// With a focal γ, the term of a class of softmax, `−target · log p`, is multiplied by `(1 − p)^γ`; and a binary
+    /// cross-entropy by `(1 − p_t)^γ`, where `p_t` is `target · p + (1 − target) · (1 − p)`, as in torchvision's
+    /// `sigmoid_focal_loss` (its α is what class weights do). For targets of 0 and 1 both are the paper's; smoothed
+    /// targets make binary differ from softmax over two.
     ///
     /// | | loss | targets | class weights |
     /// |---|---|---|---|
@@ -94,13 +103,8 @@ impl Task {
     ///
     /// # Panics
     /// When shapes do not fit, or a class is out of range; the caller owns both.
-    pub fn losses(
-        self,
-        logits: &Tensor,
-        targets: &Tensor,
-        label_smoothing: f64,
-        class_weights: Option<&Tensor>,
-    ) -> Tensor {
+    pub fn losses(self, logits: &Tensor, targets: &Tensor, options: LossOptions<'_>) -> Tensor {
+        let LossOptions { label_smoothing, class_weights, focal } = options;
         let logits = logits.to_kind(at_least_float(logits.kind()));
         let like = |xs: &Tensor| xs.to_kind(logits.kind()).to_device(logits.device());
         let weights = class_weights.map(like);
@@ -109,16 +113,23 @@ impl Task {
         // 0 to 1 becomes s/2 to 1 − s/2.
         let smoothed = || fitted() * (1.0 - label_smoothing) + label_smoothing / 2.0;
         match self {
+            Self::Softmax { classes } if focal > 0.0 => {
+                let targets = like(&targets.one_hot(classes));
+                let targets = targets * (1.0 - label_smoothing) + label_smoothing / classes as f64;
+                let log_p = logits.log_softmax(1, logits.kind());
+                let terms = targets * &log_p * focus(&-log_p.expm1(), focal);
+                -weighted(terms, weights).sum_dim_intlist(1, false, None)
+            }
             Self::Softmax { .. } => {
                 let (none, ignored) = (Reduction::None, -100);
                 logits.cross_entropy_loss(targets, weights.as_ref(), none, ignored, label_smoothing)
             }
             Self::Binary => {
                 let weight = |class| weights.as_ref().map(|weights| weights.select(0, class));
-                cross_entropy_of_bits(&logits, &smoothed(), [weight(0), weight(1)]).squeeze_dim(1)
+                cross_entropy_of_bits(&logits, &smoothed(), [weight(0), weight(1)], focal).squeeze_dim(1)
             }
             Self::MultiLabel { .. } => {
-                cross_entropy_of_bits(&logits, &smoothed(), [None, weights]).mean_dim(1, false, None)
+                cross_entropy_of_bits(&logits, &smoothed(), [None, weights], focal).mean_dim(1, false, None)
             }
             Self::Regression { .. } => {
                 weighted((&logits - fitted()).square(), weights).mean_dim(1, false, None)
@@ -143,7 +154,7 @@ impl Task {
     }
 }
 
-/// Cross-entropy per output, with weights of the terms of absence and of presence.
+/// Cross-entropy per output, with weights of the terms of absence and of presence, and the focal γ.
 ///
 /// # Shapes
 /// `[N, L]` both, weights scalars or `[L]`, to `[N, L]`.
@@ -151,10 +162,23 @@ fn cross_entropy_of_bits(
     logits: &Tensor,
     targets: &Tensor,
     [absent, present]: [Option<Tensor>; 2],
+    focal: f64,
 ) -> Tensor {
     let of_absence = (1.0 - targets) * (-logits).log_sigmoid();
     let of_presence = targets * logits.log_sigmoid();
-    -(weighted(of_absence, absent) + weighted(of_presence, present))
+    let losses = -(weighted(of_absence, absent) + weighted(of_presence, present));
+    if focal > 0.0 {
+        // 1 − p_t, each part by a sigmoid: 1 − p would be 0 where p rounds to 1.
+        let missed = (1.0 - targets) * logits.sigmoid() + targets * (-logits).sigmoid();
+        return losses * focus(&missed, focal);
+    }
+    losses
+}
+
+/// The focal factor of what is missed, `1 − p`. Below the smallest normal number it is held: the slope of a power below
+/// 1 is infinite at 0, and infinity times a term of 0 is not a number.
+fn focus(missed: &Tensor, focal: f64) -> Tensor {
+    missed.clamp_min(f64::from(f32::MIN_POSITIVE)).pow_tensor_scalar(focal)
 }
 
 fn weighted(terms: Tensor, weights: Option<Tensor>) -> Tensor {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
-use tl_heads::{Features, Head, Task};
+use tl_heads::{Features, Head, LossOptions, Task};
 use tl_torch::{Fill, Role, channels_last};
 
 #[derive(Deserialize)]
@@ -33,6 +33,7 @@ struct LossCase {
     targets: Values,
     smoothing: f64,
     weights: Option<Vec<f32>>,
+    focal: f64,
     losses: Values,
     gradient: Values,
     probabilities: Values,
@@ -133,8 +134,9 @@ fn pools_equal_timm_fastai_and_lp_pool() {
 #[test]
 fn losses_and_probabilities_equal_pytorch() {
     for case in golden().losses {
-        let LossCase { task, smoothing, .. } = case;
-        let what = format!("{task:?}, smoothing {smoothing}, weights {:?}", case.weights);
+        let LossCase { task, smoothing: label_smoothing, focal, .. } = case;
+        let what =
+            format!("{task:?}, smoothing {label_smoothing}, focal {focal}, weights {:?}", case.weights);
         let logits = case.logits.tensor().set_requires_grad(true);
         let targets = match task {
             Task::Softmax { .. } | Task::Binary => case.targets.tensor().to_kind(Kind::Int64),
@@ -142,9 +144,10 @@ fn losses_and_probabilities_equal_pytorch() {
         };
         let weights = case.weights.map(|weights| Tensor::from_slice(&weights));
         assert_eq!(logits.size()[1], task.outputs());
-        let losses = task.losses(&logits, &targets, smoothing, weights.as_ref());
+        let options = LossOptions { label_smoothing, class_weights: weights.as_ref(), focal };
+        let losses = task.losses(&logits, &targets, options);
         case.losses.check(&what, &losses, 1e-6);
-        let loss = task.loss(&logits, &targets, smoothing, weights.as_ref());
+        let loss = task.loss(&logits, &targets, options);
         assert!(loss.allclose(&losses.mean(Kind::Float), 1e-6, 0.0, false), "{what}");
         loss.backward();
         case.gradient.check(&format!("gradient of {what}"), &logits.grad(), 1e-5);
@@ -169,10 +172,11 @@ fn a_fastai_head_equals_pytorch_in_inference_and_in_training() {
     for param in trained.store.iter() {
         let _ = param.tensor.set_requires_grad(param.role != Role::Buffer);
     }
-    let logits = trained.forward(&trained.pool(&xs), Some(1));
+    let logits = trained.forward(&trained.pool(&xs), Some(1.into()));
     case.train.check("training", &logits, 1e-5);
     let labels = Tensor::from_slice(&[0i64, 2, 1, 1]);
-    let loss = Task::Softmax { classes: 3 }.loss(&logits, &labels, 0.1, None);
+    let smoothed = LossOptions { label_smoothing: 0.1, ..LossOptions::default() };
+    let loss = Task::Softmax { classes: 3 }.loss(&logits, &labels, smoothed);
     assert!((loss.double_value(&[]) - case.loss).abs() < 1e-5);
     loss.backward();
     let value = |name: &str| &trained.store.get(name).unwrap().tensor;

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use tch::{Device, Kind, Tensor};
-use tl_heads::{Features, Head, HeadError, HeadLayer, Task};
+use tl_heads::{Features, Head, HeadError, HeadLayer, LossOptions, Task, Training};
 use tl_torch::{Fill, Role, uniform};
 
 /// What VGG16 gives for 224 × 224 pixels.
@@ -120,7 +120,7 @@ fn dropout_acts_in_training_only_and_follows_the_seed() {
     for (spec, dropout) in [("gap", 0.5), ("gap-drop0.5", 0.0), ("gap-64-drop0.5-64", 0.0)] {
         let head = head(spec, VGG16, 4, dropout);
         let xs = Tensor::ones([4, 512], (Kind::Float, Device::Cpu));
-        let run = |train| head.forward(&xs, train);
+        let run = |train: Option<u64>| head.forward(&xs, train.map(Training::from));
         assert!(run(None).equal(&run(None)) && run(Some(1)).equal(&run(Some(1))), "{spec}");
         assert!(!run(Some(1)).equal(&run(None)) && !run(Some(1)).equal(&run(Some(2))), "{spec}");
     }
@@ -128,7 +128,26 @@ fn dropout_acts_in_training_only_and_follows_the_seed() {
     let head = head("gap", MAP, 2, 0.5);
     let xs = values("pooled", &[3, 6]);
     let expected = head.forward(&tl_torch::dropout(&xs, 0.5, 9), None);
-    assert!(head.forward(&xs, Some(9)).equal(&expected));
+    assert!(head.forward(&xs, Some(9.into())).equal(&expected));
+}
+
+#[test]
+fn a_step_may_have_another_dropout_before_the_last_layer() {
+    let xs = values("pooled", &[8, 6]);
+    let step = |head: &Head, dropout| head.forward(&xs, Some(Training { seed: 9, dropout }));
+    for own in [0.0, 0.2] {
+        let head = head("gap", MAP, 2, own);
+        assert!(step(&head, None).equal(&head.forward(&xs, Some(9.into()))));
+        assert!(step(&head, Some(own)).equal(&step(&head, None)));
+        assert!(step(&head, Some(0.0)).equal(&head.forward(&xs, None)));
+        let half = head.forward(&tl_torch::dropout(&xs, 0.5, 9), None);
+        assert!(step(&head, Some(0.5)).equal(&half));
+    }
+    // The dropouts that the head is written with stay.
+    let (with, without) = (head("gap-16-drop0.5-8", MAP, 2, 0.2), head("gap-16-drop0.5-8", MAP, 2, 0.0));
+    assert!(step(&with, Some(0.0)).equal(&step(&without, None)));
+    assert!(!step(&with, Some(0.0)).equal(&with.forward(&xs, None)));
+    assert!(step(&with, None).equal(&step(&without, Some(0.2))));
 }
 
 #[test]
@@ -139,11 +158,11 @@ fn running_statistics_move_in_training_of_two_or_more() {
     let one = values("pooled", &[1, 6]);
     // As a caller may do it who makes all of a head trainable.
     head.store.iter().for_each(|param| drop(param.tensor.set_requires_grad(true)));
-    assert!(head.forward(&one, Some(1)).equal(&head.forward(&one, None)));
+    assert!(head.forward(&one, Some(1.into())).equal(&head.forward(&one, None)));
     let many = values("pooled", &[8, 6]);
     let evaluated = head.forward(&many, None);
     assert!(stats().0.equal(&before.0) && stats().1.equal(&before.1));
-    assert!(!head.forward(&many, Some(1)).equal(&evaluated));
+    assert!(!head.forward(&many, Some(1.into())).equal(&evaluated));
     let moved = |old: &Tensor, new: &Tensor| old * 0.9 + new * 0.1;
     let dim = &[0i64][..];
     let mean = moved(&before.0, &many.mean_dim(dim, false, Kind::Float));
@@ -182,12 +201,12 @@ fn check_gradients(head: &Head, features: Features, task: Task, n: i64, what: &s
     let trained = || head.store.iter().filter(|param| param.role != Role::Buffer);
     trained().for_each(|param| drop(param.tensor.set_requires_grad(true)));
     let xs = input(features, n).set_requires_grad(true);
-    let logits = head.forward(&head.pool(&xs), Some(3));
+    let logits = head.forward(&head.pool(&xs), Some(3.into()));
     let targets = match task {
         Task::Softmax { .. } | Task::Binary => Tensor::ones([n], (Kind::Int64, Device::Cpu)),
         _ => Tensor::ones([n, task.outputs()], (Kind::Float, Device::Cpu)),
     };
-    let loss = task.loss(&logits, &targets, 0.1, None);
+    let loss = task.loss(&logits, &targets, LossOptions { label_smoothing: 0.1, ..LossOptions::default() });
     assert!(finite(&logits) && finite(&loss) && finite(&task.probabilities(&logits)), "{what}");
     loss.backward();
     for param in trained() {

@@ -15,6 +15,12 @@ pub enum RunError {
         /// The directory.
         path: PathBuf,
     },
+    /// Another process is writing to it.
+    #[error("run directory `{}` is in use: the run is still going on", .path.display())]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The disk is full.
     #[error(
         "no space left on the disk while writing `{}`\n\nhint: free some space or give a directory elsewhere with --run DIR",

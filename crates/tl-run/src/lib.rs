@@ -6,12 +6,14 @@
 
 mod atomic;
 mod error;
+mod plot;
 mod records;
 mod report;
 mod run_dir;
 
 pub use atomic::write_whole;
 pub use error::RunError;
+pub use plot::rate_plot;
 pub use records::{
     Best, DataFacts, EpochRow, Evaluation, Machine, Manifest, PhaseTime, Prediction, Skipped, Status,
     Summary, WeightsFacts,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One line of `metrics.jsonl`. Everything but the times is the same for the same seed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochRow {
     /// Counted over the whole run, from 1.
     pub epoch: u32,
@@ -21,6 +21,12 @@ pub struct EpochRow {
     pub val_accuracy: f64,
     /// Mean over the classes of the fraction classified right.
     pub val_balanced_accuracy: f64,
+    /// What the best weights are picked by.
+    #[serde(default)]
+    pub monitor: String,
+    /// That of the validation images; none if it cannot be said.
+    #[serde(default)]
+    pub monitored: Option<f64>,
     /// Learning rate of the head at the end of the epoch.
     pub rate_head: Option<f64>,
     /// Learning rate of the highest stage that trains.
@@ -54,6 +60,12 @@ pub struct Best {
     pub epoch: u32,
     /// Its phase.
     pub phase: String,
+    /// What it is the best by.
+    #[serde(default)]
+    pub monitor: String,
+    /// That of the validation images, as the training saw it; none if it could not be said.
+    #[serde(default)]
+    pub monitored: Option<f64>,
     /// Its validation accuracy.
     pub val_accuracy: f64,
     /// Its validation loss.
@@ -190,6 +202,9 @@ pub struct Manifest {
     pub version: String,
     /// Start, UTC.
     pub started: String,
+    /// When it went on after it had been stopped, UTC.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<String>,
     /// The command line.
     pub command: Vec<String>,
     /// The images.

@@ -206,12 +206,12 @@ fn facts(rows: impl Iterator<Item = [String; 2]>) -> String {
 }
 
 fn circumstances(data: &ReportData<'_>) -> impl Iterator<Item = [String; 2]> {
-    let Manifest { version, started, command, data: images, weights, machine } = data.manifest;
+    let Manifest { version, started, resumed, command, data: images, weights, machine } = data.manifest;
     let peak =
         data.summary.peak_memory_bytes.map_or("unknown".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
     [
         ("command", command.join(" ")),
-        ("started", started.clone()),
+        ("started", std::iter::once(started).chain(resumed).cloned().collect::<Vec<_>>().join(", went on ")),
         ("whole command", format!("{:.1} s", data.summary.seconds)),
         (
             "images",

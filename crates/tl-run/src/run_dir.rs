@@ -1,7 +1,8 @@
-//! The directory itself: made only when there is something to say, never written over.
+//! The directory itself: made only when there is something to say, never written over. Whoever writes to it holds its
+//! lock, which the system lets go of when the process ends, however it ends.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,14 @@ use crate::records::{EpochRow, Prediction};
 pub struct RunDir {
     path: PathBuf,
     metrics: String,
+    /// Held as long as the run is written.
+    _lock: File,
 }
+
+const METRICS: &str = "metrics.jsonl";
+const LOCK: &str = "run.lock";
+/// How the names of files begin that are not whole.
+const UNNAMED: [&str; 2] = [".tmp-", ".weights-"];
 
 impl RunDir {
     /// Makes the directory (and those above it).
@@ -31,12 +39,87 @@ impl RunDir {
             fs::create_dir_all(parent).map_err(|error| RunError::io("create", parent, error))?;
         }
         match fs::create_dir(path) {
-            Ok(()) => Ok(Self { path: path.to_owned(), metrics: String::new() }),
+            Ok(()) => Ok(Self { path: path.to_owned(), metrics: String::new(), _lock: lock(path)? }),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 Err(RunError::Exists { path: path.to_owned() })
             }
             Err(error) => Err(RunError::io("create", path, error)),
         }
+    }
+
+    /// Opens the directory of a run that did not reach its end, to go on with it.
+    ///
+    /// # Errors
+    /// It is not there, or another process is writing to it.
+    pub fn reopen(path: &Path) -> Result<Self, RunError> {
+        let dir = Self { path: path.to_owned(), metrics: String::new(), _lock: lock(path)? };
+        // What was being written when the process was killed never got its name.
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if UNNAMED.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(dir)
+    }
+
+    /// The epochs of the run in `path`, none if it has none yet.
+    ///
+    /// # Errors
+    /// The record cannot be read, or a line of it is no epoch.
+    pub fn read_epochs(path: &Path) -> Result<Vec<EpochRow>, RunError> {
+        let file = path.join(METRICS);
+        let text = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            text => text.map_err(|error| RunError::io("read", &file, error))?,
+        };
+        let parse = |(i, line): (usize, &str)| {
+            serde_json::from_str(line).map_err(|error| RunError::Invalid {
+                path: file.clone(),
+                what: "record of epochs",
+                reason: format!("line {}: {error}", i + 1),
+            })
+        };
+        text.lines().enumerate().map(parse).collect()
+    }
+
+    /// Keeps the first `epochs` epochs of the record and drops those after them.
+    ///
+    /// # Errors
+    /// The records cannot be read or are fewer, or the disk refuses.
+    pub fn keep_epochs(&mut self, epochs: u32) -> Result<Vec<EpochRow>, RunError> {
+        let file = self.path.join(METRICS);
+        let mut rows = Self::read_epochs(&self.path)?;
+        rows.truncate(epochs as usize);
+        if rows.len() < epochs as usize {
+            let reason = format!("it has {} epochs, the checkpoint {epochs}", rows.len());
+            return Err(RunError::Invalid { path: file, what: "record of epochs", reason });
+        }
+        self.metrics = rows.iter().map(|row| to_json(row, &file, false)).collect::<Result<_, _>>()?;
+        self.write_text(METRICS, &self.metrics)?;
+        Ok(rows)
+    }
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), RunError> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(RunError::io("remove", &path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The run has reached its end: nobody will write to it again.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn close(self) -> Result<(), RunError> {
+        self.remove(LOCK)
     }
 
     /// Where it is.
@@ -73,8 +156,8 @@ impl RunDir {
     /// # Errors
     /// The disk refuses.
     pub fn add_epoch(&mut self, row: &EpochRow) -> Result<(), RunError> {
-        self.metrics.push_str(&to_json(row, &self.path.join("metrics.jsonl"), false)?);
-        self.write_text("metrics.jsonl", &self.metrics)
+        self.metrics.push_str(&to_json(row, &self.path.join(METRICS), false)?);
+        self.write_text(METRICS, &self.metrics)
     }
 
     /// Writes one line per image to the CSV file `name`.
@@ -102,6 +185,18 @@ impl RunDir {
             what,
             reason: error.to_string(),
         })
+    }
+}
+
+/// The right to write to the directory.
+fn lock(path: &Path) -> Result<File, RunError> {
+    let file = path.join(LOCK);
+    let opened = File::options().create(true).append(true).open(&file);
+    let opened = opened.map_err(|error| RunError::io("open", &file, error))?;
+    match opened.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => Err(RunError::Busy { path: path.to_owned() }),
+        // A file system without locks: the user has to see to it.
+        Err(fs::TryLockError::Error(_)) | Ok(()) => Ok(opened),
     }
 }
 
@@ -138,6 +233,28 @@ mod tests {
         let error = RunDir::create(&path).unwrap_err();
         assert!(error.to_string().starts_with("run directory `"), "{error}");
         assert_eq!(fs::read_to_string(path.join("classes.txt")).unwrap(), "ants\nbees\n");
+    }
+
+    #[test]
+    fn a_run_is_reopened_by_one_at_a_time_and_with_the_epochs_it_had() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let row = |epoch| EpochRow { epoch, phase: "head".to_owned(), ..EpochRow::default() };
+        let mut run = RunDir::create(&path).unwrap();
+        (1..=3).for_each(|epoch| run.add_epoch(&row(epoch)).unwrap());
+        let error = RunDir::reopen(&path).unwrap_err();
+        assert!(matches!(error, RunError::Busy { .. }), "{error}");
+        drop(run);
+        fs::write(path.join(".weights-x1"), "half").unwrap();
+        let mut run = RunDir::reopen(&path).unwrap();
+        assert_eq!(run.keep_epochs(2).unwrap(), [row(1), row(2)]);
+        run.add_epoch(&row(3)).unwrap();
+        assert_eq!(fs::read_to_string(path.join(METRICS)).unwrap().lines().count(), 3);
+        run.close().unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "the metrics alone");
+        let error = RunDir::reopen(&path).unwrap().keep_epochs(4).unwrap_err().to_string();
+        assert!(error.contains("it has 3 epochs, the checkpoint 4"), "{error}");
+        assert!(RunDir::reopen(&dir.path().join("none")).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Seeded values for new parameters, drawn on the Rust side.
+//! Seeded values for new parameters, and masks of dropout, drawn on the Rust side.
 //!
-//! A value is a function of (seed, parameter name), so that a net's initialisation depends neither on the order in
-//! which its parameters are made nor on libtorch's generator or the device.
+//! A value is a function of (seed, name), so that a net's initialisation depends neither on the order in which its
+//! parameters are made nor on libtorch's generator or the device.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -26,11 +26,30 @@ pub fn uniform(seed: u64, name: &str, n: usize, bound: f64) -> Vec<f32> {
 /// # Shapes
 /// Any, to the same.
 pub fn dropout(xs: &Tensor, p: f64, seed: u64) -> Tensor {
+    xs * mask(p, (seed, "dropout"), &xs.size()).to_device(xs.device())
+}
+
+/// The same for whole rows: all of `xs[i]` is zeroed or all of it grows to `1 / (1 − p)`. With `p` = 1 everything is
+/// zeroed. The mask is a function of `seed` and `name`.
+///
+/// # Shapes
+/// `[N, …]` to the same.
+pub fn drop_rows(xs: &Tensor, p: f64, seed: u64, name: &str) -> Tensor {
+    let mut shape = vec![1; xs.dim()];
+    shape[..1].copy_from_slice(&xs.size()[..1]);
+    // In the kind of `xs`: a product with f32 would widen half precision.
+    xs * mask(p, (seed, name), &shape).to_kind(xs.kind()).to_device(xs.device())
+}
+
+/// Zeros by chance `p`, the rest `1 / (1 − p)`.
+fn mask(p: f64, (seed, name): (u64, &str), shape: &[i64]) -> Tensor {
     let threshold = (2.0 * p - 1.0) as f32;
-    let keep = (1.0 / (1.0 - p)) as f32;
-    let draws = uniform(seed, "dropout", xs.numel(), 1.0);
+    // Where all is dropped, a draw that f32 rounds up to 1 must not stay as infinity.
+    let keep = if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 };
+    let n: i64 = shape.iter().product();
+    let draws = uniform(seed, name, n as usize, 1.0);
     let mask: Vec<f32> = draws.into_iter().map(|draw| if draw < threshold { 0.0 } else { keep }).collect();
-    xs * Tensor::from_slice(&mask).view(&xs.size()[..]).to_device(xs.device())
+    Tensor::from_slice(&mask).view(shape)
 }
 
 /// A generator keyed by the seed and FNV-1a of the name.
@@ -59,6 +78,26 @@ mod tests {
         assert!((ys.mean(Kind::Float).double_value(&[]) - 1.0).abs() < 0.02);
         assert!(ys.equal(&dropout(&ones, 0.2, 7)) && !ys.equal(&dropout(&ones, 0.2, 8)));
         assert!(dropout(&ones, 0.0, 7).equal(&ones));
+    }
+
+    #[test]
+    fn rows_are_dropped_whole() {
+        let ones = Tensor::ones([1000, 3, 2], (Kind::BFloat16, Device::Cpu));
+        let ys = drop_rows(&ones, 0.25, 7, "add");
+        assert_eq!((ys.kind(), ys.size()), (Kind::BFloat16, ones.size()));
+        let rows = ys.to_kind(Kind::Double).view([1000, 6]);
+        let kept = rows.select(1, 0);
+        assert!(rows.equal(&kept.unsqueeze(1).expand([1000, 6], false)));
+        assert!(
+            (kept.ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]) - 0.75).abs() < 0.05
+        );
+        assert!((kept.max().double_value(&[]) - 4.0 / 3.0).abs() < 0.01);
+        assert!(ys.equal(&drop_rows(&ones, 0.25, 7, "add")));
+        assert!(!ys.equal(&drop_rows(&ones, 0.25, 8, "add")) && !ys.equal(&drop_rows(&ones, 0.25, 7, "sum")));
+        assert!(drop_rows(&ones, 0.0, 7, "add").equal(&ones));
+        assert!(drop_rows(&ones, 1.0, 7, "add").equal(&ones.zeros_like()));
+        let none = Tensor::ones([0, 3], (Kind::Float, Device::Cpu));
+        assert_eq!(drop_rows(&none, 0.5, 7, "add").size(), [0, 3]);
     }
 
     #[test]

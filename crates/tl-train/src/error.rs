@@ -41,6 +41,27 @@ pub enum TrainError {
     /// A file could not be read.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// Views of images are kept, and whole batches are mixed.
+    #[error(
+        "phase `{phase}` keeps {views} views of each image, and the augmentation mixes images of a batch with each other\n\n\
+         hint: set `views` of the phase to 0, or leave `mixing` out of the augmentation"
+    )]
+    MixedViews {
+        /// The phase.
+        phase: String,
+        /// Its views.
+        views: u32,
+    },
+    /// The folder of kept activations refuses.
+    #[error("failed to {what} `{}`: {reason}", .path.display())]
+    Store {
+        /// The folder or file.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        reason: String,
+    },
     /// What was to be recorded could not be.
     #[error(transparent)]
     Observer(Box<dyn std::error::Error + Send + Sync>),

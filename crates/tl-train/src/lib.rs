@@ -5,21 +5,24 @@
 //! Every step's randomness is a function of (seed, epoch, step), so a run is the same run for any number of data
 //! threads.
 
+mod engine;
 mod error;
 mod evaluate;
 mod frontier;
 mod loss;
-mod metrics;
+pub mod metrics;
 mod model;
 mod optimizer;
 mod saved;
-mod trainer;
 
+pub use engine::{
+    BestEpoch, CHECKPOINT, Checkpoint, Checkpointing, Ended, EpochResult, Images, Observer, Options, Outcome,
+    PhasePrice, Progress, RateRange, Seen, Tick, Tried, check, lr_find, price, steepest, train,
+};
 pub use error::TrainError;
 pub use evaluate::{EVAL_BATCH, Scored, batch_tensor, evaluate};
-pub use frontier::cache_bytes;
-pub use metrics::{Scores, wilson};
+pub use frontier::{FeatureStore, cache_bytes};
+pub use metrics::{Scores, default_metric, wilson};
 pub use model::{Model, NewHead, features, net_info, pool};
-pub use optimizer::{AdamW, Target};
+pub use optimizer::{Optimizer, StateError, Target};
 pub use saved::{Pretrained, SavedModel};
-pub use trainer::{Ended, EpochResult, Images, Observer, Options, Outcome, Tick, train};

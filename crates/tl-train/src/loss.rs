@@ -6,7 +6,7 @@
 
 use tch::Tensor;
 use tl_data::augment::Mix;
-use tl_heads::Task;
+use tl_heads::{LossOptions, Task};
 
 /// What a batch shows.
 #[derive(Debug)]
@@ -26,12 +26,19 @@ pub(crate) struct Loss {
     pub(crate) label_smoothing: f64,
     /// How much each class counts, `[classes]`.
     pub(crate) class_weights: Option<Tensor>,
+    /// Gamma of the focal loss.
+    pub(crate) focal: f64,
 }
 
 impl Shown {
     /// Plain images.
     pub(crate) fn plain(labels: Vec<u32>) -> Self {
         Self { labels, weights: None, mix: None }
+    }
+
+    /// Number of images.
+    pub(crate) fn len(&self) -> usize {
+        self.labels.len()
     }
 
     /// The class that most of each image shows.
@@ -63,7 +70,9 @@ impl Loss {
     fn weighted(&self, logits: &Tensor, labels: &[u32], weights: Option<&[f32]>) -> Tensor {
         let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
         let targets = Tensor::from_slice(&labels).to_device(logits.device());
-        let losses = self.task.losses(logits, &targets, self.label_smoothing, self.class_weights.as_ref());
+        let (label_smoothing, class_weights) = (self.label_smoothing, self.class_weights.as_ref());
+        let options = LossOptions { label_smoothing, class_weights, focal: self.focal };
+        let losses = self.task.losses(logits, &targets, options);
         match weights {
             None => losses,
             Some(weights) => losses * Tensor::from_slice(weights).to_device(logits.device()),
@@ -81,7 +90,8 @@ mod tests {
     fn weights_classes_and_mixtures_are_those_of_pytorch() {
         let logits = Tensor::from_slice(&[0.2f32, -1.0, 0.5, 1.5, 0.3, -0.2, -0.7, 0.9, 0.1]).view([3, 3]);
         let class_weights = Some(Tensor::from_slice(&[0.5f32, 1.0, 2.0]));
-        let loss = Loss { task: Task::Softmax { classes: 3 }, label_smoothing: 0.1, class_weights };
+        let loss =
+            Loss { task: Task::Softmax { classes: 3 }, label_smoothing: 0.1, class_weights, focal: 0.0 };
         let mut shown = Shown { labels: vec![2, 0, 1], weights: None, mix: None };
         let values = |shown: &Shown| Vec::<f32>::try_from(loss.of(&logits, shown)).unwrap();
         let close = |got: Vec<f32>, expected: [f32; 3]| {

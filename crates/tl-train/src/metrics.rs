@@ -1,4 +1,17 @@
 //! What a set of predictions amounts to.
+//!
+//! The decision behind it: numbers in, numbers out. Nothing here knows a tensor, so that all of it is compared with
+//! scikit-learn in a moment, and what one pass over the images has given can be judged by any metric afterwards.
+
+mod classes;
+mod judged;
+mod ranking;
+mod values;
+
+pub use classes::{Confusion, OneClass, brier, calibration_error, log_loss, top_accuracy};
+pub use judged::{Judged, default_metric, measured, micro_f1};
+pub use ranking::{auroc, average_precision};
+pub use values::{mae, r2, rmse};
 
 /// Counts and losses of one pass over a set of images.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +80,17 @@ pub fn wilson(right: usize, n: usize) -> (f64, f64) {
     let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + z * z / n;
     (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
+}
+
+/// Length of the rows, if there are as many as `expected`, at least one, all of that length, of finite numbers only.
+fn width(rows: &[Vec<f32>], expected: usize) -> Option<usize> {
+    let width = rows.first()?.len();
+    let sound = |row: &Vec<f32>| row.len() == width && row.iter().all(|value| value.is_finite());
+    (rows.len() == expected && rows.iter().all(sound)).then_some(width)
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 #[cfg(test)]

@@ -175,7 +175,7 @@ fn fill(model: &Model, path: &Path) -> Result<(), TrainError> {
 }
 
 /// The values in row-major order, whatever the layout in memory.
-fn little_endian(tensor: &Tensor) -> Vec<u8> {
+pub(crate) fn little_endian(tensor: &Tensor) -> Vec<u8> {
     let flat = tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view([-1]);
     let mut values = vec![0f32; flat.numel()];
     let n = values.len();

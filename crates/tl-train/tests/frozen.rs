@@ -2,112 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+mod common;
 
-use tch::Device;
-use tl_backbones::{Backbone, find};
-use tl_data::{Augment, DataPool, Dataset, Preprocess, SplitOptions};
-use tl_finetune::{BatchNorm, PartRate, Phase, Plan, Preset, Schedule};
-use tl_heads::Task;
-use tl_torch::{Fill, Role};
-use tl_train::{Ended, EpochResult, Images, Model, NewHead, Observer, Options, Outcome, Tick, train};
-
-/// Remembers the epochs, and after one of them may spoil a tensor.
-#[derive(Default)]
-struct Epochs {
-    results: Vec<EpochResult>,
-    poison: Option<(u32, tch::Tensor)>,
-}
-
-impl Observer for Epochs {
-    fn tick(&mut self, _: Tick) {}
-
-    fn epoch(&mut self, result: &EpochResult) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        self.results.push(result.clone());
-        if let Some((epoch, tensor)) = &mut self.poison
-            && *epoch == result.epoch
-        {
-            let _ = tch::no_grad(|| tensor.fill_(f64::NAN));
-        }
-        Ok(())
-    }
-}
-
-fn model() -> Model {
-    model_of("efficientnet-lite0", "gap")
-}
-
-fn model_of(net: &str, head: &str) -> Model {
-    let card = find(net).unwrap();
-    let backbone = Backbone::new(card, Device::Cpu, Fill::Seed(3)).unwrap();
-    let head = NewHead {
-        spec: head.parse().unwrap(),
-        task: Task::Softmax { classes: 2 },
-        dropout: 0.1,
-        fill: Fill::Seed(3),
-    };
-    let classes = vec!["dark".to_owned(), "light".to_owned()];
-    Model::new(backbone, head, classes, Preprocess::imagenet(64), Device::Cpu).unwrap()
-}
-
-fn run(model: &Model, schedule: &Schedule, cache_budget: u64) -> (Outcome, Vec<EpochResult>) {
-    let mut epochs = Epochs::default();
-    let outcome = run_with(model, schedule, cache_budget, &mut epochs);
-    (outcome, epochs.results)
-}
-
-/// Runs the schedule on eight dark and eight light images.
-fn run_with(model: &Model, schedule: &Schedule, cache_budget: u64, epochs: &mut Epochs) -> Outcome {
-    let dir = tempfile::tempdir().unwrap();
-    for (class, level) in [("dark", 40), ("light", 200)] {
-        std::fs::create_dir(dir.path().join(class)).unwrap();
-        for i in 0..8u8 {
-            let pixel =
-                |x: u32, y: u32| image::Rgb([level + i, level + (x * 3) as u8 % 40, level + (y % 9) as u8]);
-            let path = dir.path().join(class).join(format!("{i}.png"));
-            image::RgbImage::from_fn(40, 48, pixel).save(path).unwrap();
-        }
-    }
-    let folder =
-        Dataset::open(dir.path(), &SplitOptions { val_fraction: 0.25, seed: 1, ..SplitOptions::default() })
-            .unwrap();
-    let plan: Plan = schedule.plan(&model.net_info(), model.head.store.count()).unwrap();
-    let (train_set, val): (Arc<[_]>, Arc<[_]>) = (folder.train.into(), folder.val.into());
-    let (pool, stop) = (DataPool::new(2).unwrap(), AtomicBool::new(false));
-    let images = Images {
-        train: &train_set,
-        val: &val,
-        pool: &pool,
-        augmentation: &Augment::basic().into(),
-        shrink: None,
-        decoded: None,
-        weights: None,
-        stop: &stop,
-    };
-    let options = Options {
-        seed: 1,
-        batch: 4,
-        label_smoothing: 0.1,
-        cache_budget,
-        class_weights: None,
-        balanced_sampling: false,
-    };
-    train(model, &plan, &images, &options, epochs).unwrap()
-}
-
-fn short(preset: Preset, model: &Model) -> Schedule {
-    let mut schedule = preset.schedule(&model.net_info());
-    schedule.phases.iter_mut().for_each(|phase| phase.epochs = 2);
-    schedule
-}
+use common::{Epochs, model, model_of, run, run_with, short};
+use tl_finetune::{BatchNorm, Curve, Metric, Optimizer, PartRate, Phase, Preset, Schedule};
+use tl_torch::Role;
+use tl_train::{Ended, Model};
 
 /// One phase that trains these stages and the head, and ends with its last weights.
 fn only(stages: &[&str], batch_norm: BatchNorm, model: &Model) -> Schedule {
     let mut phase: Phase = short(Preset::FeatureExtraction, model).phases.remove(0);
     phase.batch_norm = batch_norm;
-    let rates = stages.iter().chain(&["head"]).map(|s| PartRate { part: (*s).to_owned(), rate: 1e-2 });
-    phase.train = rates.collect();
+    phase.train = stages.iter().chain(&["head"]).map(|part| PartRate::new(part, 1e-2)).collect();
     Schedule { phases: vec![phase] }
 }
 
@@ -187,7 +93,7 @@ fn a_loss_that_is_not_a_number_ends_the_run_and_keeps_the_best() {
     let outcome = run_with(&model, &short(Preset::Gradual, &model), 1 << 30, &mut epochs);
     assert_eq!(outcome.ended, Ended::Diverged { phase: "last-stage".to_owned(), epoch: 4, step: 1 });
     assert_eq!((outcome.epochs, epochs.results.len()), (3, 3));
-    assert!(outcome.best.unwrap().val.loss.is_finite());
+    assert!(outcome.best.unwrap().loss.is_finite());
     assert!(model.tensors().all(|param| bool::try_from(param.tensor.isfinite().all()).unwrap()));
 }
 
@@ -232,4 +138,46 @@ fn results_do_not_depend_on_the_cache() {
             assert!(x.tensor.allclose(&y.tensor, 1e-3, 1e-4, false), "{net} {}", x.name);
         }
     }
+}
+
+/// What a plateau watches is what the validation epochs gave, and the momentum of one cycle reaches the optimizer.
+#[test]
+fn curves_and_optimizers_are_those_of_the_phase() {
+    let rates = |curve: Curve| -> Vec<f64> {
+        let model = model();
+        let mut schedule = only(&[], BatchNorm::Frozen, &model);
+        (schedule.phases[0].curve, schedule.phases[0].epochs) = (curve, 4);
+        let (_, epochs) = run(&model, &schedule, 1 << 30);
+        epochs.iter().map(|epoch| epoch.rate_head.unwrap()).collect()
+    };
+    // No epoch gains 2: the first counts as a gain, each one after it halves the rate.
+    let plateau = |metric| Curve::Plateau { factor: 0.5, patience: 0, min_delta: 2.0, metric };
+    assert_eq!(rates(plateau(Metric::Auroc)), [1e-2, 1e-2, 0.5e-2, 0.25e-2]);
+    // What has no value for classes is never a gain.
+    assert_eq!(rates(plateau(Metric::Mae)), [1e-2, 0.5e-2, 0.25e-2, 0.125e-2]);
+
+    let trained = |optimizer: Optimizer, cycle_momentum: bool| {
+        let model = model();
+        let mut schedule = only(&[], BatchNorm::Frozen, &model);
+        schedule.phases[0].optimizer = optimizer;
+        schedule.phases[0].curve = Curve::OneCycle { start: 0.3, div: 25.0, final_div: 1e4, cycle_momentum };
+        schedule.phases[0].restore_best = false;
+        let (outcome, epochs) = run(&model, &schedule, 1 << 30);
+        assert_eq!(outcome.ended, Ended::Finished);
+        epochs.last().unwrap().val.loss
+    };
+    let mut losses = Vec::new();
+    for optimizer in [
+        Optimizer::Sgd { momentum: 0.9, nesterov: true },
+        Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+        Optimizer::ADAMW,
+        Optimizer::RmsProp { alpha: 0.99, epsilon: 1e-8, momentum: 0.9 },
+        Optimizer::Lamb { beta1: 0.9, beta2: 0.999, epsilon: 1e-6 },
+        Optimizer::Lion { beta1: 0.9, beta2: 0.99 },
+    ] {
+        losses.extend([trained(optimizer, true), trained(optimizer, false)]);
+    }
+    losses.sort_by(f64::total_cmp);
+    losses.dedup();
+    assert_eq!(losses.len(), 12, "{losses:?}");
 }

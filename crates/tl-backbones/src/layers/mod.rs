@@ -22,7 +22,7 @@ pub(crate) use squeeze::{Gate, SqueezeExcite};
 use std::ops::Range;
 
 use tch::Tensor;
-use tl_torch::Scope;
+use tl_torch::{Scope, drop_rows};
 
 use crate::stage::Mode;
 
@@ -96,7 +96,8 @@ impl Tag {
     }
 }
 
-/// The sum of a branch and its shortcut, then an activation: two layers, as Keras lists them.
+/// The sum of a branch and its shortcut, then an activation: two layers, as Keras lists them. Stochastic depth acts here,
+/// on the branch.
 #[derive(Debug)]
 pub(crate) struct Add {
     tag: Tag,
@@ -109,6 +110,10 @@ impl Add {
     }
 
     pub(crate) fn forward(&self, branch: Tensor, shortcut: &Tensor, mode: Mode<'_>) -> Tensor {
+        let branch = match mode.drop_path {
+            Some(path) if path.rate > 0.0 => drop_rows(&branch, path.rate, path.seed, &self.tag.name),
+            _ => branch,
+        };
         let ys = branch + shortcut;
         self.tag.note("Add", &ys, 0, mode);
         let (tag, act) = &self.act;

@@ -105,7 +105,7 @@ fn every_parameter_is_in_exactly_one_stage() {
 }
 
 /// A side that the net takes, about 40 pixels.
-fn small(card: &Card) -> i64 {
+pub(crate) fn small(card: &Card) -> i64 {
     i64::from(card.min_size.max(40 / card.multiple() * card.multiple()))
 }
 
@@ -120,7 +120,7 @@ fn step(net: &Backbone, trains: &[bool]) {
         let _ = param.tensor.set_requires_grad(*trains && param.role != Role::Buffer);
     }
     let mode = |i: usize| match trains[net.stages[i].params()].contains(&true) {
-        true => Mode { norm: NormMode::Batch, layers: Some(trains), trace: None },
+        true => Mode { norm: NormMode::Batch, layers: Some(trains), ..Mode::EVAL },
         false => Mode::EVAL,
     };
     let features = net.forward(&image(small(net.card)), 0..net.stages.len(), mode);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod cards;
+mod drop_path;
 mod formula;
 mod golden;
 mod gradients;

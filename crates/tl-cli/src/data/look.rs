@@ -21,7 +21,9 @@ pub(crate) fn inspection(args: &DataInspectArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
     let machine = machine::set_up(&args.threads)?;
     let mut problems = Problems::default();
-    let opened = dataset::open(&args.data, &args.source, 0.2, 42, &mut problems);
+    let task = problems.take(dataset::parse_task(args.classes.as_deref()));
+    let opened =
+        task.and_then(|task| dataset::open(&args.data, &args.source, task, (0.2, 42), &mut problems));
     if let Some(path) = &args.sheet {
         problems.take(fresh_png(path));
     }
@@ -63,7 +65,8 @@ pub(crate) fn doctor(args: &DataDoctorArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
     let machine = machine::set_up(&args.threads)?;
     let mut problems = Problems::default();
-    let opened = dataset::open_leniently(&args.data, &args.source, &mut problems);
+    let task = problems.take(dataset::parse_task(args.classes.as_deref()));
+    let opened = task.and_then(|task| dataset::open_leniently(&args.data, &args.source, task, &mut problems));
     if let Some(path) = &args.quarantine {
         problems.take(fresh(path));
     }

@@ -198,7 +198,14 @@ mod tests {
             assert!(images.iter().zip(floats(&case["images"])).all(|(a, b)| (a - b).abs() < 1e-4), "{case}");
             let labels = serde_json::from_value(golden["labels"].clone()).unwrap();
             let images = ndarray::Array4::zeros((2, 3, 4, 4)).into();
-            let batch = crate::Batch { images, labels, indices: vec![0, 1], mix: Some(mix), weights: None };
+            let batch = crate::Batch {
+                images,
+                labels,
+                indices: vec![0, 1],
+                targets: None,
+                mix: Some(mix),
+                weights: None,
+            };
             let targets = batch.soft_targets(3).unwrap();
             assert!(
                 targets.iter().zip(floats(&case["targets"])).all(|(a, b)| (a - b).abs() < 1e-6),

@@ -28,7 +28,7 @@ pub enum Same {
     Near,
 }
 
-/// What a file is in the dataset: its part and its label.
+/// What a file is in the dataset: its part and its answer.
 pub(super) type Kind = (Part, u32);
 
 /// Files that show the same picture.
@@ -104,7 +104,7 @@ pub(super) fn near(looks: &[Look], kinds: &[Kind], ranks: &[usize], bits: u32, p
     let gallery = Gallery {
         index: Index::new(&hashes, bits),
         pictures: &pictures,
-        kinds: kinds.iter().collect::<BTreeSet<_>>().len(),
+        kinds: kinds.iter().collect::<BTreeSet<_>>().len().min(FUTILE),
     };
     let alike: Vec<(BTreeMap<Kind, usize>, usize)> = pool.install(|| {
         (0..pictures.len()).into_par_iter().with_max_len(64).map(|at| gallery.one_of_each_kind(at)).collect()
@@ -168,7 +168,7 @@ impl<'a> Picture<'a> {
 struct Gallery<'a> {
     pictures: &'a [Picture<'a>],
     index: Index<'a>,
-    /// How many kinds there are.
+    /// How many kinds there are, or many: with numbers to predict nearly every file may be of its own.
     kinds: usize,
 }
 

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod answers;
 mod groups;
 mod hash;
 mod index;
@@ -30,7 +31,7 @@ mod report;
 mod tree;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -43,6 +44,8 @@ use crate::folder::Sample;
 use crate::inspect::Contents;
 use crate::pool::DataPool;
 use crate::split::Part;
+use crate::table::Task;
+use answers::Answers;
 use groups::{Group, Kind, Near, Star};
 use hash::Tone;
 use look::{Look, Seen};
@@ -117,6 +120,9 @@ pub fn perceptual_hash(image: &RgbImage) -> Option<u64> {
 ///
 /// `progress` is called from the worker threads with the number of images done so far, once for each image.
 ///
+/// Labels contradict each other where classes or rows of labels differ, or numbers by more than a thousandth of their
+/// usual span.
+///
 /// Which of several copies to leave out: of contradicting labels all; otherwise all but one, which is that in
 /// the test data before validation before training, then the one with the most pixels, then the first by path.
 /// Of pictures that are only nearly the same those are left out that are like one in a better part, or like one
@@ -141,7 +147,8 @@ pub fn examine(
         look
     };
     let looks: Vec<Look> = pool.install(|| samples.par_iter().with_max_len(1).map(look).collect());
-    let examined = Examined { contents, samples, looks };
+    let answers = Answers::new(contents, samples.iter().map(|(_, sample)| *sample));
+    let examined = Examined { contents, samples, looks, answers };
     let mut findings = root.map(tree::findings).unwrap_or_default();
     findings.extend(examined.single(options));
     for group in groups::exact(&examined.looks) {
@@ -167,6 +174,7 @@ struct Examined<'a> {
     contents: &'a Contents<'a>,
     samples: Vec<(Part, &'a Sample)>,
     looks: Vec<Look>,
+    answers: Answers<'a>,
 }
 
 impl Examined<'_> {
@@ -176,15 +184,15 @@ impl Examined<'_> {
         (!self.contents.drawn.contains(&part)).then_some(part)
     }
 
-    /// Part and label of each file; parts that were drawn at random are one, the least.
+    /// Part and answer of each file; parts that were drawn at random are one, the least.
     fn kinds(&self) -> Vec<Kind> {
-        let kind = |place: usize| (self.part(place).unwrap_or(Part::Train), self.samples[place].1.label);
+        let kind = |place: usize| (self.part(place).unwrap_or(Part::Train), self.answers.id(place));
         (0..self.samples.len()).map(kind).collect()
     }
 
     fn involved(&self, place: usize) -> Involved {
         let sample = self.samples[place].1;
-        let class = Some(self.contents.class(sample.label));
+        let class = Some(self.contents.answer(sample));
         Involved { rel: sample.rel.clone(), part: self.part(place), class }
     }
 
@@ -232,18 +240,17 @@ impl Examined<'_> {
     }
 
     fn conflict(&self, same: Same, places: Vec<usize>) -> Finding {
-        let labels: BTreeSet<u32> = places.iter().map(|&place| self.samples[place].1.label).collect();
-        let classes = labels.into_iter().map(|label| self.contents.class(label)).collect();
+        let answer = |&place: &usize| (self.answers.id(place), self.contents.answer(self.samples[place].1));
+        let answers: BTreeSet<(u32, String)> = places.iter().map(answer).collect();
+        let classes = answers.into_iter().map(|(_, answer)| answer).collect();
         self.finding(Problem::Conflict { same, classes }, places, None, true)
     }
 
     /// What several files of the same pixels mean.
     fn of_exact(&self, group: &Group) -> Vec<Finding> {
         let Group { same, members } = group;
-        let some_differ =
-            |of: &dyn Fn(usize) -> Option<u32>| members.iter().any(|&place| of(place) != of(members[0]));
-        let labels_differ = some_differ(&|place| Some(self.samples[place].1.label));
-        let parts_differ = some_differ(&|place| self.part(place).map(|part| part as u32));
+        let labels_differ = self.answers.differ(members);
+        let parts_differ = members.iter().any(|&place| self.part(place) != self.part(members[0]));
         let kept = members.iter().copied().min_by_key(|&place| self.preference(place));
         let mut findings = Vec::new();
         if labels_differ {
@@ -259,8 +266,8 @@ impl Examined<'_> {
 
     /// What files mean that look alike.
     fn of_near(&self, near: Near) -> Vec<Finding> {
-        let mut findings: Vec<Finding> =
-            near.conflicts.into_iter().map(|places| self.conflict(Same::Near, places)).collect();
+        let conflicts = near.conflicts.into_iter().filter(|places| self.answers.differ(places));
+        let mut findings: Vec<Finding> = conflicts.map(|places| self.conflict(Same::Near, places)).collect();
         let all = |star: Star| ([star.others, vec![star.kept]].concat(), Some(star.kept));
         for star in near.leaks {
             let (places, kept) = all(star);
@@ -300,21 +307,21 @@ impl Examined<'_> {
         for (findings, what) in [(sure, "what is listed"), (near, "all that are nearly the same")] {
             let out: BTreeSet<&str> =
                 findings.iter().flat_map(|finding| &finding.leave_out).map(String::as_str).collect();
-            let mut left: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
-            for (_, sample) in &self.samples {
-                let (all, kept) = left.entry(sample.label).or_default();
-                *all += 1;
-                *kept += usize::from(!out.contains(sample.rel.as_str()));
-            }
-            let gone: usize = left.values().map(|(all, kept)| all - kept).sum();
+            let is_out = |sample: &Sample| out.contains(sample.rel.as_str());
+            let gone = self.samples.iter().filter(|(_, sample)| is_out(sample)).count();
             if gone * MUCH > self.samples.len() {
                 let share = gone as f64 * 100.0 / self.samples.len() as f64;
                 let of = self.samples.len();
                 warnings.push(format!("leaving out {what} takes {gone} of {of} images ({share:.1} %)"));
             }
-            for (label, _) in left.iter().filter(|(_, (_, kept))| *kept == 0) {
+            let names = |sample: &Sample| self.contents.names_of(sample);
+            let all: BTreeSet<u32> = self.samples.iter().flat_map(|(_, sample)| names(sample)).collect();
+            let kept = self.samples.iter().filter(|(_, sample)| !is_out(sample));
+            let kept: BTreeSet<u32> = kept.flat_map(|(_, sample)| names(sample)).collect();
+            let noun = if self.contents.task == Task::MultiLabel { "label" } else { "class" };
+            for label in all.difference(&kept) {
                 let class = self.contents.class(*label);
-                warnings.push(format!("leaving out {what} takes all images of class `{class}`"));
+                warnings.push(format!("leaving out {what} takes all images of {noun} `{class}`"));
             }
         }
         warnings

@@ -73,7 +73,7 @@ pub enum Problem {
     Conflict {
         /// How the files are the same.
         same: Same,
-        /// The classes, in order.
+        /// The classes in order, or what else the images are said to be: lists of labels, or numbers.
         classes: Vec<String>,
     },
     /// The same picture in several parts of the data.
@@ -280,7 +280,7 @@ pub struct Involved {
     pub rel: String,
     /// The part of the data it is in; `None` for what is no sample, and where parts are drawn at random.
     pub part: Option<Part>,
-    /// Its class.
+    /// Its class, its labels or its numbers.
     pub class: Option<String>,
 }
 

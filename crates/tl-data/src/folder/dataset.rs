@@ -13,19 +13,23 @@ use crate::error::DataError;
 use crate::split::{
     self, LeftOut, Part, Split, SplitFile, SplitInput, SplitMode, SplitOptions, SplitSource, Strata,
 };
+use crate::table::Task;
 
 /// Labelled images, ready to train on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     /// The folder that [`Sample::rel`] is relative to.
     pub root: PathBuf,
-    /// The names of the classes; a label is a place in this list.
+    /// What is to be learned of each image; never [`Task::Nothing`].
+    pub task: Task,
+    /// The names of the classes, of the labels, or of the numbers to predict; a label is a place in this list, and
+    /// [`Sample::target`] has a value for each.
     pub classes: Vec<String>,
-    /// Training images, sorted by class and path.
+    /// Training images, sorted by class and path; by path alone where they have no class.
     pub train: Vec<Sample>,
-    /// Validation images, sorted by class and path.
+    /// Validation images, sorted as those.
     pub val: Vec<Sample>,
-    /// Test images, sorted by class and path; may be empty.
+    /// Test images, sorted as those; may be empty.
     pub test: Vec<Sample>,
     /// How much each training image counts, in the order of `train`, if they do not all count the same; the mean
     /// is 1.
@@ -140,6 +144,7 @@ impl Dataset {
         let [train, val, test] = in_parts(all, &parts);
         Ok(Self {
             root: dir.to_owned(),
+            task: Task::Class,
             classes,
             train,
             val,

@@ -10,7 +10,7 @@ use super::{Ignored, Sample, missing_classes, unknown_classes};
 use crate::error::{DataError, FolderProblem, FolderProblems};
 
 /// A class-per-folder tree read against a given list of classes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LabelledFolder {
     /// The folder as it was given.
     pub root: PathBuf,

@@ -15,6 +15,7 @@ mod list;
 mod scan;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -38,12 +39,15 @@ pub const EXTENSIONS: [&str; 17] = [
 pub const IGNORED_NAMES: usize = 10;
 
 /// One labelled image file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// Where the file is.
     pub path: PathBuf,
     /// The number of its class.
     pub label: u32,
+    /// A row of targets in place of a class: 1 for each label the image has and 0 for the others, or its numbers;
+    /// `label` is then 0.
+    pub target: Option<Arc<[f32]>>,
     /// The first 64 bits of the sha256 of `rel`, little-endian: the same on every machine.
     pub id: u64,
     /// The path below the dataset's folder, `/`-separated. In names of files that were found, bytes that are not
@@ -55,7 +59,7 @@ impl Sample {
     pub(crate) fn new(path: PathBuf, label: u32, rel: String) -> Self {
         let digest: [u8; 32] = Sha256::digest(rel.as_bytes()).into();
         let id = digest.iter().take(8).rev().fold(0, |id, &byte| id << 8 | u64::from(byte));
-        Self { path, label, id, rel }
+        Self { path, label, target: None, id, rel }
     }
 }
 

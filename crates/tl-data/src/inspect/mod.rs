@@ -4,6 +4,7 @@
 //! are any good is for [`crate::doctor`].
 
 pub mod header;
+mod numbers;
 mod table;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,10 @@ use crate::error::DecodeReason;
 use crate::folder::{Dataset, Sample};
 use crate::pool::DataPool;
 use crate::split::{Part, SplitSource};
+use crate::table::Task;
 pub use header::{Colour, Format, Header, parse_header, read_header};
+pub use numbers::NumberSummary;
+pub(crate) use numbers::short;
 
 /// From this ratio of the largest to the smallest class on, a dataset counts as skewed.
 pub const SKEWED: f64 = 2.0;
@@ -31,7 +35,9 @@ const NAMED: usize = 10;
 /// The images to look at, by part.
 #[derive(Debug, Clone)]
 pub struct Contents<'a> {
-    /// The names of the classes; a label is a place in this list.
+    /// What the images are labelled with.
+    pub task: Task,
+    /// The names of the classes, labels or numbers; a label is a place in this list.
     pub classes: &'a [String],
     /// The images of each part; a part may come more than once, or not at all.
     pub parts: Vec<(Part, &'a [Sample])>,
@@ -49,7 +55,7 @@ impl<'a> From<&'a Dataset> for Contents<'a> {
             SplitSource::Made { test, .. } if test > 0.0 => Part::ALL.to_vec(),
             SplitSource::Made { .. } | SplitSource::Fold { .. } => vec![Part::Train, Part::Val],
         };
-        Self { classes: &dataset.classes, parts, drawn }
+        Self { task: dataset.task, classes: &dataset.classes, parts, drawn }
     }
 }
 
@@ -73,12 +79,60 @@ impl<'a> Contents<'a> {
     pub(crate) fn class(&self, label: u32) -> String {
         self.classes.get(label as usize).cloned().unwrap_or_else(|| format!("class {label}"))
     }
+
+    /// The places in the list of the image's class, or of its labels; numbers have none.
+    pub(crate) fn names_of(&self, sample: &Sample) -> Vec<u32> {
+        let row = sample.target.as_deref().unwrap_or_default();
+        match self.task {
+            Task::Class | Task::Nothing => vec![sample.label],
+            Task::MultiLabel => {
+                (0..).zip(row).filter(|(_, value)| **value > 0.0).map(|(label, _)| label).collect()
+            }
+            Task::Number => Vec::new(),
+        }
+    }
+
+    /// What the image is said to be, for a person: its class, its labels, or its numbers with their names.
+    pub(crate) fn answer(&self, sample: &Sample) -> String {
+        if self.task == Task::Number {
+            let row = sample.target.as_deref().unwrap_or_default();
+            let each = self.classes.iter().zip(row).map(|(name, value)| format!("{name} {value}"));
+            return each.collect::<Vec<_>>().join(", ");
+        }
+        let names: Vec<String> = self.names_of(sample).into_iter().map(|label| self.class(label)).collect();
+        if names.is_empty() { "no label".to_owned() } else { names.join(", ") }
+    }
 }
 
-/// The images of a class in each part.
+/// How many images are in each part.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartCounts {
+    /// Training images.
+    pub train: usize,
+    /// Validation images.
+    pub val: usize,
+    /// Test images.
+    pub test: usize,
+}
+
+impl PartCounts {
+    fn of(parts: impl Iterator<Item = Part>) -> Self {
+        let mut counts = Self::default();
+        for part in parts {
+            match part {
+                Part::Train => counts.train += 1,
+                Part::Val => counts.val += 1,
+                Part::Test => counts.test += 1,
+            }
+        }
+        counts
+    }
+}
+
+/// The images of a class, or with a label, in each part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassCount {
-    /// The name of the class.
+    /// The name of the class or label.
     pub class: String,
     /// Training images.
     pub train: usize,
@@ -143,10 +197,22 @@ pub struct Inspection {
     pub images: usize,
     /// Their sizes together, in bytes.
     pub bytes: u64,
-    /// The images of each class, in the order of the classes.
+    /// What they are labelled with.
+    #[serde(default)]
+    pub task: Task,
+    /// How many there are in each part.
+    #[serde(default)]
+    pub parts: PartCounts,
+    /// The images of each class, in the order of the classes, or with each label; empty for numbers.
     pub classes: Vec<ClassCount>,
-    /// Training images of the largest class over those of the smallest; `None` with fewer than two classes, or
-    /// a class without any.
+    /// The images without any label, where they may have several.
+    #[serde(default)]
+    pub unlabelled: PartCounts,
+    /// The numbers to predict, column by column.
+    #[serde(default)]
+    pub numbers: Vec<NumberSummary>,
+    /// Training images of the largest class, or label, over those of the smallest; `None` with fewer than two, or
+    /// one without any.
     pub balance: Option<f64>,
     /// Sizes of the images; `None` when no header could be read.
     pub sizes: Option<Sizes>,
@@ -200,9 +266,20 @@ pub fn inspect(contents: &Contents<'_>, pool: &DataPool, progress: &(dyn Fn(usiz
     for header in headers.iter().filter(|header| header.orientation != 1) {
         *rotated.entry(header.orientation).or_insert(0) += 1;
     }
+    let of_all: Vec<&Sample> = samples.iter().map(|(_, sample)| *sample).collect();
+    let numbers = match contents.task {
+        Task::Number => numbers::summaries(contents.classes, &of_all),
+        _ => Vec::new(),
+    };
+    let several = contents.task == Task::MultiLabel;
+    let unlabelled = samples.iter().filter(|(_, sample)| several && contents.names_of(sample).is_empty());
     let mut found = Inspection {
         images: samples.len(),
         bytes,
+        task: contents.task,
+        parts: PartCounts::of(samples.iter().map(|(part, _)| *part)),
+        unlabelled: PartCounts::of(unlabelled.map(|(part, _)| *part)),
+        numbers,
         balance: balance(&classes),
         classes,
         sizes: sizes(&headers),
@@ -221,12 +298,17 @@ pub fn inspect(contents: &Contents<'_>, pool: &DataPool, progress: &(dyn Fn(usiz
 }
 
 fn count_classes(contents: &Contents<'_>) -> Vec<ClassCount> {
+    if contents.task == Task::Number {
+        return Vec::new();
+    }
     let mut counts: BTreeMap<u32, [usize; 3]> = BTreeMap::new();
     for (label, _) in (0..).zip(contents.classes) {
         counts.insert(label, [0; 3]);
     }
     for (part, sample) in contents.samples() {
-        counts.entry(sample.label).or_default()[part as usize] += 1;
+        for label in contents.names_of(sample) {
+            counts.entry(label).or_default()[part as usize] += 1;
+        }
     }
     let counted = counts.into_iter().map(|(label, [train, val, test])| ClassCount {
         class: contents.class(label),
@@ -272,9 +354,12 @@ fn warnings(found: &Inspection) -> Vec<String> {
     if let (Some(ratio), Some(largest), Some(smallest)) = (found.balance, largest, smallest)
         && ratio >= SKEWED
     {
+        let (what, look) = match found.task {
+            Task::MultiLabel => ("labels", "the average precision of each label, not at their mean alone"),
+            _ => ("classes", "the recall of each class, not at the accuracy alone"),
+        };
         warnings.push(format!(
-            "the classes are skewed: {} training images of `{}`, {} of `{}` ({ratio:.1} times as many); look at \
-             the recall of each class, not at the accuracy alone",
+            "the {what} are skewed: {} training images of `{}`, {} of `{}` ({ratio:.1} times as many); look at {look}",
             largest.train, largest.class, smallest.train, smallest.class
         ));
     }

@@ -6,8 +6,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Inspection, KindCount, Spread};
+use super::numbers::short;
+use super::{Inspection, KindCount, PartCounts, Spread};
 use crate::shown::{columns, fitted, shown};
+use crate::table::Task;
 
 /// How many columns of a class name are shown.
 const NAME: usize = 32;
@@ -18,8 +20,9 @@ impl fmt::Display for Inspection {
         writeln!(f)?;
         self.classes_table(f)?;
         if let Some(balance) = self.balance {
-            writeln!(f, "largest to smallest class: {balance:.2}")?;
+            writeln!(f, "largest to smallest {}: {balance:.2}", self.noun())?;
         }
+        self.numbers_table(f)?;
         if let Some(sizes) = &self.sizes {
             writeln!(f, "\n{:<14} {:>9} {:>9} {:>9}", "", "min", "median", "max")?;
             line(f, "width, pixels", &sizes.width, 0)?;
@@ -52,16 +55,44 @@ impl fmt::Display for Inspection {
 impl Inspection {
     fn classes_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<Cow<'_, str>> = self.classes.iter().map(|class| shown(&class.class)).collect();
+        const NONE: &str = "(no label)";
+        let without = self.unlabelled != PartCounts::default();
+        let least = if without { NONE.len() } else { "class".len() };
         let longest = names.iter().map(|name| columns(name).min(NAME)).max().unwrap_or(0);
-        let width = longest.max("class".len());
-        writeln!(f, "{:<width$} {:>8} {:>8} {:>8}", "class", "train", "val", "test")?;
-        let mut sum = (0, 0, 0);
+        let width = longest.max(least);
+        let heading = if self.task == Task::Number { "" } else { self.noun() };
+        writeln!(f, "{heading:<width$} {:>8} {:>8} {:>8}", "train", "val", "test")?;
         for (class, name) in self.classes.iter().zip(names) {
             let name = fitted(&name, width);
             writeln!(f, "{name} {:>8} {:>8} {:>8}", class.train, class.val, class.test)?;
-            sum = (sum.0 + class.train, sum.1 + class.val, sum.2 + class.test);
         }
-        writeln!(f, "{:<width$} {:>8} {:>8} {:>8}", "all", sum.0, sum.1, sum.2)
+        let of_all = [(NONE, self.unlabelled), ("all", self.parts)];
+        for (name, PartCounts { train, val, test }) in of_all.into_iter().skip(usize::from(!without)) {
+            writeln!(f, "{name:<width$} {train:>8} {val:>8} {test:>8}")?;
+        }
+        Ok(())
+    }
+
+    fn numbers_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.numbers.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<Cow<'_, str>> = self.numbers.iter().map(|number| shown(&number.name)).collect();
+        let longest = names.iter().map(|name| columns(name).min(NAME)).max().unwrap_or(0);
+        let width = longest.max("number".len());
+        let heading = ["min", "mean", "max", "std"].map(|name| format!("{name:>10}")).join(" ");
+        writeln!(f, "\n{:<width$} {heading}  from min to max", "number")?;
+        for (number, name) in self.numbers.iter().zip(names) {
+            let figures = [number.min, number.mean, number.max, number.std];
+            let figures = figures.map(|figure| format!("{:>10}", short(figure))).join(" ");
+            writeln!(f, "{} {figures}  {}", fitted(&name, width), number.bars())?;
+        }
+        Ok(())
+    }
+
+    /// What the images are counted by.
+    fn noun(&self) -> &'static str {
+        if self.task == Task::MultiLabel { "label" } else { "class" }
     }
 }
 

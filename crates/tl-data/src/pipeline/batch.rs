@@ -17,22 +17,28 @@ use crate::error::DataError;
 pub struct Batch {
     /// Normalised images, `[N, 3, H, W]`, in standard layout.
     pub images: Pixels,
-    /// The class of each image, `[N]`.
+    /// The class of each image, `[N]`; 0 where it has targets.
     pub labels: Vec<u32>,
+    /// The row of targets of each image, `[N, targets]`, where the samples have them; not mixed, whatever the images are.
+    pub targets: Option<Array2<f32>>,
     /// The place of each image in the list of samples, `[N]`.
     pub indices: Vec<u32>,
-    /// How the images are mixed, if they are; then the labels alone are not what they show.
+    /// How the images are mixed, if they are; then the labels or targets alone are not what they show.
     pub mix: Option<Mix>,
     /// How much each image counts in the loss, `[N]`, where weights were given.
     pub weights: Option<Vec<f32>>,
 }
 
 impl Batch {
-    /// The part of each class in each image, `[N, classes]`; rows sum to 1.
+    /// What the images show, `[N, classes]`: the part of each class, in rows that sum to 1; or the rows of targets,
+    /// mixed as the images are.
     ///
     /// # Errors
-    /// A label is not below `classes`.
+    /// A label is not below `classes`, or there are not that many targets.
     pub fn soft_targets(&self, classes: usize) -> Result<Array2<f32>, DataError> {
+        if let Some(targets) = &self.targets {
+            return self.mixed(targets, classes);
+        }
         if let Some(label) = self.labels.iter().find(|label| **label as usize >= classes) {
             let expected = format!("less than the number of classes, {classes}");
             return Err(DataError::Option { option: "labels", got: label.to_string(), expected });
@@ -55,6 +61,20 @@ impl Batch {
             }
         }
         Ok(targets)
+    }
+
+    /// Rows of targets, mixed as the images are.
+    fn mixed(&self, targets: &Array2<f32>, columns: usize) -> Result<Array2<f32>, DataError> {
+        if targets.ncols() != columns {
+            let (got, expected) = (format!("{} columns", targets.ncols()), columns.to_string());
+            return Err(DataError::Option { option: "targets", got, expected });
+        }
+        let Some(Mix { partner, lambda, .. }) = &self.mix else { return Ok(targets.clone()) };
+        Ok(Array2::from_shape_fn(targets.dim(), |(row, column)| {
+            let own = targets[(row, column)];
+            let other = partner.get(row).and_then(|&other| targets.get((other as usize, column)));
+            lambda * own + (1.0 - lambda) * other.copied().unwrap_or(own)
+        }))
     }
 }
 
@@ -176,11 +196,23 @@ mod tests {
     fn soft_targets_are_mixtures() {
         let images: Pixels = Array4::zeros((3, 3, 1, 1)).into();
         let (labels, indices) = (vec![0, 2, 1], vec![7, 8, 9]);
-        let mut batch = Batch { images, labels, indices, mix: None, weights: None };
+        let mut batch = Batch { images, labels, targets: None, indices, mix: None, weights: None };
         let rows = |batch: &Batch| batch.soft_targets(3).unwrap().into_raw_vec_and_offset().0;
         assert_eq!(rows(&batch), [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
         batch.mix = Some(Mix { partner: vec![2, 1, 0], lambda: 0.75, window: None });
         assert_eq!(rows(&batch), [0.75, 0.25, 0.0, 0.0, 0.0, 1.0, 0.25, 0.75, 0.0]);
         assert!(batch.soft_targets(2).unwrap_err().to_string().contains("less than the number of classes"));
+
+        // Rows of targets instead: the same mixture of labels, or of numbers.
+        batch.targets = Some(Array2::from_shape_vec((3, 2), vec![1.0, 1.0, 0.0, 1.0, -4.0, 8.0]).unwrap());
+        assert_eq!(
+            batch.soft_targets(2).unwrap().into_raw_vec_and_offset().0,
+            [-0.25, 2.75, 0.0, 1.0, -2.75, 6.25]
+        );
+        assert!(
+            batch.soft_targets(3).unwrap_err().to_string().contains("`targets` is 2 columns (expected 3)")
+        );
+        batch.mix = None;
+        assert_eq!(batch.soft_targets(2).ok(), batch.targets);
     }
 }

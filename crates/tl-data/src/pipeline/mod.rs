@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-use ndarray::Array4;
+use ndarray::{Array2, Array4};
 use rayon::prelude::*;
 
 use crate::decode::panic_text;
@@ -67,7 +67,8 @@ impl Loader {
     /// Prepares to go through `options.order`; the work starts with the first call of `next`.
     ///
     /// # Errors
-    /// All options and fields of the view that are out of range.
+    /// All options and fields of the view that are out of range; or the samples have rows of targets of several lengths,
+    /// or only some have one.
     pub fn new(
         samples: impl Into<Arc<[Sample]>>,
         view: View,
@@ -76,6 +77,7 @@ impl Loader {
     ) -> Result<Self, DataError> {
         let samples = samples.into();
         options.check(&view, samples.len())?;
+        check_targets(&samples)?;
         let (batches, next) = (options.batches(), options.start_batch);
         let images = Images::new(view, &options);
         let buffers = Arc::new(Buffers::new(options.prefetch.saturating_add(1)));
@@ -176,11 +178,20 @@ impl Shared {
             mix.apply(&mut pixels, length, side);
         }
         let labels = indices.iter().map(|&index| self.samples[index as usize].label).collect();
+        let targets = self.targets(&indices);
         let weights = &self.options.weights;
         let weights = weights.as_ref().map(|all| indices.iter().map(|&index| all[index as usize]).collect());
         let array = Array4::from_shape_vec((indices.len(), 3, side, side), pixels).ok()?;
         let images = Pixels::new(array, &self.buffers);
-        Some(Ok(Batch { images, labels, indices, mix, weights }))
+        Some(Ok(Batch { images, labels, targets, indices, mix, weights }))
+    }
+
+    /// The rows of targets of some samples, if they have any.
+    fn targets(&self, indices: &[u32]) -> Option<Array2<f32>> {
+        let rows = indices.iter().map(|&index| self.samples[index as usize].target.as_deref());
+        let rows: Vec<&[f32]> = rows.collect::<Option<_>>()?;
+        let columns = rows.first()?.len();
+        Array2::from_shape_vec((rows.len(), columns), rows.concat()).ok()
     }
 
     /// Writes one image as `[3, H, W]`, or nothing when the loader was stopped.
@@ -194,6 +205,22 @@ impl Shared {
             let reason = DecodeReason::Panicked { detail: panic_text(&*panic) };
             Err(DecodeError { path: sample.path.clone(), reason }.into())
         }))
+    }
+}
+
+/// Whether all samples have as many targets, or none.
+fn check_targets(samples: &[Sample]) -> Result<(), DataError> {
+    let count = |sample: &Sample| sample.target.as_ref().map(|row| row.len());
+    let words =
+        |count: Option<usize>| count.map_or("no targets".to_owned(), |count| format!("{count} targets"));
+    let Some(first) = samples.first().map(count) else { return Ok(()) };
+    match samples.iter().find(|sample| count(sample) != first) {
+        None => Ok(()),
+        Some(odd) => Err(DataError::Option {
+            option: "samples",
+            got: format!("a list with {} for `{}`", words(count(odd)), odd.rel),
+            expected: format!("{}, as the first has", words(first)),
+        }),
     }
 }
 

@@ -18,9 +18,10 @@ use rayon::prelude::*;
 use crate::decode::decode_rgb;
 use crate::error::DataError;
 use crate::folder::Sample;
-use crate::inspect::Contents;
+use crate::inspect::{Contents, short};
 use crate::pool::DataPool;
 use crate::split::Part;
+use crate::table::Task;
 use text::{LETTER, LINE, draw, legible, wrapped};
 
 /// How a sheet looks.
@@ -232,8 +233,8 @@ pub fn png(page: &RgbImage) -> Result<Vec<u8>, DataError> {
 /// Receives the pages of a sheet, in order.
 pub type Pages<'a> = &'a mut dyn FnMut(RgbImage) -> Result<(), DataError>;
 
-/// Draws images of each class, with the class as a heading: up to `per_class` of each, evenly spaced in their
-/// order. An image that cannot be decoded is an empty frame that says so. A class whose name the letters of the sheet
+/// Draws images of each class or with each label, with its name as a heading: up to `per_class` of each, evenly spaced in
+/// their order. Of numbers to predict the order is from the smallest to the largest, and the number is in the caption. An image that cannot be decoded is an empty frame that says so. A class whose name the letters of the sheet
 /// cannot write goes by its number.
 ///
 /// # Errors
@@ -247,12 +248,21 @@ pub fn class_sheet(
     pages: Pages<'_>,
 ) -> Result<(), DataError> {
     let mut sheet = Sheet::new(options.clone())?;
-    let mut of_class: BTreeMap<u32, Vec<&Sample>> = BTreeMap::new();
+    let numbers = contents.task == Task::Number;
+    let number = |sample: &Sample, column: u32| {
+        sample.target.as_ref().and_then(|row| row.get(column as usize).copied()).unwrap_or_default()
+    };
+    let mut of_name: BTreeMap<u32, Vec<&Sample>> = BTreeMap::new();
     for (_, sample) in contents.samples().filter(|(own, _)| *own == part) {
-        of_class.entry(sample.label).or_default().push(sample);
+        let names =
+            if numbers { (0..contents.classes.len() as u32).collect() } else { contents.names_of(sample) };
+        names.into_iter().for_each(|name| of_name.entry(name).or_default().push(sample));
     }
     for (label, class) in (0_u32..).zip(contents.classes) {
-        let all = of_class.remove(&label).unwrap_or_default();
+        let mut all = of_name.remove(&label).unwrap_or_default();
+        if numbers {
+            all.sort_by(|a, b| number(a, label).total_cmp(&number(b, label)));
+        }
         let count = all.len().min(per_class);
         let chosen: Vec<&Sample> = (0..count).map(|i| all[i * all.len() / count]).collect();
         let class = legible(class, || format!("class {label}"));
@@ -262,7 +272,12 @@ pub fn class_sheet(
                 // Shrunk before it is kept: a row of photographs may be a gigabyte.
                 match decode_rgb(&sample.path) {
                     Ok(image) => {
-                        Cell { image: Some(shrunk(image, options.thumb)), caption: file_name(&sample.rel) }
+                        let name = file_name(&sample.rel);
+                        let caption = match numbers {
+                            true => format!("{} {name}", short(number(sample, label).into())),
+                            false => name,
+                        };
+                        Cell { image: Some(shrunk(image, options.thumb)), caption }
                     }
                     Err(_) => not_decoded(sample),
                 }

@@ -4,6 +4,8 @@
 //! The one decision: where the paper breaks ties at random, the first subset wins; the seed acts through the
 //! order in which the images of a label are taken, which is that of their ranks.
 
+use std::collections::BTreeSet;
+
 /// The subset of each item, `0..ratios.len()`.
 ///
 /// `labels` are the labels of each item, each below `label_count`; `ratios` sum to 1; `order` lists the items
@@ -83,9 +85,41 @@ pub(super) fn fill_empty(subsets: &mut [u32], ratios: &[f64], order: &[u32]) {
     }
 }
 
+/// Moves one image of each label that subset 0 does not have there, the first in `order` whose subset keeps another.
+pub(super) fn train_each(subsets: &mut [u32], labels: &[&[u32]], order: &[u32]) {
+    let mut sizes: Vec<usize> = Vec::new();
+    for &subset in subsets.iter() {
+        sizes.resize(sizes.len().max(subset as usize + 1), 0);
+        sizes[subset as usize] += 1;
+    }
+    let of_train = labels.iter().zip(subsets.iter()).filter(|(_, subset)| **subset == 0);
+    let mut trained: BTreeSet<u32> = of_train.flat_map(|(labels, _)| labels.iter().copied()).collect();
+    for &item in order {
+        let (own, subset) = (labels[item as usize], subsets[item as usize]);
+        if subset == 0 || sizes[subset as usize] < 2 || own.iter().all(|label| trained.contains(label)) {
+            continue;
+        }
+        sizes[subset as usize] -= 1;
+        subsets[item as usize] = 0;
+        trained.extend(own);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_label_trains() {
+        let labels: [&[u32]; 5] = [&[0], &[1], &[1], &[2, 3], &[]];
+        let mut subsets = [0, 1, 1, 1, 0];
+        train_each(&mut subsets, &labels, &[0, 1, 2, 3, 4]);
+        assert_eq!(subsets, [0, 0, 1, 0, 0]);
+        // A part keeps its last image.
+        let mut subsets = [0, 1, 1, 2, 0];
+        train_each(&mut subsets, &labels, &[4, 3, 2, 1, 0]);
+        assert_eq!(subsets, [0, 1, 0, 2, 0]);
+    }
 
     #[test]
     fn a_worked_example() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! classes    stratified           of each class the same part
-//! labels     iterative            several labels per image (Sechidis et al. 2011)
+//! labels     iterative            several labels per image (Sechidis et al. 2011); each label trains
 //! numbers    quantile bins        small and large values on every side
 //! groups     greedy               no group on two sides, labels as even as that allows
 //! ```
@@ -27,7 +27,7 @@ mod stratified;
 pub use file::{LeftOut, SplitFile};
 pub use group::GroupPattern;
 pub use part::Part;
-pub use plan::{Split, SplitMode, SplitOptions, SplitSource};
+pub use plan::{Split, SplitMode, SplitOptions, SplitSource, Stratified};
 pub use problem::SplitProblem;
 
 pub(crate) use plan::{Data, Gone, plan};
@@ -178,7 +178,7 @@ fn label_count(labels: &[&[u32]]) -> usize {
 /// Classes: of each class `val` and `test`, rounded, at least one image each as long as one stays to train
 /// on; a class of one image trains. Numbers in one column are classes by quantile bins, of which there are 10
 /// or as many as leave each part one value in each. Labels, and numbers in several columns, are split by
-/// iterative stratification. With groups, see [`GroupPattern`] and the greedy algorithm of this module: groups
+/// iterative stratification; each label that an image has trains, unless that leaves a part empty. With groups, see [`GroupPattern`] and the greedy algorithm of this module: groups
 /// are placed from large to small where they are wanted most; a label that only one group has trains.
 ///
 /// # Errors
@@ -207,6 +207,9 @@ pub fn parts(input: &SplitInput<'_>, fractions: Fractions, seed: u64) -> Result<
     let labels = labels.slices();
     let mut subsets = iterative::iterative(&labels, label_count(&labels), &ratios, &order);
     iterative::fill_empty(&mut subsets, &ratios, &order);
+    if matches!(input.strata, Strata::Labels(_)) {
+        iterative::train_each(&mut subsets, &labels, &order);
+    }
     Ok(subsets.into_iter().map(part_of).collect())
 }
 

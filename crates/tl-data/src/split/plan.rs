@@ -56,6 +56,36 @@ impl Default for SplitOptions {
     }
 }
 
+/// What a split that was made keeps alike on all sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stratified {
+    /// The classes, or nothing but the number of images.
+    Classes,
+    /// Several labels for each image, by iterative stratification; with groups as even as those allow.
+    Labels,
+    /// Numbers, by quantile bins: of the one there is, or iteratively of each.
+    Quantiles,
+}
+
+impl Stratified {
+    fn of(strata: &Strata<'_>) -> Self {
+        match strata {
+            Strata::None | Strata::Classes(_) => Self::Classes,
+            Strata::Labels(_) => Self::Labels,
+            Strata::Numbers(_) => Self::Quantiles,
+        }
+    }
+
+    /// What is said of it behind the fraction or fold; nothing of what is usual.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Classes => "",
+            Self::Labels => ", stratified by labels",
+            Self::Quantiles => ", stratified by quantiles",
+        }
+    }
+}
+
 /// Where a split came from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SplitSource {
@@ -76,6 +106,8 @@ pub enum SplitSource {
         grouped: bool,
         /// Whether only the training images of the data were split.
         within_train: bool,
+        /// What is alike in its parts.
+        stratified: Stratified,
     },
     /// A round of cross-validation.
     Fold {
@@ -87,6 +119,8 @@ pub enum SplitSource {
         seed: u64,
         /// Whether groups were kept together.
         grouped: bool,
+        /// What is alike in its folds.
+        stratified: Stratified,
     },
     /// A saved split.
     Saved {
@@ -103,16 +137,17 @@ impl fmt::Display for SplitSource {
         match self {
             Self::Given { column: true } => f.write_str("as in the table"),
             Self::Given { column: false } => f.write_str("as in the folder"),
-            Self::Made { val, test, seed, grouped, within_train } => {
+            Self::Made { val, test, seed, grouped, within_train, stratified } => {
                 write!(f, "{val} for validation")?;
                 if *test > 0.0 {
                     write!(f, " and {test} for test")?;
                 }
                 let of = if *within_train { " of the training images" } else { "" };
-                write!(f, "{of}, seed {seed}{}", together(grouped))
+                write!(f, "{of}{}, seed {seed}{}", stratified.words(), together(grouped))
             }
-            Self::Fold { folds, held_out, seed, grouped } => {
-                write!(f, "fold {held_out} of 0..{folds} for validation, seed {seed}{}", together(grouped))
+            Self::Fold { folds, held_out, seed, grouped, stratified } => {
+                let (by, together) = (stratified.words(), together(grouped));
+                write!(f, "fold {held_out} of 0..{folds} for validation{by}, seed {seed}{together}")
             }
             Self::Saved { sha256 } => write!(f, "saved, sha256 {sha256}"),
             Self::None => f.write_str("none"),
@@ -232,17 +267,19 @@ fn by_fold(
     for (place, part) in places.into_iter().zip(fold_parts(&folds, held_out)) {
         parts[place] = part;
     }
-    let grouped = input.groups.is_some();
-    Ok((parts, SplitSource::Fold { folds: count, held_out, seed, grouped }))
+    let (grouped, stratified) = (input.groups.is_some(), Stratified::of(&input.strata));
+    Ok((parts, SplitSource::Fold { folds: count, held_out, seed, grouped, stratified }))
 }
 
 fn by_fractions(data: &Data<'_>, options: &SplitOptions) -> Result<Planned, DataError> {
     let input = &data.input;
     let fractions = Fractions { val: options.val_fraction, test: options.test_fraction };
     fractions.check()?;
-    let (seed, grouped) = (options.seed, input.groups.is_some());
-    let made =
-        |test, within_train| SplitSource::Made { val: fractions.val, test, seed, grouped, within_train };
+    let (seed, grouped, stratified) = (options.seed, input.groups.is_some(), Stratified::of(&input.strata));
+    let made = |test, within_train| {
+        let val = fractions.val;
+        SplitSource::Made { val, test, seed, grouped, within_train, stratified }
+    };
     let Some(mut given) = data.given.clone() else {
         return Ok((parts(input, fractions, seed)?, made(fractions.test, false)));
     };

@@ -96,6 +96,11 @@ pub(super) fn plain(name: &str) -> String {
     name.trim().chars().map(plain).collect()
 }
 
+/// Whether a column has a well-known name for cells of several labels.
+pub(super) fn has_cell_of_labels(header: &[String]) -> bool {
+    header.iter().any(|name| CELLS.contains(&plain(name).as_str()))
+}
+
 /// Finds the columns for what `options` ask for; those of a plain list have their names from us.
 pub(super) fn resolve(source: &Source, options: &TableOptions, report: &mut Report) -> Columns {
     let (header, line, list) = (source.header.as_slice(), source.header_line, source.is_list());

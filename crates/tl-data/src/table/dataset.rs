@@ -1,7 +1,8 @@
 //! From a table to parts, and to the lists of samples that training takes.
 //!
 //! The one decision: samples are sorted by class and path, as those of class folders are, so that the order
-//! of the rows has no part in what is trained.
+//! of the rows has no part in what is trained. Labels and numbers become rows of targets, and their samples are sorted by
+//! path alone.
 
 use std::collections::BTreeSet;
 
@@ -82,21 +83,19 @@ impl Table {
         SplitFile::new(self.rels(), &split.parts, left_out, &split.source.to_string())
     }
 
-    /// The samples of a table of classes, in three sets, as class folders give them.
+    /// The samples of a table, in three sets, as class folders give them.
+    ///
+    /// Several labels for each image, and numbers, are in [`Sample::target`].
     ///
     /// # Errors
-    /// Those of [`Table::split`]; the table has other targets than one class for each image; or the weights of all
-    /// training images are 0.
-    pub fn into_folder(mut self, options: &SplitOptions) -> Result<Dataset, DataError> {
-        if self.task != Task::Class {
-            let got = match self.task {
-                Task::MultiLabel => "labels",
-                Task::Number => "numbers",
-                _ => "nothing",
-            };
-            let expected = "one class for each image".to_owned();
-            return Err(DataError::Option { option: "target", got: got.to_owned(), expected });
+    /// Those of [`Table::split`]; the table has nothing to learn ([`Task::Nothing`]); or the weights of all training images
+    /// are 0.
+    pub fn into_dataset(mut self, options: &SplitOptions) -> Result<Dataset, DataError> {
+        if self.task == Task::Nothing {
+            let (got, expected) = ("nothing".to_owned(), "classes, labels or numbers".to_owned());
+            return Err(DataError::Option { option: "target", got, expected });
         }
+        let names = self.names.len();
         let listed: BTreeSet<String> = self.left_out.iter().map(|record| record.rel.clone()).collect();
         let why = Why::new(&listed, options);
         let gone = self.records.iter().filter(|record| why.of(&record.rel).is_some());
@@ -106,8 +105,8 @@ impl Table {
         let left_out = why.all(self.left_out.into_iter().map(|record| record.rel));
         let mut sets: [Vec<(Sample, f32)>; 3] = Default::default();
         for (record, part) in self.records.into_iter().zip(parts) {
-            let Record { path, rel, id, target: Target::Class(label), weight, .. } = record else { continue };
-            sets[part as usize].push((Sample { path, label, id, rel }, weight));
+            let weight = record.weight;
+            sets[part as usize].push((record.into_sample(names), weight));
         }
         for set in &mut sets {
             set.sort_unstable_by(|(a, _), (b, _)| (a.label, &a.rel).cmp(&(b.label, &b.rel)));
@@ -124,6 +123,7 @@ impl Table {
         let train_weights = if weighed { Some(balance::mean_one(&weights)?) } else { None };
         Ok(Dataset {
             root: self.root,
+            task: self.task,
             classes: self.names,
             train: samples(train),
             val: samples(val),

@@ -13,7 +13,7 @@
 //!
 //! # fn main() -> Result<(), tl_data::DataError> {
 //! let table = Table::open("photos/labels.csv".as_ref(), &TableOptions::default())?;
-//! let data = table.into_folder(&SplitOptions::default())?; // data.train, data.val: lists of `Sample`
+//! let data = table.into_dataset(&SplitOptions::default())?; // data.train, data.val: lists of `Sample`
 //! # Ok(())
 //! # }
 //! ```
@@ -36,6 +36,8 @@ mod whole;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use serde::{Deserialize, Serialize};
+
 pub use columns::ColumnUse;
 pub use options::{ColumnChoice, TableFormat, TableOptions, TargetSpec};
 pub use problem::{TableFault, TableProblem, TableProblems};
@@ -45,14 +47,19 @@ use crate::folder::Sample;
 use crate::split::Part;
 use problem::Report;
 
-/// What is to be learned of the images of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is to be learned of images.
+///
+/// As JSON: `"class"`, `"multi-label"`, `"regression"`, `"nothing"`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Task {
     /// One class for each image.
+    #[default]
     Class,
     /// Any number of labels for each image.
     MultiLabel,
     /// One or several numbers for each image.
+    #[serde(rename = "regression")]
     Number,
     /// Nothing: images to predict on.
     Nothing,
@@ -187,6 +194,53 @@ impl Table {
         }
     }
 
+    /// Where a table has several labels for each image, as far as its header tells.
+    ///
+    /// With a `separator`, or in a plain list, in one cell: of the one of `columns`, or of one with a well-known name;
+    /// without it `|` separates, or white space in a list. Else in columns of 0 and 1: `columns`, if there are several; or
+    /// those called as `labels`, if they all are there; or, if no column has a well-known name for a cell of labels, all
+    /// that are not used for anything else. A cell may be empty.
+    ///
+    /// # Errors
+    /// An option is out of range; several columns with a separator; or the table is missing, no UTF-8 text, or empty.
+    pub fn multi_label_target(
+        path: &Path,
+        options: &TableOptions,
+        columns: &[String],
+        separator: Option<char>,
+        labels: Option<&[String]>,
+    ) -> Result<TargetSpec, DataError> {
+        check(path, options)?;
+        if let ([_, _, ..], Some(separator)) = (columns, separator) {
+            let (got, expected) = (format!("`{separator}`"), "none, as there are several columns".to_owned());
+            return Err(DataError::Option { option: "separator", got, expected });
+        }
+        let mut report = Report::new(path.to_owned());
+        // What can be in a line of a list depends on what is looked for.
+        let several = TargetSpec::Labels { column: None, separator: ' ', allow_empty: true };
+        let options = TableOptions { target: several, ..options.clone() };
+        let source = source::Source::open(path, &options, &mut report);
+        let Some(source) = source.filter(|_| report.problems.is_empty()) else {
+            return Err(report.into_error());
+        };
+        let in_cell =
+            |separator| TargetSpec::Labels { column: columns.first().cloned(), separator, allow_empty: true };
+        let has = |name: &String| source.header.contains(name);
+        Ok(match (separator, columns) {
+            (Some(separator), _) => in_cell(separator),
+            (None, _) if source.is_list() => in_cell(' '),
+            (None, [_, _, ..]) => TargetSpec::Flags { columns: Some(columns.to_vec()) },
+            (None, [_]) => in_cell('|'),
+            (None, []) => match labels {
+                Some(labels) if labels.iter().all(has) => {
+                    TargetSpec::Flags { columns: Some(labels.to_vec()) }
+                }
+                _ if columns::has_cell_of_labels(&source.header) => in_cell('|'),
+                _ => TargetSpec::Flags { columns: labels.map(<[String]>::to_vec) },
+            },
+        })
+    }
+
     /// How many rows have each class or label; empty for other tasks.
     pub fn counts(&self) -> Vec<u64> {
         if !matches!(self.task, Task::Class | Task::MultiLabel) {
@@ -215,6 +269,17 @@ fn check(path: &Path, options: &TableOptions) -> Result<(), DataError> {
 }
 
 impl Record {
+    /// The record as one of a dataset whose classes, labels or numbers have `names` names.
+    pub fn into_sample(self, names: usize) -> Sample {
+        let Self { path, rel, id, target, .. } = self;
+        let (label, target) = match target {
+            Target::Class(class) => (class, None),
+            Target::None => (0, None),
+            rows => (0, Some(rows.to_row(names).into())),
+        };
+        Sample { path, label, target, id, rel }
+    }
+
     fn new(path: PathBuf, rel: String, line: u64) -> Self {
         let Sample { path, id, rel, .. } = Sample::new(path, 0, rel);
         Self { path, rel, id, target: Target::None, weight: 1.0, group: None, split: None, line }

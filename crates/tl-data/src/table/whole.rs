@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::options::TargetSpec;
 use super::problem::{Report, TableFault};
-use super::{Table, Target, Task};
+use super::{Record, Table, Target, Task};
 use crate::collected::some_names;
 
 /// Reports a table of one class, of no labels at all, or of weights that leave nothing.
@@ -40,6 +40,8 @@ pub(super) fn warnings(table: &Table, target: &TargetSpec) -> Vec<String> {
             warnings.extend(same_but_case(&table.names));
             if !matches!(target, TargetSpec::Flags { .. }) {
                 warnings.extend(joined(&table.names, target));
+                warnings.extend(without_labels(table));
+                warnings.extend(flags_as_labels(table));
             }
         }
         Task::Number => warnings.extend(constant(table)),
@@ -84,6 +86,27 @@ fn of_counts(table: &Table) -> Vec<String> {
         warnings.push(format!("there are {classes} classes in {rows} rows: are they numbers to predict?"));
     }
     warnings
+}
+
+/// Rows whose cell of labels is empty: said, as an oversight looks the same.
+fn without_labels(table: &Table) -> Option<String> {
+    let empty = |record: &&Record| matches!(&record.target, Target::Labels(labels) if labels.is_empty());
+    let rows: Vec<&Record> = table.records.iter().filter(empty).collect();
+    let first = rows.first()?;
+    let rows = rows.len();
+    Some(format!(
+        "rows without any label: {rows}, the first in line {}; none of the labels is there",
+        first.line
+    ))
+}
+
+/// A column of 0 and 1 that was taken for cells of labels.
+fn flags_as_labels(table: &Table) -> Option<String> {
+    let flags = table.task == Task::MultiLabel && table.names.iter().all(|name| name == "0" || name == "1");
+    flags.then(|| {
+        "the only labels are `0` and `1`: if the column is itself a label, name several such columns"
+            .to_owned()
+    })
 }
 
 fn same_but_case(names: &[String]) -> Option<String> {

@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod train;
+
+pub(crate) use train::{
+    CacheArgs, ColumnArgs, FinetuneArgs, LrFindArgs, PlanArgs, Settings, SourceArgs, ThreadArgs,
+};
+
 /// Fine-tune pretrained nets on your images.
 #[derive(Debug, Parser)]
 #[command(name = "tl", version, max_term_width = 100, arg_required_else_help = true)]
@@ -20,6 +26,18 @@ pub(crate) enum Command {
     /// The folder is DIR/train/CLASS/*, DIR/val/CLASS/* (and test/), or DIR/CLASS/*, which is then split.
     #[command(after_help = FINETUNE_EXAMPLES)]
     Finetune(Box<FinetuneArgs>),
+    /// Say what `finetune` would do and what it would cost, measured in a few seconds, without doing it.
+    ///
+    /// Takes the settings of `finetune`.
+    #[command(after_help = PLAN_EXAMPLES)]
+    Plan(Box<PlanArgs>),
+    /// Try rising learning rates, and suggest one.
+    ///
+    /// Takes the settings of `finetune`. Nothing is written, and no weights are kept.
+    #[command(after_help = LR_FIND_EXAMPLES)]
+    LrFind(Box<LrFindArgs>),
+    /// Work with runs that are there.
+    Runs(RunsArgs),
     /// Measure a fine-tuned model on a folder of labelled images.
     #[command(after_help = "Example: tl evaluate runs/ants photos/test")]
     Evaluate(EvaluateArgs),
@@ -46,7 +64,18 @@ const FINETUNE_EXAMPLES: &str = "Examples:
   tl finetune --data photos --preset feature-extraction --head gap-1024
   tl finetune --data photos --backbone vgg16 --head flatten-256 --classes binary --unfreeze last-4-layers
   tl finetune --data photos --epochs 30,8,4 --seed 7 --run runs/second
-  tl finetune --config runs/first/spec.json         repeat a run";
+  tl finetune --config runs/first/spec.json         repeat a run
+  tl finetune --resume runs/first                   go on with a run that was stopped";
+
+const PLAN_EXAMPLES: &str = "Examples:
+  tl plan --data photos --preset ulmfit
+  tl plan --preset gradual --json > phases.json      the phases, to edit
+  tl finetune --data photos --schedule phases.json   and to run";
+
+const LR_FIND_EXAMPLES: &str = "Examples:
+  tl lr-find --data photos                           of the first phase
+  tl lr-find --data photos --preset full --plot rates.svg
+  tl lr-find --data photos --phase all --from 1e-6 --to 1e-2";
 
 const PREDICT_EXAMPLES: &str = "Examples:
   tl predict runs/ants photo.jpg more-photos/
@@ -73,158 +102,6 @@ const SUMMARY_EXAMPLES: &str = "Examples:
 A layer is whatever has an output of its own: a convolution, a linear layer, a norm, pooling, an addition, and so on, and
 an activation unless it directly follows a convolution or linear layer. For VGG and ResNet the list is that of Keras's
 model.layers, the input first, so layers[-4:] and layers[100:] mean the same here as there.";
-
-#[derive(Debug, Default, Args)]
-pub(crate) struct FinetuneArgs {
-    /// Folder of labelled images, or a table (.csv, .tsv, .txt) of files and labels
-    #[arg(long, value_name = "DIR|FILE")]
-    pub(crate) data: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) source: SourceArgs,
-    /// Random changes to training images in phases that augment: none, basic, light, medium, strong, auto (by the number of
-    /// images), or a JSON file: a recipe, or the arguments of a Keras ImageDataGenerator (`tl augment` shows what they do)
-    /// [default: basic]
-    #[arg(long, value_name = "NAME|FILE")]
-    pub(crate) augment: Option<String>,
-    /// Shrink images to this short side, in pixels, before they are augmented; 0 for never [default: where photos are more
-    /// than twice as large as any crop needs, to what it needs]
-    #[arg(long, value_name = "PX")]
-    pub(crate) shrink: Option<u32>,
-    /// Most memory for decoded images, kept from epoch to epoch in phases that augment, in MiB; 0 for none. Results do not
-    /// depend on it [default: 1024, at most a quarter of what is free]
-    #[arg(long, value_name = "MIB")]
-    pub(crate) image_cache: Option<u64>,
-    /// Keep decoded images in this folder instead, for later runs as well; --image-cache then says how much of the disk
-    #[arg(long, value_name = "DIR")]
-    pub(crate) image_cache_dir: Option<PathBuf>,
-    /// How much each class counts in the loss: none, balanced (all classes alike), or effective (arXiv:1901.05555)
-    /// [default: none]
-    #[arg(long, value_name = "KIND")]
-    pub(crate) class_weights: Option<String>,
-    /// Draw images of rare classes more often, so that each epoch sees all classes alike
-    #[arg(long)]
-    pub(crate) balanced_sampling: bool,
-    /// Pretrained net (`tl backbones` lists them) [default: efficientnet-lite0]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) backbone: Option<String>,
-    /// Its weights: a name from `tl backbones`, or a .safetensors or .pth file [default: the first published]
-    #[arg(long, value_name = "NAME|FILE")]
-    pub(crate) weights: Option<String>,
-    /// Go on where a file of weights fits the net only in part; what it lacks is listed, starts anew and has to train
-    #[arg(long)]
-    pub(crate) partial_weights: bool,
-    /// What trains when: feature-extraction, gradual or full [default: gradual]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) preset: Option<String>,
-    /// In place of a preset: train the head, then this part of the net with it: a stage, block or layer (`tl summary` lists
-    /// them), last-4-layers, last-1-stages, stage3.., `layers[100:]`, …
-    #[arg(long, value_name = "PART")]
-    pub(crate) unfreeze: Option<String>,
-    /// Epochs of each phase of the preset, as `30,5,2`
-    #[arg(long, value_name = "N,…")]
-    pub(crate) epochs: Option<String>,
-    /// What is put on the net: gap, gap-1024, flatten-256, concat-bn-drop0.25-512-bn-drop0.5, … [default: gap, or cls for
-    /// transformers]. POOL is gap, max, concat, gem, flatten or cls; a PART is a width, an activation behind it (relu, gelu,
-    /// silu, tanh, elu, leaky, none), bn or dropP
-    #[arg(long, value_name = "POOL[-PART…]")]
-    pub(crate) head: Option<String>,
-    /// What its outputs mean: softmax (one probability a class), binary (one sigmoid for two classes), or the number of
-    /// classes, to be checked [default: softmax]
-    #[arg(long, value_name = "softmax|binary|N")]
-    pub(crate) classes: Option<String>,
-    /// Dropout before the last layer, 0 to below 1 [default: 0.2, or 0 where the head drops out itself]
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
-    pub(crate) dropout: Option<f64>,
-    /// Height and width of the net's input in pixels [default: the net's own, smaller if the images are tiny]
-    #[arg(long, value_name = "PX")]
-    pub(crate) image_size: Option<u32>,
-    /// Images in a training step [default: 16]
-    #[arg(long, value_name = "N")]
-    pub(crate) batch: Option<usize>,
-    /// Label smoothing, 0 to below 1 [default: 0.1]
-    #[arg(long, value_name = "E", allow_negative_numbers = true)]
-    pub(crate) label_smoothing: Option<f64>,
-    /// Part of each class kept for validation, where the folder has no val/ [default: 0.2]
-    #[arg(long, value_name = "F", allow_negative_numbers = true)]
-    pub(crate) val_fraction: Option<f64>,
-    /// Everything random is derived from it [default: 42]
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// Go on without the images that cannot be decoded; the report lists them
-    #[arg(long)]
-    pub(crate) skip_bad: bool,
-    /// Most memory for activations of the frozen part, in MiB [default: 4096]
-    #[arg(long, value_name = "MIB")]
-    pub(crate) cache_budget: Option<u64>,
-    /// Take everything not given here from the spec.json of an earlier run; of another net than --backbone neither
-    /// weights, image size nor schedule
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Run directory, which must not exist [default: runs/BACKBONE-DATA-sSEED-TIME]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) run: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) threads: ThreadArgs,
-    /// Print the summary as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// How a table is read.
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct ColumnArgs {
-    /// Folder that a table's file names are relative to [default: the table's own]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) images: Option<PathBuf>,
-    /// Column of a table with the file names [default: one with a well-known name]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) file_column: Option<String>,
-    /// Column of a table with the classes [default: one with a well-known name]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) label_column: Option<String>,
-    /// Column of a table with how much each image counts in the loss [default: none]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) weight_column: Option<String>,
-    /// Column of a table that says train, val or test; none for a split of its own [default: one with a well-known name]
-    #[arg(long, value_name = "NAME|none")]
-    pub(crate) split_column: Option<String>,
-    /// Extension to append to file names of a table that have none, such as jpg
-    #[arg(long, value_name = "EXT")]
-    pub(crate) extension: Option<String>,
-}
-
-/// How data is read and split.
-#[derive(Debug, Default, Args)]
-pub(crate) struct SourceArgs {
-    #[command(flatten)]
-    pub(crate) columns: ColumnArgs,
-    /// What belongs together and is not split: a column, or a regular expression over file names whose first parentheses
-    /// are the group, such as '^(patient[0-9]+)_'
-    #[arg(long, value_name = "COLUMN|REGEX")]
-    pub(crate) group: Option<String>,
-    /// Cross-validation: number of folds
-    #[arg(long, value_name = "K", requires = "fold")]
-    pub(crate) folds: Option<u32>,
-    /// Cross-validation: the fold that validates, from 0
-    #[arg(long, value_name = "I")]
-    pub(crate) fold: Option<u32>,
-    /// A saved split (split.json of a run, or a CSV), which has to fit the data
-    #[arg(long, value_name = "FILE")]
-    pub(crate) split: Option<PathBuf>,
-    /// A list of files to leave out, as `tl data doctor --quarantine` writes it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) exclude: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Args)]
-pub(crate) struct ThreadArgs {
-    /// Threads of the net; results are the same only for the same number [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-    /// Threads that decode and augment; the results do not depend on it [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub(crate) data_threads: Option<usize>,
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArgs {
@@ -401,7 +278,10 @@ pub(crate) struct DataInspectArgs {
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// Draw images of each class into this .png, which must not exist; more pages become NAME-2.png, …
+    /// What the table has for each image, if not one class: multi-label or regression (numbers)
+    #[arg(long, value_name = "multi-label|regression")]
+    pub(crate) classes: Option<String>,
+    /// Draw images of each class, or with each label or number, into this .png, which must not exist; more pages become NAME-2.png, …
     #[arg(long, value_name = "FILE")]
     pub(crate) sheet: Option<PathBuf>,
     /// Images of each class on the sheet
@@ -421,6 +301,9 @@ pub(crate) struct DataDoctorArgs {
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    /// What the table has for each image, if not one class: multi-label or regression (numbers)
+    #[arg(long, value_name = "multi-label|regression")]
+    pub(crate) classes: Option<String>,
     /// Write a list of the files to leave out, for `finetune --exclude`; it must not exist. Nearly the same pictures are
     /// comments in it
     #[arg(long, value_name = "FILE")]
@@ -466,4 +349,29 @@ pub(crate) struct AugmentArgs {
     /// Print what was drawn for each view, one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    #[command(subcommand)]
+    pub(crate) command: RunsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// Run a run's spec again, and say whether every number is the same, and if not, what differs.
+    Reproduce(ReproduceArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReproduceArgs {
+    /// Directory of a run that has ended
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// Directory of the new run, which must not exist [default: RUN-again]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// Threads of the net [default: those of the run]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
 }

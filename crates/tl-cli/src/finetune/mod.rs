@@ -1,0 +1,330 @@
+//! `tl finetune`: check everything, say what will happen, train, read the model back, say what came of it.
+
+mod job;
+mod record;
+mod resume;
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context;
+use tl_data::Sample;
+use tl_run::{
+    Best, Evaluation, Manifest, PhaseTime, Prediction, ReportData, RunDir, Status, Summary, WeightsFacts,
+};
+use tl_train::{CHECKPOINT, Checkpoint, Checkpointing, Ended, Outcome, SavedModel, Scored};
+
+use crate::args::FinetuneArgs;
+use crate::errors::Exit;
+use crate::interrupt::{EXIT_CODE, Interrupt};
+use crate::machine;
+use crate::spec::Spec;
+use crate::ui::{self, Ui};
+
+pub(crate) use job::Job;
+use record::{EPOCH_HEADER, Recorder, Run};
+
+pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let ui = RefCell::new(Ui::new());
+    if let Some(run) = &args.resume {
+        return resume::run(run, args, interrupt, &ui);
+    }
+    let job = Job::from_args(&args.settings, args.run.as_deref(), &ui)?;
+    job.announce(&ui);
+    let run = job.create_run(args.run.as_deref(), interrupt)?;
+    go(&job, run, None, (args, interrupt), &ui)
+}
+
+/// Trains, from a checkpoint on if there is one, and finishes the run.
+fn go(
+    job: &Job,
+    mut run: Run,
+    checkpoint: Option<Checkpoint>,
+    (args, interrupt): (&FinetuneArgs, &Interrupt),
+    ui: &RefCell<Ui>,
+) -> anyhow::Result<()> {
+    const EVERY: u64 = 30;
+    interrupt.be_graceful();
+    let every = Duration::from_secs(args.checkpoint_every.unwrap_or(EVERY));
+    let outcome = job.train(&mut run, checkpoint, (every, interrupt), ui)?;
+    job.finish(run, outcome, args.json, ui)
+}
+
+impl Job {
+    fn create_run(&self, path: Option<&Path>, interrupt: &Interrupt) -> anyhow::Result<Run> {
+        if interrupt.stop.load(Ordering::SeqCst) {
+            return Err(Exit(EXIT_CODE).into());
+        }
+        let now = tl_run::utc_now();
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => default_run_dir(&self.resolved.spec, &now["short"]),
+        };
+        let tensors: usize = self.model.tensors().map(|param| param.tensor.numel() * size_of::<f32>()).sum();
+        // The model, and a checkpoint: weights, the best ones, moments, and the file that takes its place.
+        machine::check_space(&path, tensors as u64 * 8 + (16 << 20))?;
+        let pretrained = self.chosen.pretrained();
+        let manifest = Manifest {
+            version: machine::version(),
+            started: now["long"].clone(),
+            resumed: Vec::new(),
+            command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+            data: self.images.facts.clone(),
+            weights: WeightsFacts {
+                name: pretrained.name,
+                source: pretrained.source,
+                sha256: pretrained.sha256,
+                licence: pretrained.licence,
+            },
+            machine: self.machine.clone(),
+        };
+        let dir = RunDir::create(&path)?;
+        let run = Run { dir, manifest, epochs: Vec::new(), before: 0 };
+        self.write_start(&run).inspect_err(|_| run.dir.discard())?;
+        Ok(run)
+    }
+
+    fn write_start(&self, run: &Run) -> anyhow::Result<()> {
+        // The run keeps its own copies, so that it can be repeated whatever becomes of the files.
+        let mut spec = self.resolved.spec.clone();
+        if let Some(path) = &spec.source.exclude {
+            let list = std::fs::read_to_string(path)
+                .with_context(|| format!("failed to read `{}`", path.display()))?;
+            run.dir.write_text("excluded.txt", &list)?;
+            spec.source.exclude = Some("excluded.txt".into());
+        }
+        if spec.source.split.is_some() {
+            spec.source.split = Some("split.json".into());
+        }
+        run.dir.write_text("plan.txt", &self.plan.to_string())?;
+        run.dir.write_json("manifest.json", &run.manifest)?;
+        run.dir.write_text("split.json", &self.images.saved_split)?;
+        run.dir.write_text("classes.txt", &(self.images.classes.join("\n") + "\n"))?;
+        // The last: a run with a spec has all the rest as well.
+        run.dir.write_json("spec.json", &spec)?;
+        Ok(())
+    }
+
+    fn train(
+        &self,
+        run: &mut Run,
+        checkpoint: Option<Checkpoint>,
+        (every, interrupt): (Duration, &Interrupt),
+        ui: &RefCell<Ui>,
+    ) -> anyhow::Result<Outcome> {
+        let images = self.training(&interrupt.stop);
+        let mut options = self.options()?;
+        options.checkpoints = Some(Checkpointing { dir: run.dir.path().to_owned(), every });
+        ui.borrow().line(EPOCH_HEADER);
+        for row in &run.epochs[..run.before] {
+            ui.borrow().line(&record::line(row));
+        }
+        let mut recorder = Recorder { run, ui, showing: "" };
+        let outcome = tl_train::train(&self.model, &self.plan, &images, &options, checkpoint, &mut recorder);
+        ui.borrow_mut().stop();
+        match outcome {
+            Ok(outcome) if outcome.best.is_none() => Err(self.nothing_kept(run, &outcome.ended)),
+            Err(error) if run.before == 0 && run.epochs.is_empty() && !has_checkpoint(run) => {
+                run.dir.discard();
+                Err(error.into())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// The error of a run that ended before its first epoch did.
+    fn nothing_kept(&self, run: &Run, ended: &Ended) -> anyhow::Error {
+        if let Ended::Diverged { phase, epoch, step } = ended {
+            run.dir.discard();
+            return anyhow::anyhow!(
+                "the loss is not a number or far too high in phase `{phase}`, epoch {epoch}, step {step}; no epoch had ended, \
+                 nothing was kept\n\nhint: {DIVERGED}"
+            );
+        }
+        if has_checkpoint(run) {
+            Ui::new().line(&format!("stopped before the first epoch ended; {}", go_on(run.dir.path())));
+        } else {
+            run.dir.discard();
+            Ui::new().line("stopped before the first step; nothing was kept");
+        }
+        Exit(EXIT_CODE).into()
+    }
+
+    fn finish(&self, run: Run, outcome: Outcome, json: bool, ui: &RefCell<Ui>) -> anyhow::Result<()> {
+        let saved = SavedModel::write(
+            &self.model,
+            self.weights,
+            self.chosen.pretrained(),
+            &machine::version(),
+            run.dir.path(),
+        )?;
+        run.dir.write_json("model.json", &saved)?;
+        let evaluations = self.measure(&run, ui)?;
+        let Some(best) = &outcome.best else { return Err(Exit(1).into()) };
+        let val = &evaluations[0];
+        let summary = Summary {
+            status: match outcome.ended {
+                Ended::Finished => Status::Finished,
+                Ended::Stopped => Status::Interrupted,
+                Ended::Diverged { .. } => Status::Diverged,
+                Ended::Failed { .. } => Status::Failed,
+            },
+            best: Best {
+                epoch: best.epoch,
+                phase: best.phase.clone(),
+                monitor: best.metric.to_string(),
+                monitored: best.value,
+                val_accuracy: best.accuracy.unwrap_or_default(),
+                val_loss: best.loss,
+            },
+            val_accuracy: val.accuracy,
+            epochs: outcome.epochs,
+            phases: outcome
+                .seconds
+                .iter()
+                .map(|(phase, seconds)| PhaseTime { phase: phase.clone(), seconds: *seconds })
+                .collect(),
+            seconds: self.start.elapsed().as_secs_f64(),
+            images_per_second: outcome.images_per_second,
+            wait_seconds: outcome.wait_seconds,
+            cache_bytes: outcome.cache_bytes,
+            peak_memory_bytes: machine::peak_memory(),
+            model_sha256: saved.sha256,
+            skipped: self.images.skipped.clone(),
+            warnings: self.warnings(val),
+            evaluations,
+        };
+        run.dir.write_json("summary.json", &summary)?;
+        self.write_report(&run, &summary)?;
+        let path = run.dir.path().to_owned();
+        if matches!(outcome.ended, Ended::Finished | Ended::Diverged { .. }) {
+            // There is nothing to go on to.
+            run.dir.remove(CHECKPOINT)?;
+        }
+        run.dir.close()?;
+        show_summary(&summary, &path, json)?;
+        conclude(&outcome.ended, &summary, &path)
+    }
+
+    /// Reads the model back from disk and runs it over validation and test images, as `tl evaluate` would.
+    fn measure(&self, run: &Run, ui: &RefCell<Ui>) -> anyhow::Result<Vec<Evaluation>> {
+        let (_, model) = SavedModel::load(run.dir.path(), tch::Device::Cpu)?;
+        let mut evaluations = Vec::new();
+        for (set, samples) in [("val", &self.images.val), ("test", &self.images.test)] {
+            if samples.is_empty() {
+                continue;
+            }
+            let scored = crate::evaluate::score(&model, samples, &self.pool, ui)?;
+            let rows = predictions(&scored, samples, &self.images.classes);
+            run.dir.write_predictions(&format!("{set}_predictions.csv"), &rows)?;
+            evaluations.push(crate::evaluate::evaluation(set, &scored));
+        }
+        Ok(evaluations)
+    }
+
+    fn warnings(&self, val: &Evaluation) -> Vec<String> {
+        let mut warnings = self.images.warnings.clone();
+        let width = (val.accuracy_high - val.accuracy_low) * 100.0;
+        if width > 5.0 {
+            warnings.push(format!(
+                "validation has {} images: the 95 % interval of its accuracy is {width:.1} points wide, and smaller \
+                 differences between runs mean little",
+                val.images
+            ));
+        }
+        warnings
+    }
+
+    fn write_report(&self, run: &Run, summary: &Summary) -> anyhow::Result<()> {
+        let name = |path: &str| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
+        let data = name(&self.images.facts.path).unwrap_or_default();
+        let page = tl_run::html(&ReportData {
+            title: &format!("{} on {data}", self.model.backbone.card.name),
+            classes: &self.images.classes,
+            plan: &self.plan.to_string(),
+            epochs: &run.epochs,
+            summary,
+            manifest: &run.manifest,
+            repeat: &format!("tl finetune --config {}", run.dir.path().join("spec.json").display()),
+        });
+        Ok(run.dir.write_text("report.html", &page)?)
+    }
+}
+
+/// What to do about a loss that no longer comes down.
+const DIVERGED: &str = "lower the rates of the phase, clip gradients (`clip_norm`), or let the rate rise more slowly (`warmup`), \
+                        in a spec.json that is run with --config; or look for odd images with `tl data doctor`";
+
+fn has_checkpoint(run: &Run) -> bool {
+    run.dir.path().join(CHECKPOINT).exists()
+}
+
+/// How to take a run up again.
+fn go_on(run: &Path) -> String {
+    format!("go on with: tl finetune --resume {}", ui::word(run))
+}
+
+fn default_run_dir(spec: &Spec, now: &str) -> PathBuf {
+    let data = spec.data.file_name().map_or("data".into(), |name| name.to_string_lossy());
+    let base = format!("runs/{}-{data}-s{}-{now}", spec.backbone, spec.seed);
+    // Two runs in one second are told apart by a number.
+    let numbered = (2..).map(|i| PathBuf::from(format!("{base}-{i}")));
+    std::iter::once(PathBuf::from(&base)).chain(numbered).find(|path| !path.exists()).unwrap_or_default()
+}
+
+fn predictions(scored: &Scored, samples: &[Sample], classes: &[String]) -> Vec<Prediction> {
+    let rows = samples.iter().zip(&scored.probabilities).zip(scored.predicted());
+    rows.map(|((sample, probabilities), predicted)| Prediction {
+        file: sample.rel.clone(),
+        label: classes[sample.label as usize].clone(),
+        predicted: classes[predicted as usize].clone(),
+        probability: probabilities[predicted as usize],
+    })
+    .collect()
+}
+
+/// What a run that did not reach its end says, and its exit code.
+fn conclude(ended: &Ended, summary: &Summary, run: &Path) -> anyhow::Result<()> {
+    let kept = format!("the best weights, of epoch {}, are in `{}`", summary.best.epoch, run.display());
+    match ended {
+        Ended::Finished => Ok(()),
+        Ended::Stopped => {
+            Ui::new().line(&format!("stopped after epoch {}; {kept}; {}", summary.epochs, go_on(run)));
+            Err(Exit(EXIT_CODE).into())
+        }
+        Ended::Failed { error } => Err(anyhow::anyhow!("{error}; {kept}; {}", go_on(run))),
+        Ended::Diverged { phase, epoch, step } => Err(anyhow::anyhow!(
+            "the loss is not a number or far too high in phase `{phase}`, epoch {epoch}, step {step}; {kept}\n\n\
+             hint: {DIVERGED}"
+        )),
+    }
+}
+
+fn show_summary(summary: &Summary, run: &Path, json: bool) -> anyhow::Result<()> {
+    if json {
+        return ui::print(&(serde_json::to_string_pretty(summary)? + "\n"));
+    }
+    let mut lines = vec![String::new()];
+    for evaluation in &summary.evaluations {
+        lines.push(crate::evaluate::line(evaluation));
+    }
+    lines.push(format!("best       epoch {}, phase {}", summary.best.epoch, summary.best.phase));
+    let parts: Vec<String> =
+        summary.phases.iter().map(|part| format!("{} {:.1}", part.phase, part.seconds)).collect();
+    let waited = match summary.wait_seconds {
+        waited if waited < 0.05 => String::new(),
+        waited => format!("; the net waited {waited:.1} for images"),
+    };
+    lines.push(format!("time       {:.1} s: {}{waited}", summary.seconds, parts.join(", ")));
+    if let Some(peak) = summary.peak_memory_bytes {
+        let cache = ui::bytes(summary.cache_bytes);
+        lines.push(format!("memory     {} at most, {cache} of it activations", ui::bytes(peak)));
+    }
+    lines.extend(summary.warnings.iter().map(|warning| format!("note       {warning}")));
+    lines.push(format!("model      {}", run.join("model.safetensors").display()));
+    lines.push(format!("report     {}", run.join("report.html").display()));
+    lines.push(format!("try it     tl predict {} IMAGE…", run.display()));
+    ui::print(&(lines.join("\n") + "\n"))
+}

@@ -1,0 +1,150 @@
+//! What a plan will cost, from a few batches of random numbers and a few real images: nothing is trained.
+//!
+//! The decision behind it: measured, not estimated from multiply-accumulates, because what a net does a second differs
+//! by a factor of ten between nets of the same count. The last bits of the numbers do not matter here, so the inputs need
+//! not be images.
+
+use std::time::Instant;
+
+use tch::{Kind, Tensor};
+use tl_backbones::Mode;
+use tl_data::{Loader, LoaderOptions, View};
+use tl_finetune::{Plan, PlannedPhase};
+
+use super::batches::Step;
+use super::state::{Seen, copies, put};
+use super::step::{self, Place, Rules};
+use super::{Images, Options};
+use crate::error::TrainError;
+use crate::evaluate::EVAL_BATCH;
+use crate::frontier::{self, Cache, Pass};
+use crate::loss::Shown;
+use crate::model::Model;
+
+/// What a phase will cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhasePrice {
+    /// Seconds for the activations that this phase is the first to need.
+    pub features: f64,
+    /// Seconds of an epoch with its validation.
+    pub epoch: f64,
+    /// Seconds in all, with every epoch that it may have.
+    pub total: f64,
+    /// Bytes of activations kept while it runs, in memory and on disk.
+    pub kept: u64,
+}
+
+/// Measured seconds for one image.
+struct Rates {
+    /// Decoding and preparing, augmented and not.
+    augment: f64,
+    decode: f64,
+}
+
+/// Prices every phase. Takes a few seconds, and the model is as before.
+///
+/// # Errors
+/// An image cannot be read.
+pub fn price(
+    model: &Model,
+    plan: &Plan,
+    images: &Images<'_>,
+    options: &Options,
+) -> Result<Vec<PhasePrice>, TrainError> {
+    let cache =
+        Cache::new((model, plan), images, (options.cache_budget, options.store.clone()), options.seed);
+    let rates = Rates { augment: loading(model, images, true)?, decode: loading(model, images, false)? };
+    let (train, val) = (images.train.len() as f64, images.val.len() as f64);
+    let mut prices = Vec::new();
+    for (index, phase) in plan.phases.iter().enumerate() {
+        let prefix = forward(model, 0, phase.frontier);
+        let above = forward(model, phase.frontier, model.stages());
+        let step = training(model, phase, options, images.train.len());
+        let passes = cache.new_passes(index);
+        let features = passes.iter().fold(0.0, |sum, (pass, top)| {
+            let loading = if pass.view.is_some() { rates.augment } else { rates.decode };
+            sum + images.samples(pass.set).len() as f64 * loading.max(forward(model, 0, *top))
+        });
+        let kept_val = cache.keeps(index, Pass::VAL, phase.frontier);
+        let kept_train =
+            Pass::of_epoch(phase, 0).is_some_and(|pass| cache.keeps(index, pass, phase.frontier));
+        let loading = if phase.augment { rates.augment } else { rates.decode };
+        let of_train = if kept_train { step } else { loading.max(prefix + step) };
+        let of_val = if kept_val { above } else { rates.decode.max(prefix + above) };
+        let epoch = train * of_train + val * of_val;
+        let total = features + epoch * f64::from(phase.epochs);
+        prices.push(PhasePrice { features, epoch, total, kept: cache.planned_bytes(index, model, images) });
+    }
+    Ok(prices)
+}
+
+/// Seconds to load one image.
+fn loading(model: &Model, images: &Images<'_>, augmented: bool) -> Result<f64, TrainError> {
+    const ENOUGH: usize = 48;
+    let n = images.train.len().min(ENOUGH);
+    let mut options = LoaderOptions::in_order(n, EVAL_BATCH);
+    let view = match augmented {
+        true => {
+            options.shrink = images.shrink;
+            View::train(model.preprocess, images.augmentation.clone())
+        }
+        false => View::Eval(model.preprocess),
+    };
+    let start = Instant::now();
+    for batch in Loader::new(images.train.clone(), view, options, images.pool)? {
+        batch?;
+    }
+    Ok(start.elapsed().as_secs_f64() / n.max(1) as f64)
+}
+
+fn random(model: &Model, level: usize, n: usize) -> Tensor {
+    let shape: Vec<i64> = std::iter::once(n as i64).chain(frontier::shape(model, level)).collect();
+    // Zeros would take shortcuts that real numbers do not.
+    let values = tl_torch::uniform(1, "price", shape.iter().product::<i64>() as usize, 1.0);
+    let xs = Tensor::from_slice(&values).view(&shape[..]).to_device(model.device);
+    tl_torch::channels_last(&xs)
+}
+
+/// Seconds for one image from one level to another, without gradients.
+fn forward(model: &Model, from: usize, to: usize) -> f64 {
+    if from == to && to == 0 {
+        return 0.0;
+    }
+    let xs = random(model, from, EVAL_BATCH);
+    let once = || {
+        let pooled = tch::no_grad(|| model.forward(&xs, from, to, |_| Mode::EVAL));
+        // Waits until it is computed.
+        let _ = pooled.sum(Kind::Float).double_value(&[]);
+    };
+    fastest(once) / EVAL_BATCH as f64
+}
+
+/// Seconds for one image of a training step from the frontier up, without the update.
+fn training(model: &Model, phase: &PlannedPhase, options: &Options, images: usize) -> f64 {
+    let before = copies(model.tensors());
+    let rules = Rules::new(model, phase, options, images);
+    step::set_trainable(model, phase);
+    let n = options.batch.min(images);
+    let labels = (0..n).map(|i| (i % model.classes.len()) as u32).collect();
+    let batch = Step { xs: random(model, phase.frontier, n), shown: Shown::plain(labels) };
+    let seconds = fastest(|| {
+        rules.gradients(&batch, Place { batch: 0, phase_epoch: 0 }, 1, &mut Seen::default());
+        rules.forget_gradients();
+    });
+    for param in model.tensors() {
+        let _ = param.tensor.set_requires_grad(false);
+    }
+    // Running statistics may have moved.
+    put(model, &before);
+    seconds / n.max(1) as f64
+}
+
+/// Of three times, since the first pays for what is set up once.
+fn fastest(mut work: impl FnMut()) -> f64 {
+    let time = |()| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    };
+    [(); 3].map(time).into_iter().fold(f64::INFINITY, f64::min)
+}
