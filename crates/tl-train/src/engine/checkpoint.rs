@@ -35,7 +35,8 @@ const OPTIMIZER: &str = "optimizer";
 pub struct Checkpointing {
     /// The file is in this folder.
     pub dir: PathBuf,
-    /// At least so much time lies between two, but at the end of a phase; between epochs it is a tenth.
+    /// At least so much time lies between two, but at the end of a phase; between epochs it is a tenth. With none there is
+    /// one after every step, and the run waits for the disk.
     pub every: Duration,
 }
 
@@ -89,7 +90,8 @@ impl Writer {
         };
         let busy = self.worker.as_ref().is_some_and(|worker| !worker.is_finished());
         // At the end of a phase or of the run it is worth the wait for the one that is being written.
-        if self.last.elapsed() < wait || (busy && moment != Moment::Last) {
+        let waits = moment == Moment::Last || settings.every.is_zero();
+        if self.last.elapsed() < wait || (busy && !waits) {
             return None;
         }
         let path = settings.dir.join(CHECKPOINT);
