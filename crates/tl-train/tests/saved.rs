@@ -61,7 +61,7 @@ fn every_kind_of_net_and_head_survives() {
         let json = survives(net, row, head, task, dir.path());
         assert_eq!(
             (&json["backbone"], &json["head"], &json["format"]),
-            (&net.into(), &head.into(), &2.into())
+            (&net.into(), &head.into(), &3.into())
         );
     }
 }
@@ -116,7 +116,7 @@ fn a_description_that_does_not_fit_is_an_error() {
         "do not fit 2 classes",
     );
     refused(
-        &|json| json["outputs"] = serde_json::json!({ "kind": "multi-label", "labels": 2 }),
+        &|json| json["outputs"] = serde_json::json!({ "kind": "multi-label", "labels": 3 }),
         "do not fit",
     );
     refused(&|json| json["weights"] = "in22k".into(), "no published weights `in22k`");
