@@ -52,8 +52,8 @@ impl Scored {
         }
     }
 
-    /// Everything that is said of labels and numbers, by name: what they have a metric for, `micro-f1` of labels and
-    /// `rmse` of numbers. Of classes nothing, see [`Scored::scores`].
+    /// What can be said of labels and numbers, by name: what they have a metric for, `micro-f1` of labels and `rmse` of
+    /// numbers; of several numbers no errors, which have different units. Of classes nothing, see [`Scored::scores`].
     #[must_use]
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let more = match (self.task, &self.answers) {
@@ -65,9 +65,11 @@ impl Scored {
             }
             _ => return BTreeMap::new(),
         };
+        let single = matches!(self.task, Task::MultiLabel { .. } | Task::Regression { targets: 1 });
+        let said = |name: &str| single || name == Metric::R2.name();
         let named = metrics::measured(self.task).iter().filter(|metric| **metric != Metric::Loss);
-        let named = named.map(|metric| (metric.name(), self.value(*metric)));
-        named.chain([more]).filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+        let named = named.map(|metric| (metric.name(), self.value(*metric))).chain([more]);
+        named.filter_map(|(name, value)| Some((name.to_owned(), value.filter(|_| said(name))?))).collect()
     }
 
     /// One label or number alone, as if the model answered nothing else. The loss stays that of all.
