@@ -8,3 +8,4 @@ mod datasets;
 mod nets;
 mod run;
 mod support;
+mod tasks;

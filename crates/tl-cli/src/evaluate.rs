@@ -109,7 +109,8 @@ pub(crate) fn evaluation(set: &str, scored: &Scored, names: &[String]) -> Evalua
 fn label_result((label, one): (String, Scored)) -> LabelResult {
     let said: Vec<bool> = one.probabilities.iter().flatten().map(|p| *p >= PRESENT).collect();
     let there: Vec<bool> = one.present().into_iter().flatten().collect();
-    let count = |of: &dyn Fn(bool, bool) -> bool| said.iter().zip(&there).filter(|(a, b)| of(**a, **b)).count();
+    let count =
+        |of: &dyn Fn(bool, bool) -> bool| said.iter().zip(&there).filter(|(a, b)| of(**a, **b)).count();
     let (images, predicted) = (count(&|_, there| there), count(&|said, _| said));
     let right = count(&|said, there| said && there);
     let share = |of: usize| (of > 0).then(|| right as f64 / of as f64);

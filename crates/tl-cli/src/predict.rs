@@ -43,7 +43,10 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let samples = prepare::good(samples, &bad);
     let task = saved.as_ref().map(|(_, model)| model.task);
     let numbers = matches!(task, Some(Task::Regression { .. }));
-    anyhow::ensure!(!(numbers && args.top.is_some()), "--top is for classes and labels, and this model says numbers");
+    anyhow::ensure!(
+        !(numbers && args.top.is_some()),
+        "--top is for classes and labels, and this model says numbers"
+    );
     let (classes, rows) = match (saved, &args.backbone) {
         // Outputs of a regression are in units of its training set, which mean nothing to anyone.
         (Some((saved, model)), _) if args.raw && !numbers => {

@@ -439,7 +439,11 @@ fn check_task(spec: &Spec, problems: &mut Problems) {
             "--class-weights is effective, which is for one class an image",
             "--class-weights balanced",
         ),
-        (numbers && spec.focal > 0.0, "--focal is given, which is a loss of classes or labels", "leave it out"),
+        (
+            numbers && spec.focal > 0.0,
+            "--focal is given, which is a loss of classes or labels",
+            "leave it out",
+        ),
         (
             numbers && (spec.label_smoothing > 0.0 || smooths),
             "label smoothing is given, which is for classes or labels",

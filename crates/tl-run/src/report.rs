@@ -277,9 +277,9 @@ fn metrics_table<'a>(what: &str, rows: impl Iterator<Item = NamedRow<'a>>) -> St
     heads.for_each(|name| table.push_str(&format!("<th>{name}</th>")));
     table.push_str("</tr>\n");
     for (name, counts, metrics) in &rows {
-        let values = names.iter().map(|name| {
-            metrics.get(*name).map_or("–".to_owned(), |value| format!("{value:.4}"))
-        });
+        let values = names
+            .iter()
+            .map(|name| metrics.get(*name).map_or("–".to_owned(), |value| format!("{value:.4}")));
         let cells = counts.iter().map(|(_, count)| count.clone()).chain(values);
         let cells: Vec<String> = std::iter::once(escape(name)).chain(cells).collect();
         let _ = writeln!(table, "<tr><td>{}</td></tr>", cells.join("</td><td>"));

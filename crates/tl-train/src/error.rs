@@ -47,7 +47,9 @@ pub enum TrainError {
         expected: String,
     },
     /// The scale of numbers does not fit them.
-    #[error("`{stats}` is no scale for {targets} numbers: expected as many finite means, and deviations above 0")]
+    #[error(
+        "`{stats}` is no scale for {targets} numbers: expected as many finite means, and deviations above 0"
+    )]
     TargetStats {
         /// The scale.
         stats: String,

@@ -218,7 +218,12 @@ impl Job {
                 continue;
             }
             let scored = crate::evaluate::score(&model, samples, &self.pool, ui)?;
-            write_predictions(&run.dir, &format!("{set}_predictions.csv"), &scored, (samples, &self.images.classes))?;
+            write_predictions(
+                &run.dir,
+                &format!("{set}_predictions.csv"),
+                &scored,
+                (samples, &self.images.classes),
+            )?;
             evaluations.push(crate::evaluate::evaluation(set, &scored, &self.images.classes));
         }
         Ok(evaluations)
