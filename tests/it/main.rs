@@ -9,3 +9,4 @@ mod nets;
 mod resume;
 mod run;
 mod support;
+mod tasks;

@@ -212,7 +212,7 @@ fn parts_and_outputs_that_cannot_be_are_reported_together() {
         "--preset and --unfreeze are both given",
         "part `stage77`: no stage, block or layer has this name, did you mean `stage",
         "takes the class token",
-        "several labels or numbers for each image is not supported",
+        "which cannot say several labels for each image",
         "cannot take images of 8 × 8 pixels",
     ]);
     run(dir, &["finetune", "--data", "data", "--classes", "binary"])

@@ -1,13 +1,16 @@
-//! `tl evaluate`: a saved model against a folder of labelled images.
+//! `tl evaluate`: a saved model against a folder of labelled images, or a table. What `finetune` says of its model at the
+//! end is made here as well.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tl_data::{DataPool, LabelledFolder, Sample, Task};
-use tl_run::Evaluation;
-use tl_train::{Model, SavedModel, Scored};
+use tl_heads::Task as HeadTask;
+use tl_run::{Evaluation, LabelResult, TargetResult};
+use tl_train::{Model, SavedModel, Scored, Scores};
 
 use crate::args::EvaluateArgs;
 use crate::dataset;
@@ -34,11 +37,13 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     anyhow::ensure!(!samples.is_empty(), "no image in `{}` can be decoded", root.display());
     let scored = score(&model, &samples, &pool, &ui)?;
     let set = part.unwrap_or_else(|| "data".to_owned());
-    let evaluation = evaluation(&set, &scored);
+    let evaluation = evaluation(&set, &scored, &saved.classes);
     if args.json {
         return ui::print(&(serde_json::to_string_pretty(&evaluation)? + "\n"));
     }
-    ui::print(&format!("{}\n\n{}", line(&evaluation), confusion(&evaluation, &saved.classes)))
+    let details = details(&evaluation, &saved.classes);
+    let gap = if details.is_empty() { "" } else { "\n" };
+    ui::print(&format!("{}\n{gap}{details}", lines(&evaluation).join("\n")))
 }
 
 /// The folder, its images, the part of the split they are, and what a person should know.
@@ -70,30 +75,121 @@ pub(crate) fn score(
     Ok(scored?)
 }
 
-pub(crate) fn evaluation(set: &str, scored: &Scored) -> Evaluation {
-    let scores = &scored.scores;
-    let (accuracy_low, accuracy_high) = tl_train::wilson(scores.right(), scores.images());
-    Evaluation {
+/// From this probability on a label counts as said.
+pub(crate) const PRESENT: f32 = 0.5;
+
+pub(crate) fn evaluation(set: &str, scored: &Scored, names: &[String]) -> Evaluation {
+    let scores = scored.scores.as_ref();
+    let interval = scores.map(|scores| tl_train::wilson(scores.right(), scores.images()));
+    let mut evaluation = Evaluation {
         set: set.to_owned(),
-        images: scores.images(),
-        accuracy: scores.accuracy(),
-        accuracy_low,
-        accuracy_high,
-        balanced_accuracy: scores.balanced_accuracy(),
-        loss: scores.loss,
-        confusion: scores.confusion.clone(),
+        images: scored.images(),
+        accuracy: scores.map(Scores::accuracy),
+        accuracy_low: interval.map(|(low, _)| low),
+        accuracy_high: interval.map(|(_, high)| high),
+        balanced_accuracy: scores.map(Scores::balanced_accuracy),
+        loss: scored.loss,
+        confusion: scores.map(|scores| scores.confusion.clone()).unwrap_or_default(),
+        metrics: scored.metrics(),
+        labels: Vec::new(),
+        targets: Vec::new(),
+    };
+    let ones = || names.iter().enumerate().map(|(i, name)| (name.clone(), scored.one(i)));
+    match scored.task {
+        HeadTask::Softmax { .. } | HeadTask::Binary => {}
+        HeadTask::MultiLabel { .. } => evaluation.labels = ones().map(label_result).collect(),
+        HeadTask::Regression { .. } => {
+            let targets = ones().map(|(target, one)| TargetResult { target, metrics: one.metrics() });
+            evaluation.targets = targets.collect();
+        }
+    }
+    evaluation
+}
+
+fn label_result((label, one): (String, Scored)) -> LabelResult {
+    let said: Vec<bool> = one.probabilities.iter().flatten().map(|p| *p >= PRESENT).collect();
+    let there: Vec<bool> = one.present().into_iter().flatten().collect();
+    let count =
+        |of: &dyn Fn(bool, bool) -> bool| said.iter().zip(&there).filter(|(a, b)| of(**a, **b)).count();
+    let (images, predicted) = (count(&|_, there| there), count(&|said, _| said));
+    let right = count(&|said, there| said && there);
+    let share = |of: usize| (of > 0).then(|| right as f64 / of as f64);
+    let mut metrics = one.metrics();
+    // Of a single label the mean over labels is its own.
+    let f1 = metrics.remove("macro-f1");
+    metrics.remove("micro-f1");
+    let more = [("f1", f1), ("precision", share(predicted)), ("recall", share(images))];
+    metrics.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    LabelResult { label, images, predicted, right, metrics }
+}
+
+/// The result in a line, or one for each of several numbers.
+pub(crate) fn lines(evaluation: &Evaluation) -> Vec<String> {
+    let Evaluation { set, images, accuracy, loss, metrics, targets, .. } = evaluation;
+    if let Some(accuracy) = accuracy {
+        return vec![accuracy_line(evaluation, *accuracy)];
+    }
+    let figures = |metrics: &BTreeMap<String, f64>| {
+        let figure = |(name, value): (&String, &f64)| format!("{value:.4} {}", tl_run::metric_title(name));
+        metrics.iter().map(figure).collect::<Vec<_>>().join(", ")
+    };
+    match &targets[..] {
+        [] => vec![format!("{set:10} {} ({images} images), loss {loss:.4}", figures(metrics))],
+        [target] => vec![format!(
+            "{set:10} {}: {} ({images} images), loss {loss:.4}",
+            target.target,
+            figures(&target.metrics)
+        )],
+        several => {
+            let all = figures(metrics);
+            let all = if all.is_empty() { String::new() } else { format!("{all} on average, ") };
+            let mut lines = vec![format!("{set:10} {all}loss {loss:.4} ({images} images)")];
+            let line = |one: &TargetResult| format!("{:10} {}: {}", "", one.target, figures(&one.metrics));
+            lines.extend(several.iter().map(line));
+            lines
+        }
     }
 }
 
-/// The result in one line.
-pub(crate) fn line(evaluation: &Evaluation) -> String {
-    let Evaluation { set, images, accuracy, accuracy_low, accuracy_high, balanced_accuracy, loss, .. } =
-        evaluation;
+fn accuracy_line(evaluation: &Evaluation, accuracy: f64) -> String {
+    let Evaluation { set, images, accuracy_low, accuracy_high, balanced_accuracy, loss, .. } = evaluation;
     let right = (accuracy * *images as f64).round();
+    let figure = |value: &Option<f64>, decimals: usize| {
+        value.map_or("?".to_owned(), |value| format!("{value:.decimals$}"))
+    };
     format!(
-        "{set:10} {accuracy:.4} accuracy ({right} of {images}, 95 % interval {accuracy_low:.3} to {accuracy_high:.3}), \
-         balanced {balanced_accuracy:.4}, loss {loss:.4}"
+        "{set:10} {accuracy:.4} accuracy ({right} of {images}, 95 % interval {} to {}), balanced {}, loss {loss:.4}",
+        figure(accuracy_low, 3),
+        figure(accuracy_high, 3),
+        figure(balanced_accuracy, 4),
     )
+}
+
+/// What there is to say of single classes or labels.
+fn details(evaluation: &Evaluation, classes: &[String]) -> String {
+    match (evaluation.confusion.is_empty(), evaluation.labels.is_empty()) {
+        (false, _) => confusion(evaluation, classes),
+        (_, false) => labels(&evaluation.labels),
+        // Numbers have a line each already.
+        _ => String::new(),
+    }
+}
+
+fn labels(rows: &[LabelResult]) -> String {
+    const METRICS: [&str; 5] = ["precision", "recall", "f1", "auroc", "average-precision"];
+    let name = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0).max(5);
+    let mut text = format!("{:name$}  images  predicted  right", "label");
+    METRICS.iter().for_each(|metric| text.push_str(&format!("  {:>9}", tl_run::metric_title(metric))));
+    for LabelResult { label, images, predicted, right, metrics } in rows {
+        text.push_str(&format!("\n{label:name$}  {images:>6}  {predicted:>9}  {right:>5}"));
+        for metric in METRICS {
+            let width = tl_run::metric_title(metric).chars().count().max(9);
+            let value = metrics.get(metric).map_or("-".to_owned(), |value| format!("{value:.4}"));
+            text.push_str(&format!("  {value:>width$}"));
+        }
+    }
+    text.push('\n');
+    text
 }
 
 /// Rows are labels, columns predictions.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tch::Device;
 use tl_backbones::Backbone;
+use tl_finetune::{Metric, Schedule};
 use tl_heads::Task;
 use tl_torch::Fill;
 
@@ -30,6 +31,7 @@ pub(crate) fn check(resolved: &Resolved, classes: Option<usize>, problems: &mut 
     problems.take(spec.head.pool.width(features).map_err(anyhow::Error::from));
     let net = tl_train::net_info(&net, &observed);
     if let Some(schedule) = problems.take(prepare::schedule(resolved, &net)) {
+        metrics(spec, &schedule, problems);
         // The size of the head does not decide whether a plan is sound.
         problems.take(schedule.plan(&net, 1).map_err(anyhow::Error::from));
     }
@@ -57,10 +59,46 @@ fn count(resolved: &Resolved, classes: usize) -> anyhow::Result<()> {
     }
 }
 
-/// What the outputs mean for that many classes.
+/// Everything that is watched can be measured of such answers.
+fn metrics(spec: &Spec, schedule: &Schedule, problems: &mut Problems) {
+    let measured = tl_train::measured(any_task(spec.outputs));
+    let mut check = |what: &str, metric: Metric| {
+        if !measured.contains(&metric) {
+            let names: Vec<&str> = measured.iter().map(|metric| metric.name()).collect();
+            problems.add(anyhow::anyhow!(
+                "{what} is {metric}, which cannot be measured with --classes {}\n\nhint: there are {}",
+                spec.outputs.word(),
+                names.join(", ")
+            ));
+        }
+    };
+    if let Some(metric) = spec.monitor {
+        check("--monitor", metric);
+    }
+    for phase in &schedule.phases {
+        let stopping = phase.early_stopping.and_then(|stopping| stopping.metric);
+        for metric in stopping.into_iter().chain(phase.curve.metric()) {
+            check(&format!("phase `{}`: `metric`", phase.name), metric);
+        }
+    }
+}
+
+/// A task of that kind, of whatever size.
+fn any_task(outputs: Outputs) -> Task {
+    match outputs {
+        Outputs::Softmax => Task::Softmax { classes: 2 },
+        Outputs::Binary => Task::Binary,
+        Outputs::MultiLabel => Task::MultiLabel { labels: 1 },
+        Outputs::Regression => Task::Regression { targets: 1 },
+    }
+}
+
+/// What the outputs mean for that many classes, labels or numbers.
 pub(crate) fn task(spec: &Spec, classes: usize) -> anyhow::Result<Task> {
     match spec.outputs {
         Outputs::Softmax => Ok(Task::Softmax { classes: classes as i64 }),
+        Outputs::MultiLabel => Ok(Task::MultiLabel { labels: classes as i64 }),
+        Outputs::Regression => Ok(Task::Regression { targets: classes as i64 }),
         Outputs::Binary if classes == 2 => Ok(Task::Binary),
         Outputs::Binary => anyhow::bail!(
             "--classes binary is for two classes, the folder has {classes}\n\nhint: leave --classes out"

@@ -15,17 +15,18 @@ use tl_train::SavedModel;
 use crate::args::PredictArgs;
 use crate::dataset;
 use crate::errors::Exit;
+use crate::evaluate::PRESENT;
 use crate::machine;
 use crate::prepare;
 use crate::ui::{self, Ui};
 
-/// Class names and, for each image, their probabilities.
+/// Names of classes, labels or numbers and, for each image, what is said of each.
 type Answers = (Vec<String>, Vec<Vec<f32>>);
 
 pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
     let machine = machine::set_up(&args.threads)?;
-    anyhow::ensure!(args.top > 0, "--top is 0, expected 1 or more");
+    anyhow::ensure!(args.top != Some(0), "--top is 0, expected 1 or more");
     let (run, images) = match (&args.backbone, &args.paths[..]) {
         (Some(_), images) => (None, images),
         (None, [run, images @ ..]) if !images.is_empty() => (Some(run), images),
@@ -40,8 +41,15 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
     let bad = prepare::check_images(&samples, &pool, &ui);
     let samples = prepare::good(samples, &bad);
+    let task = saved.as_ref().map(|(_, model)| model.task);
+    let numbers = matches!(task, Some(Task::Regression { .. }));
+    anyhow::ensure!(
+        !(numbers && args.top.is_some()),
+        "--top is for classes and labels, and this model says numbers"
+    );
     let (classes, rows) = match (saved, &args.backbone) {
-        (Some((saved, model)), _) if args.raw => {
+        // Outputs of a regression are in units of its training set, which mean nothing to anyone.
+        (Some((saved, model)), _) if args.raw && !numbers => {
             let rows = outputs(&samples, model.preprocess, &pool, |xs| model.logits(xs, 0))?;
             let classes = match model.task {
                 // One output: how much more likely the second class is.
@@ -51,12 +59,20 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
             (classes, rows)
         }
         (Some((saved, model)), _) => {
-            let scored = crate::evaluate::score(&model, &samples, &pool, &ui)?;
-            (saved.classes, scored.probabilities)
+            ui.borrow_mut().start("predicting", samples.len() as u64, false);
+            let rows = tl_train::predict(&model, &samples, &pool, &mut |done| ui.borrow().at(done as u64));
+            ui.borrow_mut().stop();
+            (saved.classes, rows?)
         }
         (None, backbone) => published(backbone.as_deref().unwrap_or_default(), args, &samples, &pool, &ui)?,
     };
-    show(args, &classes, &samples, &rows)?;
+    let lines = samples.iter().zip(&rows).map(|(sample, row)| match task {
+        _ if args.raw => raw_line(args.json, sample, row, &classes),
+        Some(Task::MultiLabel { .. }) => labels_line(args, sample, row, &classes),
+        Some(Task::Regression { .. }) => numbers_line(args.json, sample, row, &classes),
+        _ => classes_line(args, sample, row, &classes),
+    });
+    ui::print(&lines.collect::<String>())?;
     // What could be read was answered; what could not is named, and the exit code says so.
     for bad in &bad {
         ui.borrow().line(&format!("error: image `{}` cannot be decoded: {}", bad.path.display(), bad.reason));
@@ -119,27 +135,52 @@ pub(crate) fn floats(xs: &Tensor) -> Vec<f32> {
     values
 }
 
-fn show(args: &PredictArgs, classes: &[String], samples: &[Sample], rows: &[Vec<f32>]) -> anyhow::Result<()> {
-    let mut text = String::new();
-    for (sample, row) in samples.iter().zip(rows) {
-        if args.raw {
-            text.push_str(&raw_line(args.json, sample, row, classes));
-            continue;
-        }
-        let mut order: Vec<usize> = (0..row.len()).collect();
-        order.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
-        order.truncate(args.top);
-        if args.json {
-            let top: Vec<_> =
-                order.iter().map(|&i| json!({ "class": classes[i], "probability": row[i] })).collect();
-            text.push_str(&json!({ "file": sample.rel, "top": top }).to_string());
-            text.push('\n');
-        } else {
-            let top: Vec<String> = order.iter().map(|&i| format!("{} {:.4}", classes[i], row[i])).collect();
-            text.push_str(&format!("{}\t{}\n", sample.rel, top.join(", ")));
-        }
+/// The places of the highest values, highest first.
+fn highest(row: &[f32], most: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..row.len()).collect();
+    order.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
+    order.truncate(most);
+    order
+}
+
+/// The likeliest classes.
+fn classes_line(args: &PredictArgs, sample: &Sample, row: &[f32], classes: &[String]) -> String {
+    const USUAL: usize = 5;
+    let order = highest(row, args.top.unwrap_or(USUAL));
+    if args.json {
+        let top: Vec<_> =
+            order.iter().map(|&i| json!({ "class": classes[i], "probability": row[i] })).collect();
+        return json!({ "file": sample.rel, "top": top }).to_string() + "\n";
     }
-    ui::print(&text)
+    let top: Vec<String> = order.iter().map(|&i| format!("{} {:.4}", classes[i], row[i])).collect();
+    format!("{}\t{}\n", sample.rel, top.join(", "))
+}
+
+/// The labels that the image is said to have, or so many of the likeliest; as JSON with the probabilities of all.
+fn labels_line(args: &PredictArgs, sample: &Sample, row: &[f32], labels: &[String]) -> String {
+    let said = match args.top {
+        Some(top) => highest(row, top),
+        None => highest(row, row.len()).into_iter().filter(|&i| row[i] >= PRESENT).collect(),
+    };
+    if args.json {
+        let said: Vec<&str> = said.iter().map(|&i| labels[i].as_str()).collect();
+        let all = labels.iter().zip(row).map(|(label, p)| json!({ "label": label, "probability": p }));
+        let all: Vec<_> = all.collect();
+        return json!({ "file": sample.rel, "labels": said, "all": all }).to_string() + "\n";
+    }
+    let said: Vec<String> = said.iter().map(|&i| format!("{} {:.4}", labels[i], row[i])).collect();
+    format!("{}\t{}\n", sample.rel, if said.is_empty() { "-".to_owned() } else { said.join(", ") })
+}
+
+/// Every number by its name.
+fn numbers_line(json: bool, sample: &Sample, row: &[f32], names: &[String]) -> String {
+    let pairs = names.iter().zip(row);
+    if json {
+        let values: Vec<_> = pairs.map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        return json!({ "file": sample.rel, "values": values }).to_string() + "\n";
+    }
+    let values: Vec<String> = pairs.map(|(name, value)| format!("{name} = {value}")).collect();
+    format!("{}\t{}\n", sample.rel, values.join(", "))
 }
 
 /// All outputs of one image, in the order of the classes.

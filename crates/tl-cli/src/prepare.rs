@@ -286,7 +286,13 @@ pub(crate) fn model(
     let task = fit::task(spec, images.classes.len())?;
     let head = NewHead { spec: spec.head.clone(), task, dropout: spec.dropout, fill: Fill::Seed(spec.seed) };
     let preprocess = preprocess(loaded.weights.input, size);
-    Ok(Model::new(loaded.backbone, head, images.classes.clone(), preprocess, Device::Cpu)?)
+    let model = Model::new(loaded.backbone, head, images.classes.clone(), preprocess, Device::Cpu)?;
+    match task {
+        tl_heads::Task::Regression { .. } => {
+            Ok(model.with_target_stats(tl_data::target_stats(&images.train)?)?)
+        }
+        _ => Ok(model),
+    }
 }
 
 /// Augmented views of each image to keep: as many as cost about a minute of the frozen part on two cores, and none where

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tl_backbones::Card;
-use tl_data::{Augment, Augmentation};
+use tl_data::{Augment, Augmentation, Task};
 use tl_finetune::{Metric, Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
 
@@ -74,16 +74,46 @@ pub(crate) enum Outputs {
     Softmax,
     /// One sigmoid for two classes.
     Binary,
+    /// One sigmoid a label.
+    MultiLabel,
+    /// Numbers.
+    Regression,
 }
 
-/// How much each class counts in the loss.
+impl Outputs {
+    /// What there is to learn of each image.
+    pub(crate) fn of_data(self) -> Task {
+        match self {
+            Self::Softmax | Self::Binary => Task::Class,
+            Self::MultiLabel => Task::MultiLabel,
+            Self::Regression => Task::Number,
+        }
+    }
+
+    /// The word of `--classes`.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Softmax => "softmax",
+            Self::Binary => "binary",
+            Self::MultiLabel => "multi-label",
+            Self::Regression => "regression",
+        }
+    }
+
+    /// Of classes what is usual; labels are often there and unsure, and numbers have none.
+    fn label_smoothing(self) -> f64 {
+        if self.of_data() == Task::Class { 0.1 } else { 0.0 }
+    }
+}
+
+/// How much each class counts in the loss, or the presence of each label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ClassWeights {
     /// As much as it has images.
     #[default]
     None,
-    /// All alike.
+    /// All alike; the presence of a label as much as its absence.
     Balanced,
     /// By its effective number of images (Cui et al. 2019, arXiv:1901.05555).
     Effective,
@@ -98,17 +128,17 @@ fn parse_class_weights(text: &str) -> anyhow::Result<ClassWeights> {
     }
 }
 
-/// `softmax`, `binary`, or the number of classes that the folder should have.
+/// `softmax`, `binary`, `multi-label`, `regression`, or the number of classes that the folder should have.
 fn parse_classes(text: &str) -> anyhow::Result<(Outputs, Option<usize>)> {
     match (text, text.parse()) {
         ("softmax", _) => Ok((Outputs::Softmax, None)),
         ("binary", _) => Ok((Outputs::Binary, None)),
         (_, Ok(classes @ 2..)) => Ok((Outputs::Softmax, Some(classes))),
-        ("multi-label" | "regression", _) => anyhow::bail!(
-            "--classes {text}: training on several labels or numbers for each image is not supported\n\n\
-             hint: `softmax` or `binary`"
+        ("multi-label", _) => Ok((Outputs::MultiLabel, None)),
+        ("regression", _) => Ok((Outputs::Regression, None)),
+        _ => anyhow::bail!(
+            "--classes is `{text}`, expected `softmax`, `binary`, `multi-label`, `regression`, or a number of classes from 2"
         ),
-        _ => anyhow::bail!("--classes is `{text}`, expected `softmax`, `binary`, or a number from 2"),
     }
 }
 
@@ -189,7 +219,8 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
         (None, _) => Some(base.head.clone()),
     };
     let data = data_folder(args, &base, problems).unwrap_or_default();
-    let source = Source::merged(&args.source, &base.source, args.data.is_none() || data == base.data);
+    let same_data = args.data.is_none() || data == base.data;
+    let source = Source { task: outputs.of_data(), ..Source::merged(&args.source, &base.source, same_data) };
     source.check_names(problems);
     if args.val_fraction.is_some() && (source.split.is_some() || source.folds.is_some()) {
         problems.add(anyhow::anyhow!(
@@ -217,7 +248,10 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
         shrink: args.shrink.or(base.shrink),
         schedule: schedule.or_else(|| base.schedule.filter(|_| same_net && !makes_schedule)),
         batch: args.batch.unwrap_or(base.batch),
-        label_smoothing: args.label_smoothing.unwrap_or(base.label_smoothing),
+        label_smoothing: args.label_smoothing.unwrap_or(match base.outputs.of_data() == outputs.of_data() {
+            true => base.label_smoothing,
+            false => outputs.label_smoothing(),
+        }),
         focal: args.focal.unwrap_or(base.focal),
         class_weights,
         balanced_sampling: args.balanced_sampling || base.balanced_sampling,
@@ -228,6 +262,7 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
         partial_weights: args.partial_weights || base.partial_weights,
     };
     check_ranges(&spec, problems);
+    check_task(&spec, problems);
     let (unfreeze, epochs) = (args.unfreeze.clone(), epochs.flatten());
     // One that takes no part is reported already; the part is looked up all the same.
     let preset = preset.filter(|preset| unfreeze.is_none() || preset.takes_part());
@@ -252,14 +287,14 @@ fn defaults() -> Spec {
         backbone: DEFAULT_BACKBONE.to_owned(),
         weights: String::new(),
         head: HeadSpec::from(tl_heads::Pool::Average),
-        outputs: Outputs::Softmax,
+        outputs: Outputs::default(),
         dropout: 0.2,
         image_size: None,
         augment: Augment::basic().into(),
         shrink: None,
         schedule: None,
         batch: 16,
-        label_smoothing: 0.1,
+        label_smoothing: Outputs::default().label_smoothing(),
         focal: 0.0,
         class_weights: ClassWeights::None,
         balanced_sampling: false,
@@ -382,6 +417,44 @@ fn check_ranges(spec: &Spec, problems: &mut Problems) {
     let fraction = spec.val_fraction;
     check(fraction > 0.0 && fraction < 1.0, "val-fraction", fraction.to_string(), "above 0, below 1");
     check((1..=65_536).contains(&spec.batch), "batch", spec.batch.to_string(), "1 to 65536");
+}
+
+/// What has no meaning for labels or numbers.
+fn check_task(spec: &Spec, problems: &mut Problems) {
+    let task = spec.outputs.of_data();
+    let (several, numbers) = (task != Task::Class, task == Task::Number);
+    let smooths = spec.schedule.iter().flat_map(|schedule| &schedule.phases);
+    let smooths = smooths.filter(|phase| phase.label_smoothing.is_some_and(|part| part > 0.0)).count() > 0;
+    let refused = [
+        (
+            several && spec.balanced_sampling,
+            "--balanced-sampling is given, which draws classes alike",
+            "leave it out; of labels, --class-weights balanced makes up for rare ones",
+        ),
+        (
+            numbers && spec.class_weights != ClassWeights::None,
+            "--class-weights is given, which weighs classes or labels",
+            "leave it out; single images are weighed with --weight-column",
+        ),
+        (
+            several && !numbers && spec.class_weights == ClassWeights::Effective,
+            "--class-weights is effective, which is for one class an image",
+            "--class-weights balanced",
+        ),
+        (
+            numbers && spec.focal > 0.0,
+            "--focal is given, which is a loss of classes or labels",
+            "leave it out",
+        ),
+        (
+            numbers && (spec.label_smoothing > 0.0 || smooths),
+            "label smoothing is given, which is for classes or labels",
+            "leave it out, or set --label-smoothing 0; of a phase, take `label_smoothing` out of the schedule",
+        ),
+    ];
+    for (_, what, hint) in refused.into_iter().filter(|(refused, ..)| *refused) {
+        problems.add(anyhow::anyhow!("--classes is {}, and {what}\n\nhint: {hint}", spec.outputs.word()));
+    }
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ pub use atomic::write_whole;
 pub use error::RunError;
 pub use plot::rate_plot;
 pub use records::{
-    Best, DataFacts, EpochRow, Evaluation, Machine, Manifest, PhaseTime, Prediction, Skipped, Status,
-    Summary, WeightsFacts,
+    Best, DataFacts, EpochRow, Evaluation, LabelResult, Machine, Manifest, PhaseTime, Prediction, Skipped,
+    Status, Summary, TargetResult, WeightsFacts, metric_title,
 };
 pub use report::{ReportData, html};
 pub use run_dir::{RunDir, utc_now};

@@ -1,4 +1,9 @@
 //! The records of a run, as they stand in its files.
+//!
+//! The decision behind it: what only one class an image has (accuracy, confusion) keeps its name and is absent for labels
+//! and numbers, whose figures are by name in `metrics`.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,16 +16,23 @@ pub struct EpochRow {
     pub phase: String,
     /// Counted in the phase, from 1.
     pub phase_epoch: u32,
-    /// Mean cross-entropy over the training images as they were seen.
+    /// Mean loss over the training images as they were seen: cross-entropy, or of numbers the squared error in units of
+    /// the training set's variance.
     pub train_loss: f64,
     /// Fraction of them classified right as they were seen.
-    pub train_accuracy: f64,
-    /// Mean cross-entropy over the validation images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_accuracy: Option<f64>,
+    /// Mean loss over the validation images.
     pub val_loss: f64,
     /// Fraction of validation images classified right.
-    pub val_accuracy: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_accuracy: Option<f64>,
     /// Mean over the classes of the fraction classified right.
-    pub val_balanced_accuracy: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_balanced_accuracy: Option<f64>,
+    /// What else can be said of the validation images, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
     /// What the best weights are picked by.
     #[serde(default)]
     pub monitor: String,
@@ -66,8 +78,9 @@ pub struct Best {
     /// That of the validation images, as the training saw it; none if it could not be said.
     #[serde(default)]
     pub monitored: Option<f64>,
-    /// Its validation accuracy.
-    pub val_accuracy: f64,
+    /// Its validation accuracy, where there are classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_accuracy: Option<f64>,
     /// Its validation loss.
     pub val_loss: f64,
 }
@@ -80,17 +93,71 @@ pub struct Evaluation {
     /// Number of images.
     pub images: usize,
     /// Fraction classified right.
-    pub accuracy: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
     /// Lower end of its 95 % interval (Wilson 1927).
-    pub accuracy_low: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_low: Option<f64>,
     /// Upper end of its 95 % interval.
-    pub accuracy_high: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_high: Option<f64>,
     /// Mean over the classes present of the fraction classified right.
-    pub balanced_accuracy: f64,
-    /// Mean cross-entropy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balanced_accuracy: Option<f64>,
+    /// Mean loss: cross-entropy, or of numbers the squared error in units of the training set's variance.
     pub loss: f64,
     /// `confusion[label][predicted]`, counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confusion: Vec<Vec<u32>>,
+    /// What can be said of labels or numbers together, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+    /// Of each label.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelResult>,
+    /// Of each number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetResult>,
+}
+
+/// A metric's name as it is written in prose.
+#[must_use]
+pub fn metric_title(name: &str) -> &str {
+    match name {
+        "macro-f1" => "macro-F1",
+        "micro-f1" => "micro-F1",
+        "f1" => "F1",
+        "auroc" => "AUROC",
+        "average-precision" => "average precision",
+        "mae" => "MAE",
+        "rmse" => "RMSE",
+        "r2" => "R²",
+        other => other,
+    }
+}
+
+/// How one label fares. It is said from a probability of one half.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LabelResult {
+    /// Its name.
+    pub label: String,
+    /// Images that have it.
+    pub images: usize,
+    /// Images that are said to have it.
+    pub predicted: usize,
+    /// Images that have it and are said to.
+    pub right: usize,
+    /// What can be said of it, by name.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// How one number fares, in its own units.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TargetResult {
+    /// Its name.
+    pub target: String,
+    /// What can be said of it, by name.
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// Seconds of one part of a run.
@@ -118,8 +185,9 @@ pub struct Summary {
     pub status: Status,
     /// The epoch whose weights were kept.
     pub best: Best,
-    /// Validation accuracy of the saved model, read back from disk.
-    pub val_accuracy: f64,
+    /// Validation accuracy of the saved model, read back from disk, where there are classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_accuracy: Option<f64>,
     /// Results of the saved model.
     pub evaluations: Vec<Evaluation>,
     /// Epochs that ran.
@@ -215,7 +283,7 @@ pub struct Manifest {
     pub machine: Machine,
 }
 
-/// One line of `val_predictions.csv`.
+/// One line of `val_predictions.csv`, where there is one class an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Path relative to the data folder.

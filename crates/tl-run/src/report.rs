@@ -2,16 +2,17 @@
 //!
 //! It is a pure function of the run's records, so it can be made again from the run directory.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use crate::records::{EpochRow, Evaluation, Manifest, Status, Summary};
+use crate::records::{EpochRow, Evaluation, Manifest, Status, Summary, metric_title};
 
 /// What the page is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct ReportData<'a> {
     /// Shown as the title.
     pub title: &'a str,
-    /// Class names in label order.
+    /// Names of classes in label order, of labels, or of numbers.
     pub classes: &'a [String],
     /// The plan as text.
     pub plan: &'a str,
@@ -53,11 +54,12 @@ pub fn html(data: &ReportData<'_>) -> String {
     );
     headline(&mut page, data);
     section(&mut page, "Plan", &format!("<pre>{}</pre>", escape(data.plan)));
-    section(&mut page, "Accuracy by epoch", &curves(data.epochs));
+    let (what, curves) = curves(data);
+    section(&mut page, &format!("{what} by epoch"), &curves);
     section(&mut page, "Epochs", &epochs(data));
     for evaluation in &data.summary.evaluations {
-        let heading = format!("Confusion, {} images", set_name(&evaluation.set));
-        section(&mut page, &heading, &confusion(evaluation, data.classes));
+        let (what, table) = details(evaluation, data.classes);
+        section(&mut page, &format!("{what}, {} images", set_name(&evaluation.set)), &table);
     }
     if !data.summary.skipped.is_empty() {
         let rows = data.summary.skipped.iter().map(|s| [escape(&s.file), escape(&s.reason)]);
@@ -83,17 +85,11 @@ fn set_name(set: &str) -> &str {
 fn headline(page: &mut String, data: &ReportData<'_>) {
     let Summary { best, evaluations, status, .. } = data.summary;
     for evaluation in evaluations {
-        let Evaluation { images, accuracy, accuracy_low, accuracy_high, balanced_accuracy, .. } = evaluation;
-        let _ = writeln!(
-            page,
-            "<p><span class=\"figure\">{:.1} %</span> {} accuracy on {images} images<br>\
-             95 % interval {:.1} to {:.1} %, balanced accuracy {:.1} %</p>",
-            accuracy * 100.,
-            set_name(&evaluation.set),
-            accuracy_low * 100.,
-            accuracy_high * 100.,
-            balanced_accuracy * 100.,
-        );
+        let text = match evaluation.accuracy {
+            Some(accuracy) => accuracy_text(evaluation, accuracy),
+            None => metrics_text(evaluation, &best.monitor),
+        };
+        let _ = writeln!(page, "<p>{text}</p>");
     }
     let _ = writeln!(page, "<p>Weights of epoch {} (phase {}).</p>", best.epoch, escape(&best.phase));
     if *status != Status::Finished {
@@ -106,45 +102,111 @@ fn headline(page: &mut String, data: &ReportData<'_>) {
     }
 }
 
+fn accuracy_text(evaluation: &Evaluation, accuracy: f64) -> String {
+    let Evaluation { set, images, accuracy_low, accuracy_high, balanced_accuracy, .. } = evaluation;
+    let percent = |value: &Option<f64>| value.map_or("?".to_owned(), |value| format!("{:.1}", value * 100.));
+    format!(
+        "<span class=\"figure\">{:.1} %</span> {} accuracy on {images} images<br>\
+         95 % interval {} to {} %, balanced accuracy {} %",
+        accuracy * 100.,
+        set_name(set),
+        percent(accuracy_low),
+        percent(accuracy_high),
+        percent(balanced_accuracy),
+    )
+}
+
+/// What the run was judged by, then the rest.
+fn metrics_text(evaluation: &Evaluation, monitor: &str) -> String {
+    let Evaluation { set, images, metrics, loss, .. } = evaluation;
+    let first = metrics.get_key_value(monitor).map_or(("loss", *loss), |(name, value)| (name, *value));
+    let others = metrics.iter().map(|(name, value)| (name.as_str(), *value)).chain([("loss", *loss)]);
+    let rest: Vec<String> = others
+        .filter(|(name, _)| *name != first.0)
+        .map(|(name, value)| format!("{} {value:.4}", metric_title(name)))
+        .collect();
+    format!(
+        "<span class=\"figure\">{:.4}</span> {} {} on {images} images<br>{}",
+        first.1,
+        set_name(set),
+        metric_title(first.0),
+        rest.join(", ")
+    )
+}
+
 fn epochs(data: &ReportData<'_>) -> String {
-    let mut table = String::from(
-        "<table><tr><th>phase</th><th>epoch</th><th>train loss</th><th>train accuracy</th><th>val loss</th>\
-         <th>val accuracy</th><th>val balanced</th><th>seconds</th><th>images/s</th></tr>\n",
-    );
+    let classes = data.epochs.iter().any(|row| row.val_accuracy.is_some());
+    let names: BTreeSet<&str> =
+        data.epochs.iter().flat_map(|row| row.metrics.keys()).map(String::as_str).collect();
+    let mut columns = vec!["phase", "epoch", "train loss"];
+    columns.extend(classes.then_some("train accuracy"));
+    columns.push("val loss");
+    columns.extend(["val accuracy", "val balanced"].iter().filter(|_| classes));
+    columns.extend(names.iter().copied().map(metric_title));
+    columns.extend(["seconds", "images/s"]);
+    let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
+    let mut table = String::from("<table><tr>");
+    columns.iter().for_each(|name| table.push_str(&format!("<th>{name}</th>")));
+    table.push_str("</tr>\n");
     for row in data.epochs {
         let class = if row.epoch == data.summary.best.epoch { " class=\"best\"" } else { "" };
-        let _ = writeln!(
-            table,
-            "<tr{class}><td>{}</td><td>{}</td><td>{:.4}</td><td>{:.4}</td><td>{:.4}</td><td>{:.4}</td>\
-             <td>{:.4}</td><td>{:.2}</td><td>{:.0}</td></tr>",
-            escape(&row.phase),
-            row.epoch,
-            row.train_loss,
-            row.train_accuracy,
-            row.val_loss,
-            row.val_accuracy,
-            row.val_balanced_accuracy,
-            row.seconds,
-            row.images_per_second,
-        );
+        let mut cells = vec![escape(&row.phase), row.epoch.to_string(), number(Some(row.train_loss))];
+        cells.extend(classes.then(|| number(row.train_accuracy)));
+        cells.push(number(Some(row.val_loss)));
+        let of_classes = [row.val_accuracy, row.val_balanced_accuracy].into_iter().filter(|_| classes);
+        cells.extend(of_classes.map(number));
+        cells.extend(names.iter().map(|name| number(row.metrics.get(*name).copied())));
+        cells.extend([format!("{:.2}", row.seconds), format!("{:.0}", row.images_per_second)]);
+        let _ = writeln!(table, "<tr{class}><td>{}</td></tr>", cells.join("</td><td>"));
     }
     table.push_str("</table>");
     table
 }
 
-/// Training and validation accuracy as two lines, with a mark where each phase begins.
-fn curves(epochs: &[EpochRow]) -> String {
+/// One figure of an epoch, if it can be said.
+type Figure = fn(&EpochRow) -> Option<f64>;
+
+/// Training and validation accuracy as two lines; of labels and numbers, what the run was judged by. With a mark where
+/// each phase begins.
+fn curves(data: &ReportData<'_>) -> (String, String) {
+    let epochs = data.epochs;
+    let (train, val): (Figure, Figure) = (|row| row.train_accuracy, |row| row.val_accuracy);
+    if epochs.iter().any(|row| row.val_accuracy.is_some()) {
+        let values = epochs.iter().flat_map(|row| [train(row), val(row)]).flatten();
+        let floor = (values.fold(1.0, f64::min) * 10.).floor() / 10.;
+        let legend = "Blue: validation. Grey: training. Dashed: a phase begins.";
+        let lines = [(train, TRAINING), (val, VALIDATION)];
+        let chart = chart(epochs, (floor, floor + (1.0 - floor).max(0.1)), &lines);
+        return ("Accuracy".to_owned(), format!("{chart}<p>{legend}</p>"));
+    }
+    let monitored: Figure = |row| row.monitored;
+    let values = || epochs.iter().filter_map(monitored);
+    let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+    // A line that is nearly flat stays in the middle.
+    let margin = ((high - low) * 0.05).max(high.abs() * 1e-3).max(1e-6);
+    let chart = match low.is_finite() && high.is_finite() {
+        true => chart(epochs, (low - margin, high + margin), &[(monitored, VALIDATION)]),
+        false => String::new(),
+    };
+    let mut title = metric_title(&data.summary.best.monitor).chars();
+    let title = title.next().map(|first| first.to_uppercase().chain(title).collect());
+    (title.unwrap_or_default(), format!("{chart}<p>Of the validation images. Dashed: a phase begins.</p>"))
+}
+
+const TRAINING: &str = "stroke=\"currentColor\" stroke-opacity=\".45\"";
+const VALIDATION: &str = "stroke=\"var(--accent)\"";
+
+/// Lines over the epochs, between these values; an epoch without a value is passed over.
+fn chart(epochs: &[EpochRow], (low, high): (f64, f64), lines: &[(Figure, &str)]) -> String {
     const W: f64 = 720.;
     const H: f64 = 240.;
     const LEFT: f64 = 44.;
     const BOTTOM: f64 = 24.;
-    let values = epochs.iter().flat_map(|row| [row.train_accuracy, row.val_accuracy]);
-    let floor = (values.fold(1.0, f64::min) * 10.).floor() / 10.;
-    let span = (1.0 - floor).max(0.1);
+    let (floor, span) = (low, high - low);
     let x = |i: usize| LEFT + (W - LEFT - 8.) * i as f64 / (epochs.len().max(2) - 1) as f64;
-    let y = |value: f64| 8. + (H - BOTTOM - 8.) * (1.0 - value) / span;
+    let y = |value: f64| 8. + (H - BOTTOM - 8.) * (high - value) / span;
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {W} {H}\" role=\"img\" aria-label=\"accuracy by epoch\">\
+        "<svg viewBox=\"0 0 {W} {H}\" role=\"img\" aria-label=\"by epoch\">\
          <g stroke=\"currentColor\" stroke-opacity=\".2\">"
     );
     for i in 0..=4 {
@@ -154,7 +216,7 @@ fn curves(epochs: &[EpochRow]) -> String {
     svg.push_str("</g>");
     for i in 0..=4 {
         let value = floor + span * f64::from(i) / 4.;
-        let _ = write!(svg, "<text x=\"4\" y=\"{:.1}\">{value:.2}</text>", y(value) + 4.);
+        let _ = write!(svg, "<text x=\"4\" y=\"{:.1}\">{}</text>", y(value) + 4., short(value, span));
     }
     for (i, row) in epochs.iter().enumerate().filter(|(_, row)| row.phase_epoch == 1) {
         let at = x(i);
@@ -168,15 +230,62 @@ fn curves(epochs: &[EpochRow]) -> String {
             escape(&row.phase)
         );
     }
-    let line = |value: fn(&EpochRow) -> f64, style: &str| {
-        let points: Vec<String> =
-            epochs.iter().enumerate().map(|(i, row)| format!("{:.1},{:.1}", x(i), y(value(row)))).collect();
-        format!("<polyline fill=\"none\" stroke-width=\"2\" {style} points=\"{}\"/>", points.join(" "))
-    };
-    svg.push_str(&line(|row| row.train_accuracy, "stroke=\"currentColor\" stroke-opacity=\".45\""));
-    svg.push_str(&line(|row| row.val_accuracy, "stroke=\"var(--accent)\""));
-    svg.push_str("</svg><p>Blue: validation. Grey: training. Dashed: a phase begins.</p>");
+    for (value, style) in lines {
+        let points: Vec<String> = epochs
+            .iter()
+            .enumerate()
+            .filter_map(|(i, row)| Some(format!("{:.1},{:.1}", x(i), y(value(row)?))))
+            .collect();
+        let points = points.join(" ");
+        let _ = write!(svg, "<polyline fill=\"none\" stroke-width=\"2\" {style} points=\"{points}\"/>");
+    }
+    svg.push_str("</svg>");
     svg
+}
+
+/// A value on an axis, with as many decimals as tell its neighbours apart.
+fn short(value: f64, span: f64) -> String {
+    let decimals = (1.0 - (span / 4.0).log10().floor()).clamp(0.0, 6.0) as usize;
+    format!("{value:.decimals$}")
+}
+
+/// What there is to say of single classes, labels or numbers, with its heading.
+fn details(evaluation: &Evaluation, classes: &[String]) -> (&'static str, String) {
+    if !evaluation.labels.is_empty() {
+        let rows = evaluation.labels.iter().map(|row| {
+            let counts = [("images", row.images), ("predicted", row.predicted), ("right", row.right)];
+            (row.label.as_str(), counts.map(|(name, count)| (name, count.to_string())).to_vec(), &row.metrics)
+        });
+        return ("Labels", metrics_table("label", rows));
+    }
+    if !evaluation.targets.is_empty() {
+        let rows = evaluation.targets.iter().map(|row| (row.target.as_str(), Vec::new(), &row.metrics));
+        return ("Numbers", metrics_table("number", rows));
+    }
+    ("Confusion", confusion(evaluation, classes))
+}
+
+/// Name, counts by name, and metrics.
+type NamedRow<'a> = (&'a str, Vec<(&'static str, String)>, &'a BTreeMap<String, f64>);
+
+fn metrics_table<'a>(what: &str, rows: impl Iterator<Item = NamedRow<'a>>) -> String {
+    let rows: Vec<NamedRow<'a>> = rows.collect();
+    let counts = rows.iter().take(1).flat_map(|row| &row.1).map(|(name, _)| *name);
+    let names: BTreeSet<&str> = rows.iter().flat_map(|row| row.2.keys()).map(String::as_str).collect();
+    let heads = counts.chain(names.iter().copied().map(metric_title));
+    let mut table = format!("<table><tr><th>{what}</th>");
+    heads.for_each(|name| table.push_str(&format!("<th>{name}</th>")));
+    table.push_str("</tr>\n");
+    for (name, counts, metrics) in &rows {
+        let values = names
+            .iter()
+            .map(|name| metrics.get(*name).map_or("–".to_owned(), |value| format!("{value:.4}")));
+        let cells = counts.iter().map(|(_, count)| count.clone()).chain(values);
+        let cells: Vec<String> = std::iter::once(escape(name)).chain(cells).collect();
+        let _ = writeln!(table, "<tr><td>{}</td></tr>", cells.join("</td><td>"));
+    }
+    table.push_str("</table>");
+    table
 }
 
 fn confusion(evaluation: &Evaluation, classes: &[String]) -> String {

@@ -174,6 +174,20 @@ impl RunDir {
         })
     }
 
+    /// Writes a CSV file: names of columns, and rows of as many cells.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write_table(&self, name: &str, header: &[String], rows: &[Vec<String>]) -> Result<(), RunError> {
+        write_whole(&self.path.join(name), |file| {
+            let mut csv = csv::Writer::from_writer(std::io::BufWriter::new(file));
+            for row in std::iter::once(header).chain(rows.iter().map(Vec::as_slice)) {
+                csv.write_record(row).map_err(std::io::Error::other)?;
+            }
+            csv.flush()
+        })
+    }
+
     /// Reads a JSON file.
     ///
     /// # Errors

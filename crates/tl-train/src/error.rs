@@ -25,15 +25,36 @@ pub enum TrainError {
     /// The head does not fit the net.
     #[error(transparent)]
     Head(#[from] HeadError),
-    /// The outputs are not those of a classifier for these classes.
+    /// The outputs do not fit the names.
     #[error(
-        "outputs `{task}` do not fit {classes} classes: expected one output for two, or one each for two or more"
+        "outputs `{task}` do not fit {classes} classes: expected one output for two classes, one each for two or more, or \
+         one for each label or number"
     )]
     Task {
         /// What the outputs mean.
         task: String,
-        /// Number of class names.
+        /// Number of names.
         classes: usize,
+    },
+    /// A sample has not what a model of this task answers.
+    #[error("image `{file}` has {got}, expected {expected}")]
+    Answer {
+        /// Its path.
+        file: String,
+        /// What it has.
+        got: String,
+        /// What it should have.
+        expected: String,
+    },
+    /// The scale of numbers does not fit them.
+    #[error(
+        "`{stats}` is no scale for {targets} numbers: expected as many finite means, and deviations above 0"
+    )]
+    TargetStats {
+        /// The scale.
+        stats: String,
+        /// How many numbers the model answers.
+        targets: usize,
     },
     /// A tensor file could not be read or written.
     #[error(transparent)]

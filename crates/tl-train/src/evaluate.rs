@@ -1,5 +1,6 @@
 //! Running a model over images it does not train on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,9 +10,10 @@ use tl_finetune::Metric;
 use tl_heads::Task;
 use tl_torch::image_batch;
 
+use crate::answers::{self, Answers};
 use crate::error::TrainError;
 use crate::loss::{Loss, Shown};
-use crate::metrics::{Judged, Scores};
+use crate::metrics::{self, Judged, Scores};
 use crate::model::Model;
 
 /// Images in one forward pass without gradients. On 2 cores EfficientNet-Lite0 runs at 140 images/s with 8 or 16 and at
@@ -21,13 +23,16 @@ pub const EVAL_BATCH: usize = 16;
 /// A model's answers for a list of images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
-    /// Mean loss, without weights and label smoothing.
+    /// What the answers are.
+    pub task: Task,
+    /// Mean loss, without weights and label smoothing; of numbers in units of the training set's variance.
     pub loss: f64,
-    /// Against the labels of the samples.
-    pub scores: Scores,
-    /// The labels.
-    pub labels: Vec<u32>,
-    /// `[image][class]`; each row sums to 1, since a model has one class an image.
+    /// Against the classes of the samples, where there is one an image.
+    pub scores: Option<Scores>,
+    /// What is right.
+    pub answers: Answers,
+    /// `[image][class]` or `[image][label]`: probabilities, which of classes sum to 1. Or `[image][target]`: numbers, in
+    /// their own units.
     pub probabilities: Vec<Vec<f32>>,
 }
 
@@ -43,7 +48,65 @@ impl Scored {
     pub fn value(&self, metric: Metric) -> Option<f64> {
         match metric {
             Metric::Loss => Some(self.loss),
-            _ => Judged::Classes { probabilities: &self.probabilities, labels: &self.labels }.value(metric),
+            _ => self.judged(|judged| judged.value(metric)),
+        }
+    }
+
+    /// What can be said of labels and numbers, by name: what they have a metric for, `micro-f1` of labels and `rmse` of
+    /// numbers; of several numbers no errors, which have different units. Of classes nothing, see [`Scored::scores`].
+    #[must_use]
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let more = match (self.task, &self.answers) {
+            (Task::MultiLabel { .. }, _) => {
+                ("micro-f1", metrics::micro_f1(&self.probabilities, &self.present()))
+            }
+            (Task::Regression { .. }, Answers::Rows(rows)) => {
+                ("rmse", metrics::rmse(&self.probabilities, rows))
+            }
+            _ => return BTreeMap::new(),
+        };
+        let single = matches!(self.task, Task::MultiLabel { .. } | Task::Regression { targets: 1 });
+        let said = |name: &str| single || name == Metric::R2.name();
+        let named = metrics::measured(self.task).iter().filter(|metric| **metric != Metric::Loss);
+        let named = named.map(|metric| (metric.name(), self.value(*metric))).chain([more]);
+        named.filter_map(|(name, value)| Some((name.to_owned(), value.filter(|_| said(name))?))).collect()
+    }
+
+    /// One label or number alone, as if the model answered nothing else. The loss stays that of all.
+    #[must_use]
+    pub fn one(&self, name: usize) -> Self {
+        let column = |rows: &[Vec<f32>]| -> Vec<Vec<f32>> {
+            rows.iter().map(|row| row.iter().skip(name).take(1).copied().collect()).collect()
+        };
+        let (Answers::Rows(rows), probabilities) = (&self.answers, column(&self.probabilities)) else {
+            return self.clone();
+        };
+        let task = match self.task {
+            Task::Regression { .. } => Task::Regression { targets: 1 },
+            _ => Task::MultiLabel { labels: 1 },
+        };
+        Self { task, loss: self.loss, scores: None, answers: Answers::Rows(column(rows)), probabilities }
+    }
+
+    /// Whether each image has each label, `[image][label]`; empty where there are none.
+    #[must_use]
+    pub fn present(&self) -> Vec<Vec<bool>> {
+        match &self.answers {
+            Answers::Rows(rows) => {
+                rows.iter().map(|row| row.iter().map(|value| *value > 0.0).collect()).collect()
+            }
+            Answers::Classes(_) => Vec::new(),
+        }
+    }
+
+    fn judged<T>(&self, say: impl FnOnce(Judged<'_>) -> T) -> T {
+        let probabilities = &self.probabilities;
+        match (&self.answers, self.task) {
+            (Answers::Classes(labels), _) => say(Judged::Classes { probabilities, labels }),
+            (Answers::Rows(targets), Task::Regression { .. }) => {
+                say(Judged::Values { predicted: probabilities, targets })
+            }
+            (Answers::Rows(_), _) => say(Judged::Labels { probabilities, present: &self.present() }),
         }
     }
 
@@ -63,7 +126,7 @@ fn highest(row: &[f32]) -> u32 {
 /// when `stop` is set.
 ///
 /// # Errors
-/// An image cannot be read.
+/// A sample has not what the model answers, or an image cannot be read.
 pub fn evaluate(
     model: &Model,
     samples: &Arc<[Sample]>,
@@ -71,7 +134,8 @@ pub fn evaluate(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Scored, TrainError> {
-    let mut tally = Tally::new(model.task);
+    answers::check(model.task, samples)?;
+    let mut tally = Tally::new(model);
     let options = LoaderOptions::in_order(samples.len(), EVAL_BATCH);
     for batch in Loader::new(samples.clone(), View::Eval(model.preprocess), options, pool)? {
         if stop.load(Ordering::Relaxed) {
@@ -79,10 +143,29 @@ pub fn evaluate(
         }
         let batch = batch?;
         let logits = model.logits(&batch_tensor(&batch, model.device), 0);
-        tally.add(&logits, &Shown::plain(batch.labels));
+        tally.add(&logits, &Shown::plain(Answers::of_batch(&batch)));
         progress(tally.probabilities.len());
     }
-    Ok(tally.finish(model.classes.len()))
+    Ok(tally.finish())
+}
+
+/// The same for images of which nothing is known: what the model says, see [`Model::answers`].
+///
+/// # Errors
+/// An image cannot be read.
+pub fn predict(
+    model: &Model,
+    samples: &Arc<[Sample]>,
+    pool: &DataPool,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Vec<f32>>, TrainError> {
+    let mut rows = Vec::new();
+    let options = LoaderOptions::in_order(samples.len(), EVAL_BATCH);
+    for batch in Loader::new(samples.clone(), View::Eval(model.preprocess), options, pool)? {
+        rows.extend(model.answers(&model.logits(&batch_tensor(&batch?, model.device), 0)));
+        progress(rows.len());
+    }
+    Ok(rows)
 }
 
 /// A batch of images as a net takes it, on `device`.
@@ -97,29 +180,34 @@ pub fn batch_tensor(batch: &Batch, device: Device) -> Tensor {
 
 /// The sum of the losses of a batch, every image alike and without label smoothing, and how many images are right. A
 /// mixed image has the losses of both its labels by their parts, and is right if the label of the larger part is found.
+/// Of labels and numbers no image is counted as right.
 ///
 /// # Shapes
 /// `logits` is `[N, outputs]`.
-pub(crate) fn judge(task: Task, logits: &Tensor, shown: &Shown) -> (f64, u64) {
-    let mut tally = Tally::new(task);
+pub(crate) fn judge(model: &Model, logits: &Tensor, shown: &Shown) -> (f64, u64) {
+    let mut tally = Tally::new(model);
     tally.add(logits, shown);
-    let right =
-        tally.probabilities.iter().zip(&tally.labels).filter(|(row, label)| highest(row) == **label).count();
+    let right = match &tally.answers {
+        Answers::Classes(labels) => {
+            tally.probabilities.iter().zip(labels).filter(|(row, label)| highest(row) == **label).count()
+        }
+        Answers::Rows(_) => 0,
+    };
     (tally.loss_sum, right as u64)
 }
 
 /// Collects batches of logits.
 #[derive(Debug)]
-pub(crate) struct Tally {
-    task: Task,
+pub(crate) struct Tally<'a> {
+    model: &'a Model,
     loss_sum: f64,
-    labels: Vec<u32>,
+    answers: Answers,
     pub(crate) probabilities: Vec<Vec<f32>>,
 }
 
-impl Tally {
-    pub(crate) fn new(task: Task) -> Self {
-        Self { task, loss_sum: 0.0, labels: Vec::new(), probabilities: Vec::new() }
+impl<'a> Tally<'a> {
+    pub(crate) fn new(model: &'a Model) -> Self {
+        Self { model, loss_sum: 0.0, answers: Answers::none(model.task), probabilities: Vec::new() }
     }
 
     /// Counts a batch, see [`judge`].
@@ -127,25 +215,24 @@ impl Tally {
     /// # Shapes
     /// `logits` is `[N, outputs]`.
     pub(crate) fn add(&mut self, logits: &Tensor, shown: &Shown) {
-        let task = self.task;
-        let names = task.names() as usize;
         let logits = logits.to_device(Device::Cpu).to_kind(Kind::Double);
-        let loss = Loss { task, label_smoothing: 0.0, class_weights: None, focal: 0.0 };
-        let unweighted = Shown { labels: shown.labels.clone(), weights: None, mix: shown.mix.clone() };
+        let loss = Loss::plain(self.model.task, self.model.target_stats.as_ref());
+        let unweighted = Shown { answers: shown.answers.clone(), weights: None, mix: shown.mix.clone() };
         self.loss_sum += loss.of(&logits, &unweighted).sum(Kind::Double).double_value(&[]);
-        let labels = shown.mostly();
-        let rows = task.probabilities(&logits).to_kind(Kind::Float).contiguous().view([-1]);
-        let mut flat = vec![0f32; labels.len() * names];
-        let n = flat.len();
-        rows.copy_data(&mut flat, n);
-        self.probabilities.extend(flat.chunks(names).map(<[f32]>::to_vec));
-        self.labels.extend(labels);
+        self.probabilities.extend(self.model.answers(&logits));
+        self.answers.extend(shown.mostly());
     }
 
-    pub(crate) fn finish(self, classes: usize) -> Scored {
-        let Self { loss_sum, labels, probabilities, .. } = self;
-        let pairs = labels.iter().copied().zip(probabilities.iter().map(|row| highest(row)));
-        let scores = Scores::new(loss_sum, pairs, classes);
-        Scored { loss: scores.loss, scores, labels, probabilities }
+    pub(crate) fn finish(self) -> Scored {
+        let Self { model, loss_sum, answers, probabilities } = self;
+        let scores = match &answers {
+            Answers::Classes(labels) => {
+                let pairs = labels.iter().copied().zip(probabilities.iter().map(|row| highest(row)));
+                Some(Scores::new(loss_sum, pairs, model.classes.len()))
+            }
+            Answers::Rows(_) => None,
+        };
+        let loss = loss_sum / probabilities.len().max(1) as f64;
+        Scored { task: model.task, loss, scores, answers, probabilities }
     }
 }

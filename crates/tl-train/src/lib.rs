@@ -5,6 +5,7 @@
 //! Every step's randomness is a function of (seed, epoch, step), so a run is the same run for any number of data
 //! threads.
 
+mod answers;
 mod engine;
 mod error;
 mod evaluate;
@@ -15,14 +16,15 @@ mod model;
 mod optimizer;
 mod saved;
 
+pub use answers::Answers;
 pub use engine::{
     BestEpoch, CHECKPOINT, Checkpoint, Checkpointing, Ended, EpochResult, Images, Observer, Options, Outcome,
     PhasePrice, Progress, RateRange, Seen, Tick, Tried, check, lr_find, price, steepest, train,
 };
 pub use error::TrainError;
-pub use evaluate::{EVAL_BATCH, Scored, batch_tensor, evaluate};
+pub use evaluate::{EVAL_BATCH, Scored, batch_tensor, evaluate, predict};
 pub use frontier::{FeatureStore, cache_bytes};
-pub use metrics::{Scores, default_metric, wilson};
+pub use metrics::{Scores, default_metric, measured, wilson};
 pub use model::{Model, NewHead, features, net_info, pool};
 pub use optimizer::{Optimizer, StateError, Target};
 pub use saved::{Pretrained, SavedModel};

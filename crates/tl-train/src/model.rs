@@ -1,15 +1,15 @@
 //! A model: backbone, head, task, classes and the preprocessing they were trained with.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 use tl_backbones::{Backbone, Mode, Observed};
-use tl_data::Preprocess;
+use tl_data::{Preprocess, TargetStats};
 use tl_finetune::{LayerInfo, NetInfo, StageInfo};
 use tl_heads::{Features, Head, HeadSpec, Pool, Task};
 use tl_torch::{Fill, Param, Role};
 
 use crate::error::TrainError;
 
-/// A classifier of images.
+/// What answers questions about images: classes, labels or numbers.
 #[derive(Debug)]
 pub struct Model {
     /// The pretrained part.
@@ -18,8 +18,11 @@ pub struct Model {
     pub head: Head,
     /// What its outputs mean.
     pub task: Task,
-    /// Class names in label order.
+    /// Names of what it answers about: classes in label order, labels, or numbers.
     pub classes: Vec<String>,
+    /// The scale of numbers, of which outputs are multiples: `y = mean + std * output`. Without it outputs are the numbers
+    /// themselves.
+    pub target_stats: Option<TargetStats>,
     /// How an image becomes the net's input.
     pub preprocess: Preprocess,
     /// Where its tensors are.
@@ -47,8 +50,8 @@ impl Model {
     /// Puts a new head on a backbone.
     ///
     /// # Errors
-    /// The net cannot take images of that size; the head does not fit the net; the task is not one class an image out of
-    /// two or more, or not as many as there are names.
+    /// The net cannot take images of that size; the head does not fit the net; the task does not answer about as many
+    /// things as there are names, or chooses between fewer than two classes.
     pub fn new(
         backbone: Backbone,
         head: NewHead,
@@ -66,7 +69,26 @@ impl Model {
         for (i, layer) in observed.layers.iter().enumerate() {
             layer_of[layer.params.clone()].fill(i);
         }
-        Ok(Self { backbone, head, task, classes, preprocess, device, observed, layer_of })
+        let target_stats = None;
+        Ok(Self { backbone, head, task, classes, target_stats, preprocess, device, observed, layer_of })
+    }
+
+    /// The same with a scale for its numbers; it then learns `(y - mean) / std`.
+    ///
+    /// # Errors
+    /// Its answers are not numbers, or not as many; a mean is not finite, or a standard deviation not above 0.
+    pub fn with_target_stats(mut self, stats: TargetStats) -> Result<Self, TrainError> {
+        let targets = match self.task {
+            Task::Regression { targets } => targets as usize,
+            _ => 0,
+        };
+        let sound = stats.mean.iter().all(|mean| mean.is_finite())
+            && stats.std.iter().all(|std| std.is_finite() && *std > 0.0);
+        if targets == 0 || !sound || stats.mean.len() != targets || stats.std.len() != targets {
+            return Err(TrainError::TargetStats { stats: format!("{stats:?}"), targets });
+        }
+        self.target_stats = Some(stats);
+        Ok(self)
     }
 
     /// The backbone as a plan needs to know it.
@@ -113,16 +135,37 @@ impl Model {
         })
     }
 
+    /// What outputs say: the probability of each class or label, in rows; or numbers in their own units.
+    ///
+    /// # Shapes
+    /// Logits `[N, outputs]` to `[N][names]`.
+    pub fn answers(&self, logits: &Tensor) -> Vec<Vec<f32>> {
+        // In double precision, since the scale of numbers may be far from 1.
+        let logits = logits.to_device(Device::Cpu).to_kind(Kind::Double);
+        let mut ys = self.task.probabilities(&logits);
+        if let Some(TargetStats { mean, std }) = &self.target_stats {
+            ys = ys * Tensor::from_slice(std) + Tensor::from_slice(mean);
+        }
+        let names = self.task.names() as usize;
+        let mut flat = vec![0f32; logits.size()[0] as usize * names];
+        let n = flat.len();
+        ys.to_kind(Kind::Float).contiguous().view([-1]).copy_data(&mut flat, n);
+        flat.chunks(names).map(<[f32]>::to_vec).collect()
+    }
+
     /// All tensors, the backbone's first.
     pub fn tensors(&self) -> impl Iterator<Item = &Param> {
         self.backbone.store.iter().chain(self.head.store.iter())
     }
 }
 
-/// Labels are classes: one of the names for each image.
+/// As many names as the task answers about, and a choice where there is one class an image.
 fn check_task(task: Task, classes: &[String]) -> Result<(), TrainError> {
-    let classifies = matches!(task, Task::Softmax { .. } | Task::Binary);
-    if classifies && classes.len() >= 2 && task.names() == classes.len() as i64 {
+    let least = match task {
+        Task::Softmax { .. } | Task::Binary => 2,
+        Task::MultiLabel { .. } | Task::Regression { .. } => 1,
+    };
+    if classes.len() >= least && task.names() == classes.len() as i64 {
         return Ok(());
     }
     Err(TrainError::Task { task: format!("{task:?}"), classes: classes.len() })

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use tl_backbones::{Backbone, BackboneError, Weights};
-use tl_data::Preprocess;
+use tl_data::{Preprocess, TargetStats};
 use tl_heads::{HeadSpec, Task};
 use tl_torch::{Fill, ParamStore};
 use tl_weights::{DType, Expected, Rename, WeightFile};
@@ -21,14 +21,14 @@ use crate::model::{Model, NewHead};
 pub(crate) const TENSORS: &str = "model.safetensors";
 /// Name of the description.
 pub(crate) const DESCRIPTION: &str = "model.json";
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// `model.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedModel {
     /// Version of this format.
     pub format: u32,
-    /// What the model does: `image-classification`.
+    /// What the model does: `image-classification`, `image-multi-label-classification` or `image-regression`.
     pub task: String,
     /// Name of the net's card.
     pub backbone: String,
@@ -42,8 +42,11 @@ pub struct SavedModel {
     pub outputs: Option<Task>,
     /// Dropout it was trained with.
     pub dropout: f64,
-    /// Class names in label order.
+    /// Names of what it answers about: classes in label order, labels, or numbers.
     pub classes: Vec<String>,
+    /// The scale of numbers, of which outputs are multiples; outputs are the numbers themselves where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_stats: Option<TargetStats>,
     /// How an image becomes the net's input.
     pub preprocess: Preprocess,
     /// What the backbone started from.
@@ -88,13 +91,19 @@ impl SavedModel {
         let written = tl_weights::write_safetensors(dir.join(TENSORS), tensors, &metadata)?;
         Ok(Self {
             format: FORMAT,
-            task: "image-classification".to_owned(),
+            task: match model.task {
+                Task::Softmax { .. } | Task::Binary => "image-classification",
+                Task::MultiLabel { .. } => "image-multi-label-classification",
+                Task::Regression { .. } => "image-regression",
+            }
+            .to_owned(),
             backbone: model.backbone.card.name.to_owned(),
             weights: weights.name.to_owned(),
             head: model.head.spec.clone(),
             outputs: Some(model.task),
             dropout: model.head.dropout,
             classes: model.classes.clone(),
+            target_stats: model.target_stats.clone(),
             preprocess: model.preprocess,
             pretrained,
             sha256: written.sha256,
@@ -124,7 +133,10 @@ impl SavedModel {
         let backbone = Backbone::for_weights(card, weights, device, Fill::Later)?;
         let task = saved.outputs.unwrap_or(Task::Softmax { classes: saved.classes.len() as i64 });
         let head = NewHead { spec: saved.head.clone(), task, dropout: saved.dropout, fill: Fill::Later };
-        let model = Model::new(backbone, head, saved.classes.clone(), saved.preprocess, device)?;
+        let mut model = Model::new(backbone, head, saved.classes.clone(), saved.preprocess, device)?;
+        if let Some(stats) = &saved.target_stats {
+            model = model.with_target_stats(stats.clone())?;
+        }
         fill(&model, &path)?;
         Ok((saved, model))
     }

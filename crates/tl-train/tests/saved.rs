@@ -61,7 +61,7 @@ fn every_kind_of_net_and_head_survives() {
         let json = survives(net, row, head, task, dir.path());
         assert_eq!(
             (&json["backbone"], &json["head"], &json["format"]),
-            (&net.into(), &head.into(), &2.into())
+            (&net.into(), &head.into(), &3.into())
         );
     }
 }
@@ -116,9 +116,29 @@ fn a_description_that_does_not_fit_is_an_error() {
         "do not fit 2 classes",
     );
     refused(
-        &|json| json["outputs"] = serde_json::json!({ "kind": "multi-label", "labels": 2 }),
+        &|json| json["outputs"] = serde_json::json!({ "kind": "multi-label", "labels": 3 }),
         "do not fit",
     );
     refused(&|json| json["weights"] = "in22k".into(), "no published weights `in22k`");
     refused(&|json| json["head"] = "cls".into(), "takes the class token");
+}
+
+#[test]
+fn the_scale_of_numbers_survives() {
+    let dir = tempfile::tempdir().unwrap();
+    survives("efficientnet-lite0", "in1k", "gap", Task::MultiLabel { labels: 1 }, dir.path());
+    let json = survives("efficientnet-lite0", "in1k", "gap", Task::Regression { targets: 2 }, dir.path());
+    assert!(json.get("target_stats").is_none() && json["task"] == "image-regression", "{json}");
+    let outputs = Tensor::from_slice(&[1.0f32, -2.0]).view([1, 2]);
+    let set = |mean: &[f64], std: &[f64]| {
+        edit(dir.path(), |json| json["target_stats"] = serde_json::json!({ "mean": mean, "std": std }));
+        SavedModel::load(dir.path(), Device::Cpu)
+    };
+    let (saved, model) = set(&[31.5, -2.0], &[4.0, 0.5]).unwrap();
+    assert_eq!(model.answers(&outputs), [[35.5, -3.0]]);
+    assert_eq!(serde_json::to_value(&saved).unwrap()["target_stats"]["std"][0], 4.0);
+    for (mean, std) in [(vec![31.5], vec![4.0]), (vec![0.0; 2], vec![1.0, 0.0])] {
+        let error = set(&mean, &std).unwrap_err().to_string();
+        assert!(error.contains("is no scale for 2 numbers"), "{error}");
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) enum Command {
     LrFind(Box<LrFindArgs>),
     /// Work with runs that are there.
     Runs(RunsArgs),
-    /// Measure a fine-tuned model on a folder of labelled images.
+    /// Measure a fine-tuned model on a folder of labelled images, or a table.
     #[command(after_help = "Example: tl evaluate runs/ants photos/test")]
     Evaluate(EvaluateArgs),
     /// Say what images show.
@@ -64,6 +64,8 @@ const FINETUNE_EXAMPLES: &str = "Examples:
   tl finetune --data photos --preset feature-extraction --head gap-1024
   tl finetune --data photos --backbone vgg16 --head flatten-256 --classes binary --unfreeze last-4-layers
   tl finetune --data photos --epochs 30,8,4 --seed 7 --run runs/second
+  tl finetune --data labels.csv --classes multi-label --label-separator ';'
+  tl finetune --data ages.csv --classes regression --label-column age
   tl finetune --config runs/first/spec.json         repeat a run
   tl finetune --resume runs/first                   go on with a run that was stopped";
 
@@ -136,11 +138,11 @@ pub(crate) struct PredictArgs {
     /// Its weights: a name from `tl backbones`, or a file
     #[arg(long, value_name = "NAME|FILE", requires = "backbone")]
     pub(crate) weights: Option<String>,
-    /// Classes listed for each image
-    #[arg(long, value_name = "K", default_value_t = 5, conflicts_with = "raw")]
-    pub(crate) top: usize,
-    /// The outputs as they come from the net (logits), of all classes, in the order that --json names them. Of a model
-    /// with one sigmoid: one, the log-odds of its second class
+    /// The K likeliest classes or labels for each image [default: 5 classes; labels with a probability from 0.5]
+    #[arg(long, value_name = "K", conflicts_with = "raw")]
+    pub(crate) top: Option<usize>,
+    /// The outputs as they come from the net (logits), of all classes or labels, in the order that --json names them. Of a
+    /// model with one sigmoid: one, the log-odds of its second class. Of numbers: the numbers, without their names
     #[arg(long)]
     pub(crate) raw: bool,
     #[command(flatten)]

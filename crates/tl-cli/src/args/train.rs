@@ -21,8 +21,8 @@ pub(crate) struct Settings {
     /// than twice as large as any crop needs, to what it needs]
     #[arg(long, value_name = "PX")]
     pub(crate) shrink: Option<u32>,
-    /// How much each class counts in the loss: none, balanced (all classes alike), or effective (arXiv:1901.05555)
-    /// [default: none]
+    /// How much each class counts in the loss: none, balanced (all classes alike; the presence of a label as much as its
+    /// absence), or effective (arXiv:1901.05555) [default: none]
     #[arg(long, value_name = "KIND")]
     pub(crate) class_weights: Option<String>,
     /// Draw images of rare classes more often, so that each epoch sees all classes alike
@@ -56,7 +56,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "K")]
     pub(crate) views: Option<u32>,
     /// What the best weights are picked by: accuracy, balanced-accuracy, macro-f1, auroc, average-precision, log-loss, loss,
-    /// ece, … [default: accuracy, or balanced-accuracy where one class has over 1.5 times the images of another]
+    /// ece, mae, r2, … [default: accuracy, or balanced-accuracy where one class has over 1.5 times the images of another; of
+    /// labels average-precision, of a number mae, of several r2]
     #[arg(long, value_name = "METRIC")]
     pub(crate) monitor: Option<String>,
     /// What is put on the net: gap, gap-1024, flatten-256, concat-bn-drop0.25-512-bn-drop0.5, … [default: gap, or cls for
@@ -65,8 +66,9 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "POOL[-PART…]")]
     pub(crate) head: Option<String>,
     /// What its outputs mean: softmax (one probability a class), binary (one sigmoid for two classes), or the number of
-    /// classes, to be checked [default: softmax]
-    #[arg(long, value_name = "softmax|binary|N")]
+    /// classes, to be checked; of a table also multi-label (any number of labels for each image) or regression (numbers)
+    /// [default: softmax]
+    #[arg(long, value_name = "softmax|binary|multi-label|regression|N")]
     pub(crate) classes: Option<String>,
     /// Dropout before the last layer, 0 to below 1 [default: 0.2, or 0 where the head drops out itself]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
@@ -77,7 +79,7 @@ pub(crate) struct Settings {
     /// Images in a training step [default: 16]
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
-    /// Label smoothing, 0 to below 1 [default: 0.1]
+    /// Label smoothing, 0 to below 1 [default: 0.1; 0 with multi-label]
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     pub(crate) label_smoothing: Option<f64>,
     /// Focal loss (arXiv:1708.02002): images that are easily told count less, the more so the higher this is; 2 is usual

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use tl_backbones::Weights;
-use tl_data::{Augment, ClassWeighting, DataPool, DecodedCache, Sample, View};
+use tl_data::{Augment, ClassWeighting, DataPool, DecodedCache, Sample, TargetStats, View};
 use tl_finetune::{Metric, Plan};
 use tl_heads::Task;
 use tl_run::Machine;
@@ -95,7 +95,7 @@ impl Job {
         let augments = plan.phases.iter().any(|phase| phase.augment || phase.frontier == 0);
         let decoded = decoded.filter(|_| augments);
         resolved.spec.schedule = Some(schedule);
-        let counts = class_counts(&images)?;
+        let counts = class_counts(model.task, &images)?;
         let monitor = resolved.spec.monitor.unwrap_or_else(|| tl_train::default_metric(model.task, &counts));
         Ok(Self {
             resolved,
@@ -122,7 +122,7 @@ impl Job {
             seed: spec.seed,
             batch: spec.batch,
             label_smoothing: spec.label_smoothing,
-            class_weights: class_weights(spec.class_weights, &self.images)?,
+            class_weights: class_weights(spec.class_weights, self.model.task, &self.images)?,
             balanced_sampling: spec.balanced_sampling,
             focal: spec.focal,
             monitor: self.monitor,
@@ -159,7 +159,14 @@ impl Job {
             "           {} train, {} validation, {} test images; split {}",
             n.0, n.1, n.2, facts.split
         ));
-        ui.line(&format!("           {} classes: {}{more}", classes.len(), names.join(", ")));
+        let (one, several) = self.things();
+        let things = if classes.len() == 1 { one } else { several };
+        ui.line(&format!("           {} {things}: {}{more}", classes.len(), names.join(", ")));
+        if let Some(TargetStats { mean, std }) = &self.model.target_stats {
+            for ((name, mean), std) in classes.iter().zip(mean).zip(std).take(8) {
+                ui.line(&format!("           {name} is learned as ({name} - {mean:.4}) / {std:.4}"));
+            }
+        }
         for note in notes {
             ui.line(&format!("           {note}"));
         }
@@ -179,12 +186,13 @@ impl Job {
             ));
         }
         ui.line(&format!(
-            "head       {} over {} classes{}, dropout {}",
+            "head       {} over {} {things}{}, dropout {}",
             self.model.head.spec,
             classes.len(),
             match self.model.task {
                 Task::Binary => format!(" (one sigmoid, the probability of {})", classes[1]),
-                _ => String::new(),
+                Task::MultiLabel { .. } => " (one sigmoid each)".to_owned(),
+                Task::Softmax { .. } | Task::Regression { .. } => String::new(),
             },
             self.model.head.dropout
         ));
@@ -199,6 +207,15 @@ impl Job {
         }
         for warning in warnings {
             ui.line(&format!("warning: {warning}"));
+        }
+    }
+
+    /// What the model answers about, one and several.
+    fn things(&self) -> (&'static str, &'static str) {
+        match self.model.task {
+            Task::Softmax { .. } | Task::Binary => ("class", "classes"),
+            Task::MultiLabel { .. } => ("label", "labels"),
+            Task::Regression { .. } => ("number", "numbers"),
         }
     }
 
@@ -236,8 +253,13 @@ fn shrink_side(view: &View, median_short_side: u32) -> Option<u32> {
     (median_short_side >= side.saturating_mul(2)).then_some(side)
 }
 
-/// A factor for each class in the loss.
-fn class_weights(kind: ClassWeights, images: &Images) -> anyhow::Result<Option<Vec<f32>>> {
+/// A factor for each class in the loss, or for the presence of each label.
+fn class_weights(kind: ClassWeights, task: Task, images: &Images) -> anyhow::Result<Option<Vec<f32>>> {
+    let floats = |weights: Vec<f64>| Some(weights.into_iter().map(|weight| weight as f32).collect());
+    if kind != ClassWeights::None && matches!(task, Task::MultiLabel { .. }) {
+        let counts = tl_data::label_counts(&images.train, images.classes.len())?;
+        return Ok(floats(tl_data::pos_weights(&counts, images.train.len() as u64)?));
+    }
     let weighting = match kind {
         ClassWeights::None => return Ok(None),
         ClassWeights::Balanced => ClassWeighting::Balanced,
@@ -245,8 +267,7 @@ fn class_weights(kind: ClassWeights, images: &Images) -> anyhow::Result<Option<V
         ClassWeights::Effective => ClassWeighting::EffectiveNumber { beta: 0.999 },
     };
     let counts = tl_data::class_counts(images.train.iter().map(|sample| sample.label), images.classes.len())?;
-    let weights = tl_data::class_weights(&counts, weighting)?;
-    Ok(Some(weights.into_iter().map(|weight| weight as f32).collect()))
+    Ok(floats(tl_data::class_weights(&counts, weighting)?))
 }
 
 /// Where activations are kept from one run to the next.
@@ -295,8 +316,11 @@ fn warnings(resolved: &Resolved, (model, plan): (&Model, &Plan), args: &Settings
     warnings
 }
 
-/// Training images of each class.
-fn class_counts(images: &Images) -> anyhow::Result<Vec<usize>> {
+/// Training images of each class; nothing where there are labels or numbers.
+fn class_counts(task: Task, images: &Images) -> anyhow::Result<Vec<usize>> {
+    if !matches!(task, Task::Softmax { .. } | Task::Binary) {
+        return Ok(Vec::new());
+    }
     let labels = images.train.iter().map(|sample| sample.label);
     let counts = tl_data::class_counts(labels, images.classes.len())?;
     Ok(counts.into_iter().map(|count| usize::try_from(count).unwrap_or(usize::MAX)).collect())

@@ -11,20 +11,22 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tl_data::Sample;
+use tl_heads::Task;
 use tl_run::{
     Best, Evaluation, Manifest, PhaseTime, Prediction, ReportData, RunDir, Status, Summary, WeightsFacts,
 };
-use tl_train::{CHECKPOINT, Checkpoint, Checkpointing, Ended, Outcome, SavedModel, Scored};
+use tl_train::{Answers, CHECKPOINT, Checkpoint, Checkpointing, Ended, Outcome, SavedModel, Scored};
 
 use crate::args::FinetuneArgs;
 use crate::errors::Exit;
+use crate::evaluate::PRESENT;
 use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::machine;
 use crate::spec::Spec;
 use crate::ui::{self, Ui};
 
 pub(crate) use job::Job;
-use record::{EPOCH_HEADER, Recorder, Run};
+use record::{Recorder, Run};
 
 pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
@@ -117,9 +119,9 @@ impl Job {
         let images = self.training(&interrupt.stop);
         let mut options = self.options()?;
         options.checkpoints = Some(Checkpointing { dir: run.dir.path().to_owned(), every });
-        ui.borrow().line(EPOCH_HEADER);
+        ui.borrow().line(&record::header(self.model.task));
         for row in &run.epochs[..run.before] {
-            ui.borrow().line(&record::line(row));
+            ui.borrow().line(&record::line(row, self.model.task));
         }
         let mut recorder = Recorder { run, ui, showing: "" };
         let outcome = tl_train::train(&self.model, &self.plan, &images, &options, checkpoint, &mut recorder);
@@ -176,7 +178,7 @@ impl Job {
                 phase: best.phase.clone(),
                 monitor: best.metric.to_string(),
                 monitored: best.value,
-                val_accuracy: best.accuracy.unwrap_or_default(),
+                val_accuracy: best.accuracy,
                 val_loss: best.loss,
             },
             val_accuracy: val.accuracy,
@@ -217,16 +219,21 @@ impl Job {
                 continue;
             }
             let scored = crate::evaluate::score(&model, samples, &self.pool, ui)?;
-            let rows = predictions(&scored, samples, &self.images.classes);
-            run.dir.write_predictions(&format!("{set}_predictions.csv"), &rows)?;
-            evaluations.push(crate::evaluate::evaluation(set, &scored));
+            write_predictions(
+                &run.dir,
+                &format!("{set}_predictions.csv"),
+                &scored,
+                (samples, &self.images.classes),
+            )?;
+            evaluations.push(crate::evaluate::evaluation(set, &scored, &self.images.classes));
         }
         Ok(evaluations)
     }
 
     fn warnings(&self, val: &Evaluation) -> Vec<String> {
         let mut warnings = self.images.warnings.clone();
-        let width = (val.accuracy_high - val.accuracy_low) * 100.0;
+        let interval = val.accuracy_low.zip(val.accuracy_high);
+        let width = interval.map_or(0.0, |(low, high)| high - low) * 100.0;
         if width > 5.0 {
             warnings.push(format!(
                 "validation has {} images: the 95 % interval of its accuracy is {width:.1} points wide, and smaller \
@@ -274,15 +281,53 @@ fn default_run_dir(spec: &Spec, now: &str) -> PathBuf {
     std::iter::once(PathBuf::from(&base)).chain(numbered).find(|path| !path.exists()).unwrap_or_default()
 }
 
-fn predictions(scored: &Scored, samples: &[Sample], classes: &[String]) -> Vec<Prediction> {
-    let rows = samples.iter().zip(&scored.probabilities).zip(scored.predicted());
-    rows.map(|((sample, probabilities), predicted)| Prediction {
-        file: sample.rel.clone(),
-        label: classes[sample.label as usize].clone(),
-        predicted: classes[predicted as usize].clone(),
-        probability: probabilities[predicted as usize],
-    })
-    .collect()
+/// One line an image. Of classes the likeliest and its probability; of labels those it has, those it is said to have, and
+/// the probability of each; of each number what is right and what was said.
+fn write_predictions(
+    dir: &RunDir,
+    name: &str,
+    scored: &Scored,
+    (samples, names): (&[Sample], &[String]),
+) -> anyhow::Result<()> {
+    let said = || samples.iter().zip(&scored.probabilities);
+    let rows = match &scored.answers {
+        Answers::Classes(_) => {
+            let rows = said().zip(scored.predicted());
+            let rows = rows.map(|((sample, probabilities), predicted)| Prediction {
+                file: sample.rel.clone(),
+                label: names[sample.label as usize].clone(),
+                predicted: names[predicted as usize].clone(),
+                probability: probabilities[predicted as usize],
+            });
+            return Ok(dir.write_predictions(name, &rows.collect::<Vec<_>>())?);
+        }
+        Answers::Rows(rows) => rows,
+    };
+    let numbers = matches!(scored.task, Task::Regression { .. });
+    let mut header = vec!["file".to_owned()];
+    match numbers {
+        true => header.extend(names.iter().flat_map(|name| [name.clone(), format!("predicted {name}")])),
+        false => {
+            header.extend(["labels".to_owned(), "predicted".to_owned()]);
+            header.extend_from_slice(names);
+        }
+    }
+    let those = |has: &dyn Fn(usize) -> bool| {
+        let names = names.iter().enumerate().filter(|(i, _)| has(*i));
+        names.map(|(_, name)| name.as_str()).collect::<Vec<_>>().join("|")
+    };
+    let row = |((sample, said), right): ((&Sample, &Vec<f32>), &Vec<f32>)| {
+        let mut row = vec![sample.rel.clone()];
+        match numbers {
+            true => row.extend(right.iter().zip(said).flat_map(|(a, b)| [a.to_string(), b.to_string()])),
+            false => {
+                row.extend([those(&|i| right[i] > 0.0), those(&|i| said[i] >= PRESENT)]);
+                row.extend(said.iter().map(f32::to_string));
+            }
+        }
+        row
+    };
+    Ok(dir.write_table(name, &header, &said().zip(rows).map(row).collect::<Vec<_>>())?)
 }
 
 /// What a run that did not reach its end says, and its exit code.
@@ -308,7 +353,7 @@ fn show_summary(summary: &Summary, run: &Path, json: bool) -> anyhow::Result<()>
     }
     let mut lines = vec![String::new()];
     for evaluation in &summary.evaluations {
-        lines.push(crate::evaluate::line(evaluation));
+        lines.extend(crate::evaluate::lines(evaluation));
     }
     lines.push(format!("best       epoch {}, phase {}", summary.best.epoch, summary.best.phase));
     let parts: Vec<String> =

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::error::Error;
 
+use tl_heads::Task;
 use tl_run::{EpochRow, Manifest, RunDir};
-use tl_train::{EpochResult, Observer, Tick};
+use tl_train::{EpochResult, Observer, Scores, Tick};
 
 use crate::ui::Ui;
 
@@ -16,9 +17,6 @@ pub(super) struct Run {
     /// Epochs that were recorded before the run was taken up again.
     pub(super) before: usize,
 }
-
-pub(super) const EPOCH_HEADER: &str =
-    "phase         epoch   train loss  accuracy   val loss  accuracy  balanced   seconds  images/s";
 
 /// Writes every epoch down and shows it.
 pub(super) struct Recorder<'a> {
@@ -45,7 +43,7 @@ impl Observer for Recorder<'_> {
         let row = epoch_row(result);
         self.run.dir.add_epoch(&row)?;
         let mark = if result.best { " *" } else { "" };
-        self.ui.borrow().line(&format!("{}{mark}", line(&row)));
+        self.ui.borrow().line(&format!("{}{mark}", line(&row, result.val.task)));
         self.run.epochs.push(row);
         Ok(())
     }
@@ -55,26 +53,67 @@ impl Observer for Recorder<'_> {
     }
 }
 
-/// An epoch as a line below [`EPOCH_HEADER`].
-pub(super) fn line(row: &EpochRow) -> String {
-    let EpochRow { phase, epoch, train_loss, train_accuracy, val_loss, val_accuracy, .. } = row;
+/// The metrics of a table of epochs, of labels and numbers.
+fn metrics(task: Task) -> &'static [&'static str] {
+    match task {
+        Task::Softmax { .. } | Task::Binary => &[],
+        Task::MultiLabel { .. } => &["macro-f1", "micro-f1", "auroc", "average-precision"],
+        Task::Regression { targets: 1 } => &["mae", "rmse", "r2"],
+        Task::Regression { .. } => &["r2"],
+    }
+}
+
+fn width(title: &str) -> usize {
+    title.chars().count().max(9)
+}
+
+/// What stands above the lines of the epochs.
+pub(super) fn header(task: Task) -> String {
+    let metrics = metrics(task);
+    if metrics.is_empty() {
+        return "phase         epoch   train loss  accuracy   val loss  accuracy  balanced   seconds  images/s"
+            .to_owned();
+    }
+    let titles = metrics.iter().map(|name| tl_run::metric_title(name));
+    let titles: String = titles.map(|title| format!("  {title:>0$}", width(title))).collect();
+    format!("phase         epoch   train loss   val loss{titles}   seconds  images/s")
+}
+
+/// An epoch as a line below [`header`].
+pub(super) fn line(row: &EpochRow, task: Task) -> String {
+    let EpochRow { phase, epoch, train_loss, val_loss, seconds, images_per_second, .. } = row;
+    let metrics = metrics(task);
+    if metrics.is_empty() {
+        let figure = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+        let (train, val) = (figure(row.train_accuracy), figure(row.val_accuracy));
+        let balanced = figure(row.val_balanced_accuracy);
+        return format!(
+            "{phase:12}  {epoch:5}  {train_loss:11.4}  {train:>8}  {val_loss:9.4}  {val:>8}  {balanced:>8}  \
+             {seconds:8.2}  {images_per_second:8.0}"
+        );
+    }
+    let figure = |name: &&str| {
+        let value = row.metrics.get(*name).map_or("-".to_owned(), |value| format!("{value:.4}"));
+        format!("  {value:>0$}", width(tl_run::metric_title(name)))
+    };
+    let figures: String = metrics.iter().map(figure).collect();
     format!(
-        "{phase:12}  {epoch:5}  {train_loss:11.4}  {train_accuracy:8.4}  {val_loss:9.4}  {val_accuracy:8.4}  {:8.4}  \
-         {:8.2}  {:8.0}",
-        row.val_balanced_accuracy, row.seconds, row.images_per_second,
+        "{phase:12}  {epoch:5}  {train_loss:11.4}  {val_loss:9.4}{figures}  {seconds:8.2}  {images_per_second:8.0}"
     )
 }
 
 fn epoch_row(result: &EpochResult) -> EpochRow {
+    let scores = result.val.scores.as_ref();
     EpochRow {
         epoch: result.epoch,
         phase: result.phase.clone(),
         phase_epoch: result.phase_epoch,
         train_loss: result.train.loss(),
-        train_accuracy: result.train.accuracy(),
+        train_accuracy: result.train_accuracy(),
         val_loss: result.val.loss,
-        val_accuracy: result.val.scores.accuracy(),
-        val_balanced_accuracy: result.val.scores.balanced_accuracy(),
+        val_accuracy: scores.map(Scores::accuracy),
+        val_balanced_accuracy: scores.map(Scores::balanced_accuracy),
+        metrics: result.val.metrics(),
         monitor: result.monitor.to_string(),
         monitored: result.monitored,
         rate_head: result.rate_head,

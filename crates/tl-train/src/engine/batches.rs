@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use tch::Tensor;
 use tl_backbones::Mode;
-use tl_data::{Batch, Loader, LoaderOptions, View, balanced_order, shuffle};
+use tl_data::{Loader, LoaderOptions, View, balanced_order, class_labels, shuffle};
 use tl_finetune::PlannedPhase;
 
 use super::{Images, Options};
+use crate::answers::Answers;
 use crate::error::TrainError;
 use crate::evaluate::batch_tensor;
 use crate::frontier::{Cache, Kept, Pass};
@@ -86,8 +87,8 @@ impl<'a> Source<'a> {
             let batch = batch?;
             let xs = batch_tensor(&batch, model.device);
             let xs = tch::no_grad(|| model.forward(&xs, 0, phase.frontier, |_| Mode::EVAL));
-            let Batch { labels, weights, mix, .. } = batch;
-            Ok(Step { xs, shown: Shown { labels, weights, mix } })
+            let answers = Answers::of_batch(&batch);
+            Ok(Step { xs, shown: Shown { answers, weights: batch.weights, mix: batch.mix } })
         })))
     }
 
@@ -96,8 +97,7 @@ impl<'a> Source<'a> {
         if !self.options.balanced_sampling {
             return Ok(shuffle(samples.len() as u32, seed, epoch));
         }
-        let labels: Vec<u32> = samples.iter().map(|sample| sample.label).collect();
-        Ok(balanced_order(&labels, samples.len(), seed, epoch)?)
+        Ok(balanced_order(&class_labels(samples)?, samples.len(), seed, epoch)?)
     }
 
     fn kept(
@@ -111,11 +111,11 @@ impl<'a> Source<'a> {
         let starts = (0..order.len()).step_by(batch).skip(start);
         starts.map(move |start| {
             let indices = &order[start..order.len().min(start + batch)];
-            let labels = indices.iter().map(|&i| samples[i as usize].label).collect();
+            let answers = Answers::of(self.model.task, indices.iter().map(|&i| &samples[i as usize]));
             let weights =
                 self.images.weights.map(|weights| indices.iter().map(|&i| weights[i as usize]).collect());
             let xs = kept.pick(indices, self.model.device)?;
-            Ok(Step { xs, shown: Shown { labels, weights, mix: None } })
+            Ok(Step { xs, shown: Shown { answers, weights, mix: None } })
         })
     }
 }

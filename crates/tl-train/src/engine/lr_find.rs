@@ -12,6 +12,7 @@ use super::batches::{Epoch, Source};
 use super::state::{Seen, State, copies, put};
 use super::step::{self, Place, Rules};
 use super::{Images, Observer, Options, Tick};
+use crate::answers;
 use crate::error::TrainError;
 use crate::frontier::{Cache, Pass};
 use crate::model::Model;
@@ -52,7 +53,7 @@ const WORSE: f64 = 4.0;
 /// Tries rates in phase `phase` of the plan, with the weights as they are now.
 ///
 /// # Errors
-/// An image cannot be read.
+/// A sample has not what the model answers, or an image cannot be read.
 pub fn lr_find(
     model: &Model,
     (plan, phase): (&Plan, usize),
@@ -61,6 +62,7 @@ pub fn lr_find(
     range: RateRange,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Tried>, TrainError> {
+    answers::check(model.task, images.train)?;
     let mut cache =
         Cache::new((model, plan), images, (options.cache_budget, options.store.clone()), options.seed);
     let planned = &plan.phases[phase];

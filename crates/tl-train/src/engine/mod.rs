@@ -21,6 +21,7 @@ use std::time::Instant;
 use tl_data::{Augmentation, DataPool, DecodedCache, Sample};
 use tl_finetune::{Metric, OptimizerState, Plan, PlannedPhase};
 
+use crate::answers::{self, Answers};
 use crate::error::TrainError;
 use crate::evaluate::{EVAL_BATCH, Scored, Tally, evaluate};
 use crate::frontier::{Cache, FeatureStore, Pass, Set};
@@ -70,7 +71,8 @@ pub struct Options {
     pub batch: usize,
     /// Weight moved from the right class to all classes alike (Szegedy et al. 2015, arXiv:1512.00567), `0..1`.
     pub label_smoothing: f64,
-    /// How much each class counts in the loss; all the same where there is none.
+    /// How much each class counts in the loss, or the presence of each label where absence counts 1; all the same where
+    /// there is none.
     pub class_weights: Option<Vec<f32>>,
     /// Gamma of the focal loss (Lin et al. 2017, arXiv:1708.02002), 0 or more; 0 is plain cross-entropy.
     pub focal: f64,
@@ -106,7 +108,7 @@ pub struct EpochResult {
     pub phase: String,
     /// Counted in the phase, from 1.
     pub phase_epoch: u32,
-    /// Of the training images as they were seen.
+    /// Of the training images as they were seen; [`EpochResult::train_accuracy`] says what of it is right.
     pub train: Seen,
     /// Of the validation images.
     pub val: Scored,
@@ -185,6 +187,14 @@ pub struct Outcome {
     pub cache_bytes: u64,
 }
 
+impl EpochResult {
+    /// Fraction of the training images that was classified right as they were seen, where there are classes.
+    #[must_use]
+    pub fn train_accuracy(&self) -> Option<f64> {
+        self.val.scores.as_ref().map(|_| self.train.accuracy())
+    }
+}
+
 impl Images<'_> {
     pub(crate) fn samples(&self, set: Set) -> &Arc<[Sample]> {
         match set {
@@ -213,7 +223,8 @@ pub fn check(plan: &Plan, augmentation: &Augmentation) -> Result<(), TrainError>
 /// Runs the plan, from `resume` on if that is given. The model ends with its best weights.
 ///
 /// # Errors
-/// See [`check`]; the checkpoint does not fit; an image cannot be read, or the observer cannot record, before the first
+/// See [`check`]; a sample has not what the model answers, or classes that do not exist are to be drawn evenly; the
+/// checkpoint does not fit; an image cannot be read, or the observer cannot record, before the first
 /// epoch has ended. Later that ends the run with [`Ended::Failed`] and what was best until then.
 pub fn train(
     model: &Model,
@@ -224,6 +235,12 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
     check(plan, images.augmentation)?;
+    for samples in [images.train, images.val] {
+        answers::check(model.task, samples)?;
+    }
+    if options.balanced_sampling {
+        tl_data::class_labels(images.train)?;
+    }
     let state = match resume {
         Some(checkpoint) => checkpoint.restore(model)?,
         None => State::new(model),
@@ -486,13 +503,13 @@ impl Run<'_> {
             let scored = evaluate(model, samples, self.images.pool, self.images.stop, &mut tick)?;
             return Ok((scored.images() == samples.len()).then_some(scored));
         };
-        let mut tally = Tally::new(model.task);
+        let mut tally = Tally::new(model);
         let indices: Vec<u32> = (0..samples.len() as u32).collect();
         for indices in indices.chunks(EVAL_BATCH) {
-            let labels: Vec<u32> = indices.iter().map(|&i| samples[i as usize].label).collect();
-            tally.add(&model.logits(&kept.pick(indices, model.device)?, frontier), &Shown::plain(labels));
+            let answers = Answers::of(model.task, indices.iter().map(|&i| &samples[i as usize]));
+            tally.add(&model.logits(&kept.pick(indices, model.device)?, frontier), &Shown::plain(answers));
         }
-        Ok(Some(tally.finish(model.classes.len())))
+        Ok(Some(tally.finish()))
     }
 
     fn outcome(mut self, ended: Ended) -> Outcome {

@@ -15,6 +15,7 @@ use super::batches::Step;
 use super::state::{Seen, copies, put};
 use super::step::{self, Place, Rules};
 use super::{Images, Options};
+use crate::answers::{self, Answers};
 use crate::error::TrainError;
 use crate::evaluate::EVAL_BATCH;
 use crate::frontier::{self, Cache, Pass};
@@ -44,13 +45,14 @@ struct Rates {
 /// Prices every phase. Takes a few seconds, and the model is as before.
 ///
 /// # Errors
-/// An image cannot be read.
+/// A sample has not what the model answers, or an image cannot be read.
 pub fn price(
     model: &Model,
     plan: &Plan,
     images: &Images<'_>,
     options: &Options,
 ) -> Result<Vec<PhasePrice>, TrainError> {
+    answers::check(model.task, images.train)?;
     let cache =
         Cache::new((model, plan), images, (options.cache_budget, options.store.clone()), options.seed);
     let rates = Rates { augment: loading(model, images, true)?, decode: loading(model, images, false)? };
@@ -59,7 +61,7 @@ pub fn price(
     for (index, phase) in plan.phases.iter().enumerate() {
         let prefix = forward(model, 0, phase.frontier);
         let above = forward(model, phase.frontier, model.stages());
-        let step = training(model, phase, options, images.train.len());
+        let step = training(model, phase, options, images);
         let passes = cache.new_passes(index);
         let features = passes.iter().fold(0.0, |sum, (pass, top)| {
             let loading = if pass.view.is_some() { rates.augment } else { rates.decode };
@@ -120,13 +122,13 @@ fn forward(model: &Model, from: usize, to: usize) -> f64 {
 }
 
 /// Seconds for one image of a training step from the frontier up, without the update.
-fn training(model: &Model, phase: &PlannedPhase, options: &Options, images: usize) -> f64 {
+fn training(model: &Model, phase: &PlannedPhase, options: &Options, images: &Images<'_>) -> f64 {
     let before = copies(model.tensors());
-    let rules = Rules::new(model, phase, options, images);
+    let rules = Rules::new(model, phase, options, images.train.len());
     step::set_trainable(model, phase);
-    let n = options.batch.min(images);
-    let labels = (0..n).map(|i| (i % model.classes.len()) as u32).collect();
-    let batch = Step { xs: random(model, phase.frontier, n), shown: Shown::plain(labels) };
+    let n = options.batch.min(images.train.len());
+    let answers = Answers::of(model.task, images.train[..n].iter());
+    let batch = Step { xs: random(model, phase.frontier, n), shown: Shown::plain(answers) };
     let seconds = fastest(|| {
         rules.gradients(&batch, Place { batch: 0, phase_epoch: 0 }, 1, &mut Seen::default());
         rules.forget_gradients();

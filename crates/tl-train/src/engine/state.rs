@@ -56,7 +56,7 @@ pub struct Progress {
 pub struct Seen {
     /// Of their losses, without weights and label smoothing.
     pub loss_sum: f64,
-    /// How many were classified right; of a mixed image the label of the larger part counts.
+    /// How many were classified right; of a mixed image the label of the larger part counts. 0 where there are no classes.
     pub right: u64,
     /// How many there were.
     pub images: u64,
@@ -86,9 +86,8 @@ impl Seen {
         self.loss_sum / self.images.max(1) as f64
     }
 
-    /// Fraction classified right.
-    #[must_use]
-    pub fn accuracy(&self) -> f64 {
+    /// Fraction classified right, where there are classes.
+    pub(crate) fn accuracy(&self) -> f64 {
         self.right as f64 / self.images.max(1) as f64
     }
 }

@@ -17,7 +17,9 @@ use crate::loss::Loss;
 use crate::model::Model;
 use crate::optimizer::Target;
 
-/// A loss above this is no longer one that learning brings down.
+/// A cross-entropy above this is no longer one that learning brings down. Nor is a squared error of numbers, which are in
+/// units of the training set's standard deviation, above this and the number of images: so much can a single image come to
+/// that is far from all others.
 const EXPLODED: f64 = 1e4;
 
 /// What does not change during a phase.
@@ -25,7 +27,7 @@ pub(super) struct Rules<'a> {
     pub(super) model: &'a Model,
     pub(super) phase: &'a PlannedPhase,
     pub(super) options: &'a Options,
-    pub(super) loss: Loss,
+    loss: Loss<'a>,
     /// By place in the backbone's store, whether a tensor belongs to a layer that trains.
     layers: Vec<bool>,
     /// Training images.
@@ -51,6 +53,7 @@ impl<'a> Rules<'a> {
         let class_weights = options.class_weights.as_ref();
         let loss = Loss {
             task: model.task,
+            target_stats: model.target_stats.as_ref(),
             label_smoothing: phase.label_smoothing.unwrap_or(options.label_smoothing),
             class_weights: class_weights.map(|weights| Tensor::from_slice(weights).to_device(model.device)),
             focal: options.focal,
@@ -104,12 +107,12 @@ impl<'a> Rules<'a> {
             model.head.forward(&pooled, phase.head_rate.map(|_| Training { seed, dropout: phase.dropout }));
         let loss = self.loss.of(&logits, &batch.shown).mean(None::<Kind>);
         let value = loss.double_value(&[]);
-        if !value.is_finite() || value > EXPLODED {
+        if !value.is_finite() || value > EXPLODED.max(self.images as f64) {
             return false;
         }
         let loss = if self.accumulate() > 1 { loss * self.share(place, batch.shown.len()) } else { loss };
         loss.backward();
-        let (loss_sum, right) = judge(model.task, &logits.detach(), &batch.shown);
+        let (loss_sum, right) = judge(model, &logits.detach(), &batch.shown);
         seen.loss_sum += loss_sum;
         seen.right += right;
         seen.images += batch.shown.len() as u64;

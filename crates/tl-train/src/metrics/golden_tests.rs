@@ -168,6 +168,7 @@ fn the_default_suits_task_and_classes() {
         (Task::Binary, &[], Metric::Accuracy),
         (Task::MultiLabel { labels: 2 }, &[10, 90], Metric::AveragePrecision),
         (Task::Regression { targets: 1 }, &[], Metric::Mae),
+        (Task::Regression { targets: 2 }, &[], Metric::R2),
     ] {
         assert_eq!(default_metric(task, counts), expected, "{task:?} {counts:?}");
         assert!(measured(task).contains(&expected));

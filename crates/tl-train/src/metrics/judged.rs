@@ -78,7 +78,8 @@ pub fn measured(task: Task) -> &'static [Metric] {
 }
 
 /// What to judge a run by where nobody says. `counts` has the number of images of each class: accuracy hides what
-/// happens to the small ones once the largest has more than one and a half times the images of the smallest.
+/// happens to the small ones once the largest has more than one and a half times the images of the smallest. Errors of
+/// several numbers have different units and no mean that says anything.
 #[must_use]
 pub fn default_metric(task: Task, counts: &[usize]) -> Metric {
     match task {
@@ -88,7 +89,8 @@ pub fn default_metric(task: Task, counts: &[usize]) -> Metric {
             if uneven { Metric::BalancedAccuracy } else { Metric::Accuracy }
         }
         Task::MultiLabel { .. } => Metric::AveragePrecision,
-        Task::Regression { .. } => Metric::Mae,
+        Task::Regression { targets: 1 } => Metric::Mae,
+        Task::Regression { .. } => Metric::R2,
     }
 }
 
