@@ -105,14 +105,15 @@ impl<'a> Rules<'a> {
         let pooled = model.forward(&batch.xs, phase.frontier, model.stages(), mode);
         let logits =
             model.head.forward(&pooled, phase.head_rate.map(|_| Training { seed, dropout: phase.dropout }));
-        let mut loss = self.loss.of(&logits, &batch.shown).mean(None::<Kind>);
+        let loss = self.loss.of(&logits, &batch.shown).mean(None::<Kind>);
         let value = loss.double_value(&[]);
         if !value.is_finite() || value > EXPLODED.max(self.images as f64) {
             return false;
         }
-        if self.accumulate() > 1 {
-            loss = loss * self.share(place, batch.shown.len());
-        }
+        let loss = match self.accumulate() {
+            0 | 1 => loss,
+            _ => loss * self.share(place, batch.shown.len()),
+        };
         loss.backward();
         let (loss_sum, right) = judge(model, &logits.detach(), &batch.shown);
         seen.loss_sum += loss_sum;
