@@ -19,7 +19,7 @@ fn draw(dir: &Path, n: u32, bars: bool) -> Vec<Drawn> {
     fs::create_dir(dir.join("images")).unwrap();
     let one = |i: u32| {
         // Neither goes with the brightness or with the other.
-        let (disc, bars) = (!bars || i % 2 == 0, bars && i / 2 % 2 == 0);
+        let (disc, bars) = (!bars || i.is_multiple_of(2), bars && (i / 2).is_multiple_of(2));
         let brightness = 20 + i * 37 % n * 200 / n;
         let pixel = |at: u32| {
             let (x, y) = (at % 40, at / 40);
