@@ -170,7 +170,7 @@ fn models_that_are_damaged_are_refused() {
     predict(&["model.safetensors", "sha256"]);
     fs::write(&tensors, &whole).unwrap();
     let text = fs::read_to_string(&description).unwrap();
-    fs::write(&description, text.replace("\"format\": 2", "\"format\": 99")).unwrap();
+    fs::write(&description, text.replace("\"format\": 3", "\"format\": 99")).unwrap();
     predict(&["model.json", "format 99", "newer"]);
     fs::write(&description, &text[..text.len() / 2]).unwrap();
     predict(&["model.json", "not JSON"]);
