@@ -29,7 +29,7 @@ pub(crate) fn run(args: &LrFindArgs, interrupt: &Interrupt) -> anyhow::Result<()
         phase.trained(&job.plan.net),
         phase.optimizer
     ));
-    let mut bar = Bar { ui: &ui, showing: "" };
+    let mut bar = Bar(&ui);
     let images = job.training(&interrupt.stop);
     let tried = tl_train::lr_find(&job.model, (&job.plan, index), &images, &job.options()?, range, &mut bar)?;
     ui.borrow_mut().stop();
@@ -109,19 +109,11 @@ fn chart(tried: &[Tried], suggested: Option<f64>) -> String {
 }
 
 /// Shows how far it is.
-struct Bar<'a> {
-    ui: &'a RefCell<Ui>,
-    showing: &'static str,
-}
+struct Bar<'a>(&'a RefCell<Ui>);
 
 impl Observer for Bar<'_> {
     fn tick(&mut self, tick: Tick) {
-        let mut ui = self.ui.borrow_mut();
-        if self.showing != tick.what {
-            ui.start(tick.what, tick.of as u64, false);
-            self.showing = tick.what;
-        }
-        ui.at(tick.done as u64);
+        self.0.borrow_mut().tick(tick);
     }
 
     fn epoch(&mut self, _: &EpochResult) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

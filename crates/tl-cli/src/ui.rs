@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tl_fetch::Progress;
+use tl_train::Tick;
 
 /// The one writer to stderr; lines and the bar take turns.
 #[derive(Debug)]
 pub(crate) struct Ui {
     bar: ProgressBar,
+    /// What the bar of a net at work is about.
+    ticking: &'static str,
 }
 
 impl Ui {
     pub(crate) fn new() -> Self {
-        Self { bar: ProgressBar::hidden() }
+        Self { bar: ProgressBar::hidden(), ticking: "" }
     }
 
     /// A log line.
@@ -55,6 +58,19 @@ impl Ui {
     pub(crate) fn stop(&mut self) {
         self.bar.finish_and_clear();
         self.bar = ProgressBar::hidden();
+        self.ticking = "";
+    }
+
+    /// Shows how far a net at work is, by one bar after the other.
+    pub(crate) fn tick(&mut self, tick: Tick) {
+        if self.ticking != tick.what {
+            self.start(tick.what, tick.of as u64, false);
+            self.ticking = tick.what;
+        }
+        self.at(tick.done as u64);
+        if tick.done == tick.of {
+            self.stop();
+        }
     }
 }
 

@@ -26,11 +26,13 @@ pub struct RunDir {
 
 const METRICS: &str = "metrics.jsonl";
 const LOCK: &str = "run.lock";
+/// What a run writes before its spec, with which it has begun.
+const START: [&str; 6] = [LOCK, "excluded.txt", "plan.txt", "manifest.json", "split.json", "classes.txt"];
 /// How the names of files begin that are not whole.
 const UNNAMED: [&str; 2] = [".tmp-", ".weights-"];
 
 impl RunDir {
-    /// Makes the directory (and those above it).
+    /// Makes the directory (and those above it). That of a run that never began is taken as if it were not there.
     ///
     /// # Errors
     /// It exists already, or cannot be made.
@@ -41,10 +43,27 @@ impl RunDir {
         match fs::create_dir(path) {
             Ok(()) => Ok(Self { path: path.to_owned(), metrics: String::new(), _lock: lock(path)? }),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(RunError::Exists { path: path.to_owned() })
+                if !Self::never_began(path) {
+                    return Err(RunError::Exists { path: path.to_owned() });
+                }
+                let dir = Self::reopen(path)?;
+                START.iter().filter(|name| **name != LOCK).try_for_each(|name| dir.remove(name))?;
+                Ok(dir)
             }
             Err(error) => Err(RunError::io("create", path, error)),
         }
+    }
+
+    /// Whether it is the directory of a run that was killed before its spec was written, and holds nothing else.
+    #[must_use]
+    pub fn never_began(path: &Path) -> bool {
+        let Ok(entries) = fs::read_dir(path) else { return false };
+        let of_start =
+            |name: &str| START.contains(&name) || UNNAMED.iter().any(|prefix| name.starts_with(prefix));
+        path.join(LOCK).is_file()
+            && entries
+                .into_iter()
+                .all(|entry| entry.is_ok_and(|e| e.file_name().to_str().is_some_and(of_start)))
     }
 
     /// Opens the directory of a run that did not reach its end, to go on with it.
@@ -269,6 +288,30 @@ mod tests {
         let error = RunDir::reopen(&path).unwrap().keep_epochs(4).unwrap_err().to_string();
         assert!(error.contains("it has 3 epochs, the checkpoint 4"), "{error}");
         assert!(RunDir::reopen(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn the_directory_of_a_run_that_never_began_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let run = RunDir::create(&path).unwrap();
+        run.write_text("plan.txt", "head").unwrap();
+        fs::write(path.join(".tmp-x1"), "half").unwrap();
+        // It is being written.
+        assert!(matches!(RunDir::create(&path), Err(RunError::Busy { .. })));
+        drop(run);
+        assert!(RunDir::never_began(&path));
+        let run = RunDir::create(&path).unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "the lock alone");
+        run.write_text("spec.json", "{}").unwrap();
+        drop(run);
+        assert!(matches!(RunDir::create(&path), Err(RunError::Exists { .. })));
+        // A file of somebody else's, and a folder without the mark of a run.
+        fs::rename(path.join("spec.json"), path.join("notes.txt")).unwrap();
+        assert!(matches!(RunDir::create(&path), Err(RunError::Exists { .. })));
+        let empty = dir.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        assert!(matches!(RunDir::create(&empty), Err(RunError::Exists { .. })));
     }
 
     #[test]

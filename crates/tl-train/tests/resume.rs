@@ -5,12 +5,16 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use common::{Epochs, model, often, options, run_from, store};
 use tl_finetune::{
     BatchNorm, Curve, EarlyStopping, Metric, Optimizer, OptimizerState, PartRate, Phase, Schedule,
 };
 use tl_train::{CHECKPOINT, Checkpoint, Ended, EpochResult, Model, Options};
+
+/// The bits are promised for one run at a time in a process, as the program has it.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Every kind of phase: kept views, moving average and early stopping; new views, sums of batches, clipping and
 /// stochastic depth; statistics that move; moments that are kept.
@@ -87,6 +91,7 @@ fn whole(options: &Options, dir: &Path) -> (Model, Vec<EpochResult>, Vec<PathBuf
 
 #[test]
 fn a_run_goes_on_from_every_checkpoint_as_if_nothing_had_happened() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
     // Activations come from memory, from disk, or are computed again: never is that a difference.
     let plain = options(1 << 30);
@@ -121,6 +126,7 @@ fn a_run_goes_on_from_every_checkpoint_as_if_nothing_had_happened() {
 
 #[test]
 fn a_checkpoint_of_another_net_or_a_damaged_one_is_refused() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
     assert!(Checkpoint::read(dir.path()).unwrap().is_none());
     let mut epochs = Epochs::default();

@@ -119,11 +119,11 @@ impl Job {
         let images = self.training(&interrupt.stop);
         let mut options = self.options()?;
         options.checkpoints = Some(Checkpointing { dir: run.dir.path().to_owned(), every });
-        ui.borrow().line(&record::header(self.model.task));
+        ui.borrow().line(&record::header(self.model.task, &options.monitor.to_string()));
         for row in &run.epochs[..run.before] {
             ui.borrow().line(&record::line(row, self.model.task));
         }
-        let mut recorder = Recorder { run, ui, showing: "" };
+        let mut recorder = Recorder { run, ui };
         let outcome = tl_train::train(&self.model, &self.plan, &images, &options, checkpoint, &mut recorder);
         ui.borrow_mut().stop();
         match outcome {

@@ -22,21 +22,11 @@ pub(super) struct Run {
 pub(super) struct Recorder<'a> {
     pub(super) run: &'a mut Run,
     pub(super) ui: &'a RefCell<Ui>,
-    pub(super) showing: &'static str,
 }
 
 impl Observer for Recorder<'_> {
     fn tick(&mut self, tick: Tick) {
-        let mut ui = self.ui.borrow_mut();
-        if self.showing != tick.what {
-            ui.start(tick.what, tick.of as u64, false);
-            self.showing = tick.what;
-        }
-        ui.at(tick.done as u64);
-        if tick.done == tick.of {
-            ui.stop();
-            self.showing = "";
-        }
+        self.ui.borrow_mut().tick(tick);
     }
 
     fn epoch(&mut self, result: &EpochResult) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -67,28 +57,45 @@ fn width(title: &str) -> usize {
     title.chars().count().max(9)
 }
 
-/// What stands above the lines of the epochs.
-pub(super) fn header(task: Task) -> String {
+/// The metric by which the best epoch is picked, where it has no column of its own.
+fn extra(task: Task, monitor: &str) -> Option<&str> {
+    let shown = match metrics(task) {
+        [] => &["accuracy", "balanced-accuracy", "loss"][..],
+        metrics => metrics,
+    };
+    (monitor != "loss" && !shown.contains(&monitor)).then_some(monitor)
+}
+
+/// What stands above the lines of the epochs of a run that is judged by `monitor`.
+pub(super) fn header(task: Task, monitor: &str) -> String {
+    let extra = extra(task, monitor).map(tl_run::metric_title);
+    let extra = extra.map_or_else(String::new, |title| format!("  {title:>0$}", width(title)));
     let metrics = metrics(task);
     if metrics.is_empty() {
-        return "phase         epoch   train loss  accuracy   val loss  accuracy  balanced   seconds  images/s"
-            .to_owned();
+        return format!(
+            "phase         epoch   train loss  accuracy   val loss  accuracy  balanced{extra}   seconds  images/s"
+        );
     }
     let titles = metrics.iter().map(|name| tl_run::metric_title(name));
     let titles: String = titles.map(|title| format!("  {title:>0$}", width(title))).collect();
-    format!("phase         epoch   train loss   val loss{titles}   seconds  images/s")
+    format!("phase         epoch   train loss   val loss{titles}{extra}   seconds  images/s")
 }
 
 /// An epoch as a line below [`header`].
 pub(super) fn line(row: &EpochRow, task: Task) -> String {
     let EpochRow { phase, epoch, train_loss, val_loss, seconds, images_per_second, .. } = row;
     let metrics = metrics(task);
+    let extra = extra(task, &row.monitor).map(|name| {
+        let value = row.monitored.map_or("-".to_owned(), |value| format!("{value:.4}"));
+        format!("  {value:>0$}", width(tl_run::metric_title(name)))
+    });
+    let extra = extra.unwrap_or_default();
     if metrics.is_empty() {
         let figure = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
         let (train, val) = (figure(row.train_accuracy), figure(row.val_accuracy));
         let balanced = figure(row.val_balanced_accuracy);
         return format!(
-            "{phase:12}  {epoch:5}  {train_loss:11.4}  {train:>8}  {val_loss:9.4}  {val:>8}  {balanced:>8}  \
+            "{phase:12}  {epoch:5}  {train_loss:11.4}  {train:>8}  {val_loss:9.4}  {val:>8}  {balanced:>8}{extra}  \
              {seconds:8.2}  {images_per_second:8.0}"
         );
     }
@@ -98,7 +105,7 @@ pub(super) fn line(row: &EpochRow, task: Task) -> String {
     };
     let figures: String = metrics.iter().map(figure).collect();
     format!(
-        "{phase:12}  {epoch:5}  {train_loss:11.4}  {val_loss:9.4}{figures}  {seconds:8.2}  {images_per_second:8.0}"
+        "{phase:12}  {epoch:5}  {train_loss:11.4}  {val_loss:9.4}{figures}{extra}  {seconds:8.2}  {images_per_second:8.0}"
     )
 }
 

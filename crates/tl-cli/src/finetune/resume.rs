@@ -26,6 +26,12 @@ pub(super) fn run(
     refuse_others(args)?;
     let spec = path.join("spec.json");
     anyhow::ensure!(
+        !RunDir::never_began(path),
+        "the run in `{}` was killed before it had begun\n\n\
+         hint: give the command it was begun with again; it may use the same --run",
+        path.display()
+    );
+    anyhow::ensure!(
         spec.is_file(),
         "`{}` is not the directory of a run: it has no spec.json\n\nhint: give the directory that was named with --run, \
          or one below runs/",
