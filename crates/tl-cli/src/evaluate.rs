@@ -10,18 +10,32 @@ use std::sync::atomic::AtomicBool;
 use tl_data::{DataPool, LabelledFolder, Sample, Task};
 use tl_heads::Task as HeadTask;
 use tl_run::{Evaluation, LabelResult, TargetResult};
-use tl_train::{Model, SavedModel, Scored, Scores};
+use tl_train::{Model, Precision, SavedModel, Scored, Scores};
 
 use crate::args::EvaluateArgs;
 use crate::dataset;
+use crate::finetune::say_choice;
 use crate::machine;
 use crate::prepare;
 use crate::ui::{self, Ui};
 
+/// Finds out how to compute the model for one look at every sample.
+pub(crate) fn choose(
+    model: &mut Model,
+    samples: (&Arc<[Sample]>, &DataPool),
+    precision: Option<Precision>,
+    ui: &RefCell<Ui>,
+) -> anyhow::Result<()> {
+    let choice = tl_train::choose(model, None, samples, precision.unwrap_or_default())?;
+    say_choice(&choice, &ui.borrow());
+    model.compute = choice.compute;
+    Ok(())
+}
+
 pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
     let machine = machine::set_up(&args.threads)?;
-    let (saved, model) = SavedModel::load(&args.run, tch::Device::Cpu)?;
+    let (saved, mut model) = SavedModel::load(&args.run, tch::Device::Cpu)?;
     let (root, samples, part, warnings) = labelled(args, &saved.classes, dataset::task_of(model.task))?;
     let pool = DataPool::new(machine.data_threads)?;
     let bad = prepare::check_images(&samples, &pool, &ui);
@@ -35,6 +49,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     }
     let samples = prepare::good(samples, &bad);
     anyhow::ensure!(!samples.is_empty(), "no image in `{}` can be decoded", root.display());
+    choose(&mut model, (&samples, &pool), args.precision, &ui)?;
     let scored = score(&model, &samples, &pool, &ui)?;
     let set = part.unwrap_or_else(|| "data".to_owned());
     let evaluation = evaluation(&set, &scored, &saved.classes);

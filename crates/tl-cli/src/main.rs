@@ -19,6 +19,7 @@ mod predict;
 mod prepare;
 mod runs;
 mod spec;
+mod spin;
 mod summary;
 mod ui;
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         }
     }));
     let cli = Cli::parse();
+    spin::settle(&cli.command);
     tl_torch::keep_pages();
     match std::panic::catch_unwind(|| dispatch(&cli)) {
         Ok(Ok(())) => ExitCode::SUCCESS,

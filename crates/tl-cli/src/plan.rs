@@ -24,10 +24,11 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<()> {
         return print_schedule(args);
     }
     let ui = RefCell::new(Ui::new());
-    let job = Job::from_args(&args.settings, None, &ui)?;
+    let mut job = Job::from_args(&args.settings, None, &ui)?;
     job.announce(&ui);
     ui.borrow().line("measuring  a few batches");
     let never = AtomicBool::new(false);
+    job.choose(&never, &ui)?;
     let prices = tl_train::price(&job.model, &job.plan, &job.training(&never), &job.options()?)?;
     ui::print(&table(&job.plan, &prices, |phase| {
         memory::of_phase(&job.model, &job.plan, phase, job.resolved.spec.batch as u64)

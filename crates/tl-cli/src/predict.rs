@@ -36,11 +36,14 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
         ),
     };
     let pool = DataPool::new(machine.data_threads)?;
-    let saved = run.map(|run| SavedModel::load(run, Device::Cpu)).transpose()?;
+    let mut saved = run.map(|run| SavedModel::load(run, Device::Cpu)).transpose()?;
     let paths = dataset::list(images)?;
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
     let bad = prepare::check_images(&samples, &pool, &ui);
     let samples = prepare::good(samples, &bad);
+    if let Some((_, model)) = &mut saved {
+        crate::evaluate::choose(model, (&samples, &pool), args.precision, &ui)?;
+    }
     let task = saved.as_ref().map(|(_, model)| model.task);
     let numbers = matches!(task, Some(Task::Regression { .. }));
     anyhow::ensure!(

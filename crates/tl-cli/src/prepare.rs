@@ -295,26 +295,23 @@ pub(crate) fn model(
     }
 }
 
-/// Augmented views of each image to keep: as many as cost about a minute of the frozen part on two cores, and none where
-/// one view would be all, which is worse than the image as it is, or where images are mixed.
-fn usual_views(resolved: &Resolved) -> u32 {
-    const PASSES: usize = 12_000;
-    const MOST: usize = 6;
-    let mixes = match &resolved.spec.augment {
+/// Whether whole batches are mixed, which no view of one image shows.
+fn mixes(resolved: &Resolved) -> bool {
+    match &resolved.spec.augment {
         Augmentation::Recipe(augment) => augment.mixing.is_some(),
         Augmentation::Generator(_) => false,
-    };
-    match resolved.images.map_or(MOST, |images| (PASSES / images.max(1)).min(MOST)) {
-        views @ 2.. if !mixes => views as u32,
-        _ => 0,
     }
 }
 
 /// The schedule of the spec, or the one that the preset makes for the net.
 pub(crate) fn schedule(resolved: &Resolved, net: &NetInfo) -> anyhow::Result<Schedule> {
-    let views = resolved.views.unwrap_or_else(|| usual_views(resolved));
-    let options =
-        PresetOptions { part: resolved.unfreeze.clone(), views: Some(views), ..PresetOptions::default() };
+    let views = resolved.views.or_else(|| mixes(resolved).then_some(0));
+    let options = PresetOptions {
+        part: resolved.unfreeze.clone(),
+        views,
+        images: resolved.images,
+        ..PresetOptions::default()
+    };
     let mut schedule = match &resolved.spec.schedule {
         Some(schedule) => schedule.clone(),
         None => resolved.preset.schedule(net, &options)?,

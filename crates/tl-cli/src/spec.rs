@@ -9,6 +9,7 @@ use tl_backbones::Card;
 use tl_data::{Augment, Augmentation, Task};
 use tl_finetune::{Metric, Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
+use tl_train::{Compute, Precision};
 
 use crate::args::Settings;
 use crate::dataset::{Source, absolute};
@@ -57,6 +58,12 @@ pub(crate) struct Spec {
     /// What the best weights are picked by; chosen from the classes where it is not given.
     #[serde(default)]
     pub(crate) monitor: Option<Metric>,
+    /// What the net may be computed in.
+    #[serde(default)]
+    pub(crate) precision: Precision,
+    /// What was found to be fastest with that; found anew where it is not given.
+    #[serde(default)]
+    pub(crate) compute: Option<Compute>,
     pub(crate) seed: u64,
     pub(crate) cache_budget_mib: u64,
     pub(crate) skip_bad: bool,
@@ -163,7 +170,7 @@ pub(crate) struct Resolved {
     pub(crate) images: Option<usize>,
 }
 
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
 
 /// Looks up and checks everything that needs neither images nor weights.
@@ -227,6 +234,13 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
             "--val-fraction is given, and --split or --folds already says which images validate"
         ));
     }
+    // What was found for one piece of work says nothing about another.
+    let same_work = same_net
+        && !makes_schedule
+        && schedule.is_none()
+        && args.precision.is_none()
+        && args.image_size.is_none()
+        && args.batch.is_none();
     let epochs = args.epochs.as_deref().map(|text| problems.take(parse_epochs(text)));
     let dropout = args.dropout.unwrap_or_else(|| default_dropout(args, &base));
     let spec = Spec {
@@ -256,6 +270,8 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
         class_weights,
         balanced_sampling: args.balanced_sampling || base.balanced_sampling,
         monitor,
+        precision: args.precision.unwrap_or(base.precision),
+        compute: base.compute.filter(|_| same_work),
         seed: args.seed.unwrap_or(base.seed),
         cache_budget_mib: args.cache_budget.unwrap_or(base.cache_budget_mib),
         skip_bad: args.skip_bad || base.skip_bad,
@@ -299,6 +315,8 @@ fn defaults() -> Spec {
         class_weights: ClassWeights::None,
         balanced_sampling: false,
         monitor: None,
+        precision: Precision::Auto,
+        compute: None,
         seed: 42,
         cache_budget_mib: 4096,
         skip_bad: false,
@@ -329,6 +347,10 @@ fn read(path: &Path) -> anyhow::Result<Spec> {
     if format < 3 {
         // Before it was written down, nothing was shrunk.
         spec.shrink = Some(0);
+    }
+    if format < 5 {
+        // Before there was a choice.
+        (spec.precision, spec.compute) = (Precision::F32, Some(Compute::default()));
     }
     spec.format = FORMAT;
     spec.source = spec.source.relative_to(path.parent().unwrap_or(Path::new("")));

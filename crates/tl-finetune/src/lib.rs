@@ -28,7 +28,7 @@ pub use net::{LayerInfo, NetInfo, StageInfo};
 pub use optimizer::Optimizer;
 pub use part::{PartError, select};
 pub use plan::{Plan, PlannedPhase};
-pub use preset::{Preset, PresetError, PresetOptions, UnknownPreset};
+pub use preset::{MANY_IMAGES, Preset, PresetError, PresetOptions, UnknownPreset};
 pub use schedule::{
     BatchNorm, Decay, DecayBy, EpochCount, OptimizerState, PartRate, Phase, Schedule, ScheduleError,
 };

@@ -89,6 +89,10 @@ fn rates_fall_towards_the_input() {
     assert_close(&rates(&lp_ft[0], &net), &[1e-3]);
     assert_close(&rates(&lp_ft[1], &net), &all(2e-4));
     assert_eq!(names(&schedule(Preset::LpFt, &net)), ["head", "all"]);
+    let many = PresetOptions { images: Some(MANY_IMAGES), ..PresetOptions::default() };
+    let many = plan(&Preset::Gradual.schedule(&net, &many).unwrap(), &net).phases;
+    assert_eq!(of_phases(&many), [(12, false, 0), (2, true, 0), (3, true, 0)]);
+    assert_close(&rates(&many[2], &net), &all(2e-4));
     for phases in [gradual, lp_ft] {
         assert_eq!(phases[0].curve, Curve::Cosine { warmup: 0.0 });
         assert!(phases[1..].iter().all(|phase| phase.curve == Curve::Cosine { warmup: 0.1 }));

@@ -281,6 +281,9 @@ pub struct Manifest {
     pub weights: WeightsFacts,
     /// The machine.
     pub machine: Machine,
+    /// How the net is computed and what was measured of that, in words; empty where the spec already said it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compute: Vec<String>,
 }
 
 /// One line of `val_predictions.csv`, where there is one class an image.

@@ -315,7 +315,8 @@ fn facts(rows: impl Iterator<Item = [String; 2]>) -> String {
 }
 
 fn circumstances(data: &ReportData<'_>) -> impl Iterator<Item = [String; 2]> {
-    let Manifest { version, started, resumed, command, data: images, weights, machine } = data.manifest;
+    let Manifest { version, started, resumed, command, data: images, weights, machine, compute } =
+        data.manifest;
     let peak =
         data.summary.peak_memory_bytes.map_or("unknown".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
     [
@@ -338,6 +339,7 @@ fn circumstances(data: &ReportData<'_>) -> impl Iterator<Item = [String; 2]> {
         ("model", format!("sha256 {}", data.summary.model_sha256)),
         ("machine", format!("{}, {} cores, {}", machine.cpu, machine.cores, machine.platform)),
         ("ran on", format!("{}, {} threads, libtorch {}", machine.device, machine.threads, machine.libtorch)),
+        ("computed", if compute.is_empty() { "as the spec says".to_owned() } else { compute.join("; ") }),
         ("peak memory", peak),
         ("version", version.clone()),
     ]

@@ -39,9 +39,12 @@ impl From<tch::TchError> for TorchError {
     }
 }
 
-/// The first sentence of a libtorch message: no stack frames, no printed tensors, at most 300 characters.
+/// The sentence of a libtorch message that says what is wrong, by default the first: no stack frames, no printed tensors, at
+/// most 300 characters.
 #[must_use]
 pub fn short(message: &str) -> String {
+    // A compiled net says where it failed, and only then what.
+    let message = message.split_once("\nRuntimeError: ").map_or(message, |(_, reason)| reason);
     let line = message
         .lines()
         .map(str::trim)
@@ -65,5 +68,8 @@ mod tests {
         let text = short(&error.to_string());
         assert!(text.contains("invalid for input of size 2"), "{text}");
         assert!(!text.contains("frame #") && !text.contains('\n'), "{text}");
+        let compiled = "The following operation failed in the TorchScript interpreter.\nTraceback of TorchScript (most \
+                        recent call last):\nRuntimeError: dimensions are invalid\n\n";
+        assert_eq!(short(compiled), "dimensions are invalid");
     }
 }

@@ -8,6 +8,7 @@
 
 mod allocator;
 mod error;
+mod frozen;
 mod layout;
 mod leave;
 mod params;
@@ -15,6 +16,7 @@ mod random;
 
 pub use allocator::keep_pages;
 pub use error::{TorchError, short};
+pub use frozen::{Autocast, Frozen, How};
 pub use layout::{channels_last, image_batch};
 pub use leave::leave_at_once;
 pub use params::{Fill, Init, Param, ParamStore, Role, Scope};

@@ -136,13 +136,14 @@ pub fn evaluate(
 ) -> Result<Scored, TrainError> {
     answers::check(model.task, samples)?;
     let mut tally = Tally::new(model);
+    let runner = model.runner(0..model.stages(), EVAL_BATCH, samples.len());
     let options = LoaderOptions::in_order(samples.len(), EVAL_BATCH);
     for batch in Loader::new(samples.clone(), View::Eval(model.preprocess), options, pool)? {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let batch = batch?;
-        let logits = model.logits(&batch_tensor(&batch, model.device), 0);
+        let logits = model.classify(&runner.run(&batch_tensor(&batch, model.device))?);
         tally.add(&logits, &Shown::plain(Answers::of_batch(&batch)));
         progress(tally.probabilities.len());
     }
@@ -160,9 +161,11 @@ pub fn predict(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Vec<f32>>, TrainError> {
     let mut rows = Vec::new();
+    let runner = model.runner(0..model.stages(), EVAL_BATCH, samples.len());
     let options = LoaderOptions::in_order(samples.len(), EVAL_BATCH);
     for batch in Loader::new(samples.clone(), View::Eval(model.preprocess), options, pool)? {
-        rows.extend(model.answers(&model.logits(&batch_tensor(&batch?, model.device), 0)));
+        let pooled = runner.run(&batch_tensor(&batch?, model.device))?;
+        rows.extend(model.answers(&model.classify(&pooled)));
         progress(rows.len());
     }
     Ok(rows)

@@ -6,6 +6,7 @@
 //! threads.
 
 mod answers;
+mod compute;
 mod engine;
 mod error;
 mod evaluate;
@@ -17,6 +18,7 @@ mod optimizer;
 mod saved;
 
 pub use answers::Answers;
+pub use compute::{Choice, Compute, Precision, Runner, choose};
 pub use engine::{
     BestEpoch, CHECKPOINT, Checkpoint, Checkpointing, Ended, EpochResult, Images, Observer, Options, Outcome,
     PhasePrice, Progress, RateRange, Seen, Tick, Tried, check, lr_find, price, steepest, train,

@@ -7,6 +7,7 @@ use tl_finetune::{LayerInfo, NetInfo, StageInfo};
 use tl_heads::{Features, Head, HeadSpec, Pool, Task};
 use tl_torch::{Fill, Param, Role};
 
+use crate::compute::{Compiled, Compute};
 use crate::error::TrainError;
 
 /// What answers questions about images: classes, labels or numbers.
@@ -29,6 +30,9 @@ pub struct Model {
     pub device: Device,
     /// The backbone as one image meets it.
     pub observed: Observed,
+    /// In which precision it is computed, and whether compiled. At first f32, step by step.
+    pub compute: Compute,
+    pub(crate) compiled: Compiled,
     /// By place in the backbone's store, the index of the layer that the tensor belongs to.
     layer_of: Vec<usize>,
 }
@@ -69,8 +73,20 @@ impl Model {
         for (i, layer) in observed.layers.iter().enumerate() {
             layer_of[layer.params.clone()].fill(i);
         }
-        let target_stats = None;
-        Ok(Self { backbone, head, task, classes, target_stats, preprocess, device, observed, layer_of })
+        let (target_stats, compute, compiled) = (None, Compute::default(), Compiled::default());
+        Ok(Self {
+            backbone,
+            head,
+            task,
+            classes,
+            target_stats,
+            preprocess,
+            device,
+            observed,
+            compute,
+            compiled,
+            layer_of,
+        })
     }
 
     /// The same with a scale for its numbers; it then learns `(y - mean) / std`.
@@ -122,17 +138,6 @@ impl Model {
     ) -> Tensor {
         let ys = self.backbone.forward(xs, from..to, mode);
         if to == self.stages() && from < to { pool(&self.backbone, &self.head, &ys) } else { ys }
-    }
-
-    /// Outputs for the activations at level `from`, in inference mode, without gradients.
-    ///
-    /// # Shapes
-    /// `[N, C, H, W]`, `[N, T, C]`, or `[N, D]` at the last level, to `[N, outputs]`.
-    pub fn logits(&self, xs: &Tensor, from: usize) -> Tensor {
-        tch::no_grad(|| {
-            let pooled = self.forward(xs, from, self.stages(), |_| Mode::EVAL);
-            self.head.forward(&pooled, None)
-        })
     }
 
     /// What outputs say: the probability of each class or label, in rows; or numbers in their own units.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tl_train::Precision;
 
 mod train;
 
@@ -119,6 +120,9 @@ pub(crate) struct EvaluateArgs {
     /// Go on without the images that cannot be decoded
     #[arg(long)]
     pub(crate) skip_bad: bool,
+    /// What the net is computed in: auto (what is fastest here, by trying), f32 or bf16 [default: auto]
+    #[arg(long, value_name = "auto|f32|bf16")]
+    pub(crate) precision: Option<Precision>,
     #[command(flatten)]
     pub(crate) threads: ThreadArgs,
     /// Print JSON
@@ -145,6 +149,9 @@ pub(crate) struct PredictArgs {
     /// model with one sigmoid: one, the log-odds of its second class. Of numbers: the numbers, without their names
     #[arg(long)]
     pub(crate) raw: bool,
+    /// What the net is computed in: auto (what is fastest here, by trying), f32 or bf16 [default: auto]
+    #[arg(long, value_name = "auto|f32|bf16")]
+    pub(crate) precision: Option<Precision>,
     #[command(flatten)]
     pub(crate) threads: ThreadArgs,
     /// Print one JSON object a line

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tl_train::Precision;
 
 /// Everything that decides a run but where it is written.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
@@ -89,6 +90,10 @@ pub(crate) struct Settings {
     /// Part of each class kept for validation, where the folder has no val/ [default: 0.2]
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     pub(crate) val_fraction: Option<f64>,
+    /// What the net is computed in: auto (what is fastest here, by trying; bf16 only if the activations stay within a tenth),
+    /// f32 or bf16. Weights, gradients and the head are f32 in any case [default: auto]
+    #[arg(long, value_name = "auto|f32|bf16")]
+    pub(crate) precision: Option<Precision>,
     /// Everything random is derived from it [default: 42]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

@@ -12,7 +12,7 @@ use tl_data::{Augment, ClassWeighting, DataPool, DecodedCache, Sample, TargetSta
 use tl_finetune::{Metric, Plan};
 use tl_heads::Task;
 use tl_run::Machine;
-use tl_train::{FeatureStore, Model, Options};
+use tl_train::{Choice, FeatureStore, Model, Options};
 
 use crate::args::{CacheArgs, Settings};
 use crate::errors::{Exit, Problems};
@@ -42,6 +42,8 @@ pub(crate) struct Job {
     pub(crate) store: Option<FeatureStore>,
     /// What the best weights are picked by.
     pub(crate) monitor: Metric,
+    /// How the net is computed, in words, where that was found out for this run.
+    pub(crate) why: Vec<String>,
     pub(crate) start: Instant,
 }
 
@@ -111,8 +113,45 @@ impl Job {
             median,
             store,
             monitor,
+            why: Vec::new(),
             start,
         })
+    }
+
+    /// Finds out how to compute the net, if that is not known yet, and says so.
+    pub(crate) fn choose(
+        &mut self,
+        stop: &std::sync::atomic::AtomicBool,
+        ui: &RefCell<Ui>,
+    ) -> anyhow::Result<()> {
+        let found = match &self.resolved.spec.compute {
+            Some(compute) => compute.clone(),
+            None => {
+                let (options, precision) = (self.options()?, self.resolved.spec.precision);
+                // Taken apart, because the model is tried in several ways while the images are lent.
+                let facts = &self.images.facts;
+                let images = tl_train::Images {
+                    train: &self.images.train,
+                    val: &self.images.val,
+                    ids: Some((&facts.train_sha256, &facts.val_sha256)),
+                    pool: &self.pool,
+                    augmentation: &self.resolved.spec.augment,
+                    shrink: self.shrink,
+                    decoded: self.decoded.as_ref(),
+                    weights: self.images.weights.as_ref(),
+                    stop,
+                };
+                let plan = Some((&self.plan, &options, &images));
+                let samples = (&self.images.train, &self.pool);
+                let choice = tl_train::choose(&mut self.model, plan, samples, precision)?;
+                say_choice(&choice, &ui.borrow());
+                self.why = choice.why;
+                choice.compute
+            }
+        };
+        self.model.compute = found.clone();
+        self.resolved.spec.compute = Some(found);
+        Ok(())
     }
 
     /// What the trainer is told besides the plan and the images.
@@ -231,6 +270,13 @@ impl Job {
                  --image-size needs less"
             ));
         }
+    }
+}
+
+/// A line for each thing that was found.
+pub(crate) fn say_choice(choice: &Choice, ui: &Ui) {
+    for (i, why) in choice.why.iter().enumerate() {
+        ui.line(&format!("{:<10} {why}", if i == 0 { "compute" } else { "" }));
     }
 }
 

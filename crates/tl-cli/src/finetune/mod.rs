@@ -25,7 +25,7 @@ use crate::machine;
 use crate::spec::Spec;
 use crate::ui::{self, Ui};
 
-pub(crate) use job::Job;
+pub(crate) use job::{Job, say_choice};
 use record::{Recorder, Run};
 
 pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -33,8 +33,9 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     if let Some(run) = &args.resume {
         return resume::run(run, args, interrupt, &ui);
     }
-    let job = Job::from_args(&args.settings, args.run.as_deref(), &ui)?;
+    let mut job = Job::from_args(&args.settings, args.run.as_deref(), &ui)?;
     job.announce(&ui);
+    job.choose(&interrupt.stop, &ui)?;
     let run = job.create_run(args.run.as_deref(), interrupt)?;
     go(&job, run, None, (args, interrupt), &ui)
 }
@@ -81,6 +82,7 @@ impl Job {
                 licence: pretrained.licence,
             },
             machine: self.machine.clone(),
+            compute: self.why.clone(),
         };
         let dir = RunDir::create(&path)?;
         let run = Run { dir, manifest, epochs: Vec::new(), before: 0 };
@@ -212,7 +214,8 @@ impl Job {
 
     /// Reads the model back from disk and runs it over validation and test images, as `tl evaluate` would.
     fn measure(&self, run: &Run, ui: &RefCell<Ui>) -> anyhow::Result<Vec<Evaluation>> {
-        let (_, model) = SavedModel::load(run.dir.path(), tch::Device::Cpu)?;
+        let (_, mut model) = SavedModel::load(run.dir.path(), tch::Device::Cpu)?;
+        model.compute = self.model.compute.clone();
         let mut evaluations = Vec::new();
         for (set, samples) in [("val", &self.images.val), ("test", &self.images.test)] {
             if samples.is_empty() {

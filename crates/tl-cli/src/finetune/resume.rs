@@ -47,9 +47,10 @@ pub(super) fn run(
     let threads = ThreadArgs { threads: Some(manifest.machine.threads), ..given.threads.clone() };
     let settings =
         Settings { config: Some(spec), threads, caches: given.caches.clone(), ..Settings::default() };
-    let job = Job::from_args(&settings, None, ui)?;
+    let mut job = Job::from_args(&settings, None, ui)?;
     same_run(&job, &manifest)?;
     job.announce(ui);
+    job.choose(&interrupt.stop, ui)?;
     say_where(&job, checkpoint.as_ref(), ui);
     if manifest.version != machine::version() {
         ui.borrow().line(&format!(

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use tch::Tensor;
-use tl_backbones::Mode;
 use tl_data::{Loader, LoaderOptions, View, balanced_order, class_labels, shuffle};
 use tl_finetune::PlannedPhase;
 
@@ -77,6 +76,8 @@ impl<'a> Source<'a> {
             ..LoaderOptions::default()
         };
         let mut loader = Loader::new(images.train.clone(), view, loading, images.pool)?;
+        let in_all = images.train.len() * phase.epochs as usize;
+        let prefix = model.runner(0..phase.frontier, options.batch, in_all);
         let timed = std::iter::from_fn(move || {
             let start = Instant::now();
             let batch = loader.next();
@@ -86,7 +87,7 @@ impl<'a> Source<'a> {
         Ok(Box::new(timed.map(move |batch| {
             let batch = batch?;
             let xs = batch_tensor(&batch, model.device);
-            let xs = tch::no_grad(|| model.forward(&xs, 0, phase.frontier, |_| Mode::EVAL));
+            let xs = if phase.frontier > 0 { prefix.run(&xs)? } else { xs };
             let answers = Answers::of_batch(&batch);
             Ok(Step { xs, shown: Shown { answers, weights: batch.weights, mix: batch.mix } })
         })))

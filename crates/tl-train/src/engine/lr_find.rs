@@ -88,7 +88,7 @@ fn climb(
     observer: &mut dyn Observer,
 ) -> Result<Vec<Tried>, TrainError> {
     let planned = &plan.phases[*phase];
-    let rules = Rules::new(source.model, planned, source.options, source.images.train.len());
+    let rules = Rules::new(source.model, (planned, *phase), source.options, source.images.train.len());
     let mut state = State::new(source.model);
     state.optimizer.set_rule(planned.optimizer);
     let highest =

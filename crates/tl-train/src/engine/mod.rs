@@ -34,6 +34,7 @@ use step::{Place, Rules};
 
 pub use checkpoint::{CHECKPOINT, Checkpoint, Checkpointing};
 pub use lr_find::{RateRange, Tried, lr_find, steepest};
+pub(crate) use price::training_seconds;
 pub use price::{PhasePrice, price};
 pub use state::{BestEpoch, Progress, Seen};
 
@@ -362,7 +363,8 @@ impl Run<'_> {
     ) -> Result<Option<Ended>, TrainError> {
         let start = Instant::now();
         let before = self.state.progress.epoch_seconds;
-        let rules = Rules::new(self.model, phase, self.options, self.images.train.len());
+        let index = self.state.progress.phase;
+        let rules = Rules::new(self.model, (phase, index), self.options, self.images.train.len());
         if let Some(ended) = self.train_epoch(&rules, start, observer)? {
             return Ok(Some(ended));
         }

@@ -7,7 +7,6 @@
 use std::time::Instant;
 
 use tch::{Kind, Tensor};
-use tl_backbones::Mode;
 use tl_data::{Loader, LoaderOptions, View};
 use tl_finetune::{Plan, PlannedPhase};
 
@@ -59,13 +58,14 @@ pub fn price(
     let (train, val) = (images.train.len() as f64, images.val.len() as f64);
     let mut prices = Vec::new();
     for (index, phase) in plan.phases.iter().enumerate() {
-        let prefix = forward(model, 0, phase.frontier);
-        let above = forward(model, phase.frontier, model.stages());
-        let step = training(model, phase, options, images);
+        let in_all = cache.images();
+        let prefix = forward(model, 0, phase.frontier, in_all);
+        let above = forward(model, phase.frontier, model.stages(), 0);
+        let step = training_seconds(model, (phase, index), options, images, options.batch);
         let passes = cache.new_passes(index);
         let features = passes.iter().fold(0.0, |sum, (pass, top)| {
             let loading = if pass.view.is_some() { rates.augment } else { rates.decode };
-            sum + images.samples(pass.set).len() as f64 * loading.max(forward(model, 0, *top))
+            sum + images.samples(pass.set).len() as f64 * loading.max(forward(model, 0, *top, in_all))
         });
         let kept_val = cache.keeps(index, Pass::VAL, phase.frontier);
         let kept_train =
@@ -108,25 +108,33 @@ fn random(model: &Model, level: usize, n: usize) -> Tensor {
 }
 
 /// Seconds for one image from one level to another, without gradients.
-fn forward(model: &Model, from: usize, to: usize) -> f64 {
+fn forward(model: &Model, from: usize, to: usize, images: usize) -> f64 {
     if from == to && to == 0 {
         return 0.0;
     }
     let xs = random(model, from, EVAL_BATCH);
+    let runner = model.runner(from..to, EVAL_BATCH, images);
     let once = || {
-        let pooled = tch::no_grad(|| model.forward(&xs, from, to, |_| Mode::EVAL));
+        // What cannot be computed has no price; the run will say what is wrong with it.
+        let Ok(pooled) = runner.run(&xs) else { return };
         // Waits until it is computed.
         let _ = pooled.sum(Kind::Float).double_value(&[]);
     };
     fastest(once) / EVAL_BATCH as f64
 }
 
-/// Seconds for one image of a training step from the frontier up, without the update.
-fn training(model: &Model, phase: &PlannedPhase, options: &Options, images: &Images<'_>) -> f64 {
+/// Seconds for one image of a training step from the frontier up, in batches of `batch`, without the update.
+pub(crate) fn training_seconds(
+    model: &Model,
+    (phase, index): (&PlannedPhase, usize),
+    options: &Options,
+    images: &Images<'_>,
+    batch: usize,
+) -> f64 {
     let before = copies(model.tensors());
-    let rules = Rules::new(model, phase, options, images.train.len());
+    let rules = Rules::new(model, (phase, index), options, images.train.len());
     step::set_trainable(model, phase);
-    let n = options.batch.min(images.train.len());
+    let n = batch.min(images.train.len());
     let answers = Answers::of(model.task, images.train[..n].iter());
     let batch = Step { xs: random(model, phase.frontier, n), shown: Shown::plain(answers) };
     let seconds = fastest(|| {

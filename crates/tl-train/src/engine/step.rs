@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use tl_backbones::{DropPath, Mode, NormMode};
 use tl_finetune::{At, BatchNorm, PlannedPhase};
 use tl_heads::Training;
-use tl_torch::{Param, Role};
+use tl_torch::{Autocast, Param, Role};
 
 use super::batches::Step;
 use super::state::{Seen, State};
@@ -32,6 +32,8 @@ pub(super) struct Rules<'a> {
     layers: Vec<bool>,
     /// Training images.
     images: usize,
+    /// The stages that train are computed in bf16.
+    bf16: bool,
 }
 
 /// Where in an epoch a batch stands.
@@ -44,9 +46,10 @@ pub(super) struct Place {
 }
 
 impl<'a> Rules<'a> {
+    /// `index` is the phase's place in the plan.
     pub(super) fn new(
         model: &'a Model,
-        phase: &'a PlannedPhase,
+        (phase, index): (&'a PlannedPhase, usize),
         options: &'a Options,
         images: usize,
     ) -> Self {
@@ -58,8 +61,9 @@ impl<'a> Rules<'a> {
             class_weights: class_weights.map(|weights| Tensor::from_slice(weights).to_device(model.device)),
             focal: options.focal,
         };
+        let bf16 = model.compute.training_bf16.get(index).copied().unwrap_or_default();
         let layers = model.params_by_layer().map(|(_, layer)| phase.layer_rates[layer].is_some()).collect();
-        Self { model, phase, options, loss, layers, images }
+        Self { model, phase, options, loss, layers, images, bf16 }
     }
 
     pub(super) fn batches(&self) -> usize {
@@ -102,7 +106,10 @@ impl<'a> Rules<'a> {
             true => Mode { norm, layers: Some(&self.layers), drop_path, trace: None },
             false => Mode::EVAL,
         };
-        let pooled = model.forward(&batch.xs, phase.frontier, model.stages(), mode);
+        let pooled = {
+            let _bf16 = Autocast::bf16(self.bf16);
+            model.forward(&batch.xs, phase.frontier, model.stages(), mode).to_kind(Kind::Float)
+        };
         let logits =
             model.head.forward(&pooled, phase.head_rate.map(|_| Training { seed, dropout: phase.dropout }));
         let loss = self.loss.of(&logits, &batch.shown).mean(None::<Kind>);

@@ -8,14 +8,14 @@
 mod needs;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
-use tl_backbones::Mode;
 use tl_data::{Loader, LoaderOptions, View};
 use tl_finetune::Plan;
 
+use crate::compute::Runner;
 use crate::engine::{Images, Observer, Tick};
 use crate::error::TrainError;
 use crate::evaluate::{EVAL_BATCH, batch_tensor};
@@ -34,6 +34,11 @@ pub(crate) struct Cache {
     kept: BTreeMap<Need, Kept>,
     store: Option<FeatureStore>,
     seed: u64,
+    /// All levels that are kept in some phase. The prefix is always computed from one to the next, so that a level has the
+    /// same bits whichever others are missing.
+    cuts: Vec<usize>,
+    /// Images that all passes of the plan have together.
+    images: usize,
     /// By level the sha256 of the prefix below it, which no phase changes as long as the level is kept.
     prefixes: BTreeMap<usize, String>,
 }
@@ -97,7 +102,17 @@ impl Cache {
             |need: Need| images.samples(need.pass.set).len() as u64 * bytes_per_image(model, need.level);
         let disk = store.as_ref().map_or(0, FeatureStore::budget);
         let phases = needs::kept_by_phase(plan, bytes, Budgets { memory, disk });
-        Self { phases, kept: BTreeMap::new(), store, seed, prefixes: BTreeMap::new() }
+        let needs = || phases.iter().flat_map(BTreeMap::keys);
+        let levels: BTreeSet<usize> = needs().map(|need| need.level).collect();
+        let passes: BTreeSet<Pass> = needs().map(|need| need.pass).collect();
+        let in_all = passes.iter().map(|pass| images.samples(pass.set).len()).sum();
+        let cuts = levels.into_iter().collect();
+        Self { phases, kept: BTreeMap::new(), store, seed, cuts, images: in_all, prefixes: BTreeMap::new() }
+    }
+
+    /// Images that all passes of the plan have together.
+    pub(crate) fn images(&self) -> usize {
+        self.images
     }
 
     pub(crate) fn get(&self, pass: Pass, level: usize) -> Option<&Kept> {
@@ -261,19 +276,24 @@ impl Cache {
                 View::train(model.preprocess, images.augmentation.clone())
             }
         };
-        sinks.sort_unstable_by_key(|sink| sink.need);
+        let top = sinks.iter().map(|sink| sink.need.level).max().unwrap_or(0);
+        let starts = [0].iter().chain(&self.cuts);
+        let parts: Vec<(usize, Runner<'_>)> = starts
+            .zip(&self.cuts)
+            .filter(|(_, to)| **to <= top)
+            .map(|(from, to)| (*to, model.runner(*from..*to, EVAL_BATCH, self.images)))
+            .collect();
         let mut done = 0;
         for batch in Loader::new(samples.clone(), view, options, images.pool)? {
             let batch = batch?;
             let mut xs = batch_tensor(&batch, model.device);
-            let mut from = 0;
-            for sink in &mut *sinks {
-                let level = sink.need.level;
-                xs = tch::no_grad(|| model.forward(&xs, from, level, |_| Mode::EVAL));
-                from = level;
-                if let Err(error) = sink.take(&xs, done) {
-                    // A cache that cannot be written costs time and no result.
-                    observer.note(&format!("activations are not kept on disk: {error}"));
+            for (level, part) in &parts {
+                xs = part.run(&xs)?;
+                for sink in sinks.iter_mut().filter(|sink| sink.need.level == *level) {
+                    if let Err(error) = sink.take(&xs, done) {
+                        // A cache that cannot be written costs time and no result.
+                        observer.note(&format!("activations are not kept on disk: {error}"));
+                    }
                 }
             }
             done += batch.labels.len();
@@ -301,7 +321,17 @@ impl Cache {
             }
         };
         let preprocess = serde_json::to_string(&model.preprocess).ok()?;
-        let level = need.level.to_string();
+        let below: Vec<usize> = self.cuts.iter().copied().filter(|cut| *cut <= need.level).collect();
+        let level = match (model.compute.bf16, model.compute.compiled) {
+            // Step by step in f32 it does not matter where the prefix is cut.
+            (false, false) => need.level.to_string(),
+            (bf16, compiled) => {
+                format!(
+                    "{}, bf16 {bf16}, compiled {compiled} for {} images, cut at {below:?}",
+                    need.level, self.images
+                )
+            }
+        };
         Some(store.key(&[model.backbone.card.name, prefix, &level, &preprocess, of_set, &view]))
     }
 }

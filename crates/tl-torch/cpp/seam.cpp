@@ -1,0 +1,129 @@
+#include "seam.h"
+
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/autocast_mode.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/codegen/onednn/interface.h>
+#include <torch/csrc/jit/frontend/tracer.h>
+#include <torch/csrc/jit/passes/fixup_trace_scope_blocks.h>
+#include <torch/csrc/jit/passes/freeze_module.h>
+#include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
+#include <torch/csrc/jit/passes/normalize_ops.h>
+#include <torch/csrc/jit/passes/autocast.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+
+struct TlModule {
+  torch::jit::Module module;
+};
+
+namespace {
+
+char *text(const char *words) { return strdup(words); }
+
+// Runs `work`; what it throws becomes a text.
+template <class Work> char *protect(Work work) {
+  try {
+    work();
+    return nullptr;
+  } catch (const c10::Error &error) {
+    return text(error.what_without_backtrace());
+  } catch (const std::exception &error) {
+    return text(error.what());
+  } catch (...) {
+    return text("unknown error");
+  }
+}
+
+// oneDNN graph knows relu6 as a hardtanh between two floats. In a recording every use of what was changed in place is a
+// use of the result, so the operation may as well return a new tensor.
+void spell_out_relu6(torch::jit::Block *block) {
+  for (auto it = block->nodes().begin(); it != block->nodes().end(); ++it) {
+    torch::jit::Node *node = *it;
+    for (auto *inner : node->blocks()) spell_out_relu6(inner);
+    if (node->kind() != at::Symbol::fromQualString("aten::relu6_") &&
+        node->kind() != at::Symbol::fromQualString("aten::relu6"))
+      continue;
+    torch::jit::WithInsertPoint here(node);
+    auto *graph = node->owningGraph();
+    auto *low = graph->insertConstant(0.0), *high = graph->insertConstant(6.0);
+    auto *other = graph->insert(at::aten::hardtanh, {node->input(0), low, high});
+    node->output()->replaceAllUsesWith(other);
+    it.destroyCurrent();
+  }
+}
+
+} // namespace
+
+bool tl_autocast_cpu(bool on) {
+  bool was = at::autocast::is_autocast_enabled(at::kCPU);
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  at::autocast::set_autocast_enabled(at::kCPU, on);
+  return was;
+}
+
+void tl_autocast_clear(void) { at::autocast::clear_cache(); }
+
+char *tl_trace_begin(const at::Tensor *input) {
+  return protect([&] {
+    TORCH_CHECK(!torch::jit::tracer::isTracing(), "a recording is already going on");
+    auto state = std::make_shared<torch::jit::tracer::TracingState>();
+    torch::jit::Module module("net");
+    state->graph->insertInput(0, "self")->setType(module._ivalue()->type());
+    auto *value = state->graph->addInput();
+    value->setType(torch::jit::TensorType::get());
+    torch::jit::tracer::setTracingState(state);
+    state->setValue(*input, value);
+  });
+}
+
+char *tl_trace_end(const at::Tensor *output, TlModule **result) {
+  char *error = protect([&] {
+    auto state = torch::jit::tracer::getTracingState();
+    TORCH_CHECK(state, "nothing is being recorded");
+    torch::jit::Module module("net");
+    module.register_attribute("training", torch::jit::BoolType::get(), false);
+    auto graph = state->graph;
+    graph->registerOutput(state->getOutput(*output, 0));
+    torch::jit::tracer::setTracingState(nullptr);
+    graph->inputs()[0]->setType(module._ivalue()->type());
+    torch::jit::FixupTraceScopeBlocks(graph, &module);
+    torch::jit::NormalizeOps(graph);
+    spell_out_relu6(graph->block());
+    auto *function = module._ivalue()->compilation_unit()->create_function("forward", graph);
+    module.type()->addMethod(function);
+    torch::jit::setAutocastMode(false);
+    auto frozen = torch::jit::freeze_module(module);
+    auto frozen_graph = frozen.get_method("forward").graph();
+    torch::jit::OptimizeFrozenGraph(frozen_graph, true);
+    *result = new TlModule{std::move(frozen)};
+  });
+  torch::jit::tracer::setTracingState(nullptr);
+  return error;
+}
+
+void tl_trace_abandon(void) { torch::jit::tracer::setTracingState(nullptr); }
+
+char *tl_module_run(TlModule *module, const at::Tensor *input, at::Tensor **output) {
+  return protect([&] {
+    at::NoGradGuard guard;
+    std::vector<c10::IValue> inputs{*input};
+    *output = new at::Tensor(module->module.forward(std::move(inputs)).toTensor());
+  });
+}
+
+void tl_module_free(TlModule *module) { delete module; }
+
+char *tl_fuse(bool on) {
+  return protect([&] {
+    torch::jit::RegisterLlgaFuseGraph::setEnabled(on);
+    torch::jit::getProfilingMode() = true;
+    torch::jit::getExecutorMode() = true;
+  });
+}
+
+void tl_free_text(char *words) { free(words); }

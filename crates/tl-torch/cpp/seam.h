@@ -1,0 +1,32 @@
+// What libtorch has and tch does not pass on, behind a C interface. Every function that can fail returns an error text
+// that the caller frees with tl_free_text, or null. No exception leaves this file.
+#pragma once
+
+#include <cstdint>
+
+namespace at {
+class Tensor;
+}
+
+extern "C" {
+struct TlModule;
+
+// Lets autocast to bf16 (on) or not (off) on the CPU for this thread; returns what it was.
+bool tl_autocast_cpu(bool on);
+// Forgets the copies of weights that autocast has made.
+void tl_autocast_clear(void);
+
+// From here on, operations on `input` in this thread are recorded.
+char *tl_trace_begin(const at::Tensor *input);
+// Ends the recording; `module` gets a function from `input` to `output`, with everything else as constants.
+char *tl_trace_end(const at::Tensor *output, TlModule **module);
+// Ends a recording that went wrong. Does nothing if there is none.
+void tl_trace_abandon(void);
+char *tl_module_run(TlModule *module, const at::Tensor *input, at::Tensor **output);
+void tl_module_free(TlModule *module);
+
+// Whether modules that run for the first time are fused by oneDNN graph.
+char *tl_fuse(bool on);
+
+void tl_free_text(char *text);
+}

@@ -1,0 +1,264 @@
+//! A net that does not change any more, compiled: recorded once, everything but its input folded to constants, and its
+//! operations fused by oneDNN graph.
+//!
+//! The decision behind it: a compiled net takes inputs of one shape and is warm before its first answer. libtorch profiles
+//! the first run and fuses before the second; had the first batch of a run another rounding than the rest, its numbers
+//! would depend on where it stands.
+
+#![expect(unsafe_code, reason = "the seam is a C interface")]
+
+use std::any::Any;
+use std::ffi::{CStr, c_char};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{NonNull, null_mut};
+
+use tch::{Kind, Tensor};
+use torch_sys::C_tensor;
+
+use crate::error::{TorchError, short};
+
+#[repr(C)]
+struct CModule {
+    _private: [u8; 0],
+}
+
+unsafe extern "C" {
+    fn tl_autocast_cpu(on: bool) -> bool;
+    fn tl_autocast_clear();
+    fn tl_trace_begin(input: *const C_tensor) -> *mut c_char;
+    fn tl_trace_end(output: *const C_tensor, module: *mut *mut CModule) -> *mut c_char;
+    fn tl_trace_abandon();
+    fn tl_module_run(module: *mut CModule, input: *const C_tensor, output: *mut *mut C_tensor)
+    -> *mut c_char;
+    fn tl_module_free(module: *mut CModule);
+    fn tl_fuse(on: bool) -> *mut c_char;
+    fn tl_free_text(text: *mut c_char);
+}
+
+/// Takes an error text of the seam.
+fn check(text: *mut c_char) -> Result<(), TorchError> {
+    if text.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the seam returns a text that ends in zero and is ours until it is freed, which happens once, here.
+    let words = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
+    // SAFETY: as above.
+    unsafe { tl_free_text(text) };
+    Err(TorchError::Torch(short(&words)))
+}
+
+/// How a frozen net is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct How {
+    /// Convolutions and matrix products in bf16.
+    pub bf16: bool,
+    /// Operations fused by oneDNN graph.
+    pub fused: bool,
+}
+
+/// In bf16 what autocast does in bf16, as long as it lives; for this thread.
+#[derive(Debug)]
+pub struct Autocast {
+    was: bool,
+}
+
+impl Autocast {
+    /// Begins, if `on`.
+    #[must_use]
+    pub fn bf16(on: bool) -> Self {
+        // SAFETY: sets numbers of this thread.
+        Self { was: unsafe { tl_autocast_cpu(on) } }
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        // SAFETY: as above; the copies belong to this thread.
+        unsafe {
+            tl_autocast_cpu(self.was);
+            if !self.was {
+                tl_autocast_clear();
+            }
+        }
+    }
+}
+
+/// A compiled net.
+#[derive(Debug)]
+pub struct Frozen {
+    module: NonNull<CModule>,
+    shape: Vec<i64>,
+}
+
+/// The words of a panic.
+fn refused(panic: &(dyn Any + Send)) -> TorchError {
+    let words = panic.downcast_ref::<String>().map(String::as_str);
+    TorchError::Torch(short(words.or_else(|| panic.downcast_ref().copied()).unwrap_or_default()))
+}
+
+/// Ends a recording that did not come to its end.
+struct Recording;
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        // SAFETY: drops the thread's recording, if there is one.
+        unsafe { tl_trace_abandon() };
+    }
+}
+
+impl Frozen {
+    /// Records what `forward` does to `example`, and compiles it for inputs of that shape. Whatever else `forward` uses is
+    /// a constant from now on, and must not require gradients.
+    ///
+    /// # Errors
+    /// libtorch cannot record it: something requires gradients, or the output does not depend on the input.
+    pub fn compile(
+        example: &Tensor,
+        how: How,
+        forward: impl FnOnce(&Tensor) -> Tensor,
+    ) -> Result<Self, TorchError> {
+        tch::no_grad(|| {
+            let module = {
+                let _autocast = Autocast::bf16(how.bf16);
+                let recording = Recording;
+                let example = example.shallow_clone();
+                // SAFETY: the tensor is alive.
+                check(unsafe { tl_trace_begin(example.as_ptr()) })?;
+                // tch turns what libtorch refuses while it records into panics.
+                let recorded = catch_unwind(AssertUnwindSafe(|| forward(&example).to_kind(Kind::Float)));
+                let output = recorded.map_err(|panic| refused(panic.as_ref()))?;
+                let mut module = null_mut();
+                // SAFETY: the tensor is alive, and `module` is a place for a pointer.
+                let ended = check(unsafe { tl_trace_end(output.as_ptr(), &raw mut module) });
+                drop(recording);
+                ended?;
+                module
+            };
+            let module =
+                NonNull::new(module).ok_or_else(|| TorchError::Torch("nothing was recorded".to_owned()))?;
+            let frozen = Self { module, shape: example.size() };
+            // SAFETY: sets numbers of the process, which are read when a module runs for the first times.
+            check(unsafe { tl_fuse(how.fused) })?;
+            for _ in 0..3 {
+                let _warm = frozen.call(example)?;
+            }
+            Ok(frozen)
+        })
+    }
+
+    /// The shape of its inputs.
+    #[must_use]
+    pub fn shape(&self) -> &[i64] {
+        &self.shape
+    }
+
+    /// Runs it without gradients.
+    ///
+    /// # Errors
+    /// The input has another shape.
+    pub fn run(&self, input: &Tensor) -> Result<Tensor, TorchError> {
+        if input.size() != self.shape {
+            let (expected, got) = (self.shape.clone(), input.size());
+            return Err(TorchError::Shape { name: "input".to_owned(), expected, got });
+        }
+        self.call(input)
+    }
+
+    fn call(&self, input: &Tensor) -> Result<Tensor, TorchError> {
+        let mut output = null_mut();
+        // SAFETY: module and tensor are alive, and `output` is a place for a pointer.
+        check(unsafe { tl_module_run(self.module.as_ptr(), input.as_ptr(), &raw mut output) })?;
+        // SAFETY: the seam returned no error, so `output` is a new tensor that is ours.
+        Ok(unsafe { Tensor::from_ptr(output) })
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // SAFETY: the module is ours and goes once.
+        unsafe { tl_module_free(self.module.as_ptr()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::channels_last;
+
+    fn example(n: i64) -> Tensor {
+        let values = crate::uniform(1, "x", (n * 8 * 12 * 12) as usize, 1.0);
+        channels_last(&Tensor::from_slice(&values).view([n, 8, 12, 12]))
+    }
+
+    /// Convolution, relu6 in place, grouped convolution, sum, mean, product: what nets are made of.
+    fn net(xs: &Tensor, weights: &[Tensor; 3]) -> Tensor {
+        let [a, b, c] = weights;
+        let ys = xs.conv2d(a, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1).relu6_();
+        let ys = ys.conv2d(b, None::<Tensor>, [1, 1], [1, 1], [1, 1], 8) + xs;
+        ys.mean_dim(&[2_i64, 3][..], false, None::<Kind>).matmul(c)
+    }
+
+    fn weights() -> [Tensor; 3] {
+        let of = |name: &str, shape: &[i64]| {
+            let n = shape.iter().product::<i64>() as usize;
+            Tensor::from_slice(&crate::uniform(2, name, n, 0.5)).view(shape)
+        };
+        [of("a", &[8, 8, 3, 3]), of("b", &[8, 1, 3, 3]), of("c", &[8, 5])]
+    }
+
+    #[test]
+    fn a_compiled_net_equals_the_plain_one() {
+        let (xs, weights) = (example(4), weights());
+        let plain = net(&xs, &weights);
+        for (how, tolerance) in [
+            (How { bf16: false, fused: false }, 1e-6),
+            (How { bf16: false, fused: true }, 1e-5),
+            (How { bf16: true, fused: false }, 2e-2),
+            (How { bf16: true, fused: true }, 2e-2),
+        ] {
+            let compiled = Frozen::compile(&xs, how, |xs| net(xs, &weights)).unwrap();
+            for xs in [&xs, &channels_last(&(&xs * 0.5))] {
+                let (expected, got) = (net(xs, &weights), compiled.run(xs).unwrap());
+                assert_eq!((got.kind(), got.size()), (Kind::Float, expected.size()));
+                let error = ((&got - &expected).norm() / expected.norm()).double_value(&[]);
+                assert!(error < tolerance, "{how:?}: {error}");
+            }
+            let again = compiled.run(&xs).unwrap();
+            assert!(again.equal(&compiled.run(&xs).unwrap()), "{how:?}");
+        }
+        assert!(plain.equal(&net(&xs, &weights)), "autocast ended with the recording");
+    }
+
+    #[test]
+    fn what_cannot_be_compiled_is_an_error_and_leaves_nothing_behind() {
+        let (xs, weights) = (example(2), weights());
+        let how = How { bf16: false, fused: true };
+        let compiled = Frozen::compile(&xs, how, |xs| net(xs, &weights)).unwrap();
+        let error = compiled.run(&example(3)).unwrap_err().to_string();
+        assert!(error.contains("[2, 8, 12, 12]") && error.contains("[3, 8, 12, 12]"), "{error}");
+        let trains = weights[0].set_requires_grad(true);
+        let error = Frozen::compile(&xs, how, |xs| net(xs, &weights)).unwrap_err().to_string();
+        assert!(error.contains("requires grad") && !error.contains("frame #"), "{error}");
+        let _ = trains.set_requires_grad(false);
+        let error = Frozen::compile(&xs, how, |_| panic!("on purpose")).unwrap_err().to_string();
+        assert_eq!(error, "libtorch: on purpose");
+        // The recordings that failed are over.
+        assert!(Frozen::compile(&xs, how, |xs| net(xs, &weights)).is_ok());
+    }
+
+    #[test]
+    fn autocast_ends_where_it_began() {
+        let (xs, [a, ..]) = (example(1), weights());
+        let conv = || xs.conv2d(&a, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1).kind();
+        {
+            let _bf16 = Autocast::bf16(true);
+            assert_eq!(conv(), Kind::BFloat16);
+            {
+                let _f32 = Autocast::bf16(false);
+                assert_eq!(conv(), Kind::Float);
+            }
+            assert_eq!(conv(), Kind::BFloat16);
+        }
+        assert_eq!(conv(), Kind::Float);
+    }
+}

@@ -1,0 +1,245 @@
+//! Which way of computing a net is the fastest here, found by trying.
+//!
+//! The decision behind it: what a processor does best is measured on the net itself, on real images, because the same bf16
+//! is twice as fast as f32 on one machine and ninety times slower on the next. It costs about a second, and nothing where
+//! there is little to compute.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tch::{Device, Kind, Tensor};
+use tl_data::{DataPool, Loader, LoaderOptions, Sample, View};
+use tl_finetune::{Plan, PlannedPhase};
+
+use super::{Compute, Precision, WORTH_COMPILING};
+use crate::engine::{Images, Options, training_seconds};
+use crate::error::TrainError;
+use crate::evaluate::{EVAL_BATCH, batch_tensor};
+use crate::frontier::Cache;
+use crate::model::Model;
+
+/// Work that takes less than this is done at once, in f32.
+const WORTH_TRYING: f64 = 2.0;
+/// So few images are done at once, in f32.
+const WORTH_MEASURING: usize = 64;
+/// Most relative error of the pooled features (by their norms) that bf16 may have under `auto`.
+const TOLERANCE: f64 = 0.1;
+/// How much faster something has to be than the plainer way.
+const MARGIN: f64 = 1.1;
+/// Images for trying what is slow.
+const FEW: usize = 8;
+
+/// What was chosen, and why.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choice {
+    /// How the model is to be computed.
+    pub compute: Compute,
+    /// What was measured, in words.
+    pub why: Vec<String>,
+}
+
+/// Seconds for one image.
+fn seconds(images: usize, mut work: impl FnMut() -> Result<(), TrainError>) -> Result<f64, TrainError> {
+    let mut best = f64::INFINITY;
+    // The first pays for what is set up once.
+    for _ in 0..2 {
+        let start = Instant::now();
+        work()?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(best / images.max(1) as f64)
+}
+
+/// Whether bf16 can pay at all: a product of two matrices is not slower than in f32. Where a processor lacks it,
+/// libtorch computes it all the same, up to ninety times slower, and trying the net would take minutes.
+fn bf16_pays() -> Result<bool, TrainError> {
+    const N: i64 = 384;
+    let time = |kind| {
+        let matrix = Tensor::ones([N, N], (kind, Device::Cpu));
+        seconds(1, || {
+            let _ = matrix.mm(&matrix).double_value(&[0, 0]);
+            Ok(())
+        })
+    };
+    Ok(time(Kind::BFloat16)? < time(Kind::Float)?)
+}
+
+/// Tries the ways of computing `model` that `precision` allows on some of `samples`, and takes the fastest: for all that a
+/// plan has to compute, or for one look at every sample. The model is as before.
+///
+/// # Errors
+/// An image cannot be read.
+pub fn choose(
+    model: &mut Model,
+    plan: Option<(&Plan, &Options, &Images<'_>)>,
+    (samples, pool): (&Arc<[Sample]>, &DataPool),
+    precision: Precision,
+) -> Result<Choice, TrainError> {
+    let before = std::mem::take(&mut model.compute);
+    let choice = Trial { model, plan, samples, pool, precision, why: Vec::new() }.choose();
+    model.compute = before;
+    choice
+}
+
+struct Trial<'a> {
+    model: &'a mut Model,
+    plan: Option<(&'a Plan, &'a Options, &'a Images<'a>)>,
+    samples: &'a Arc<[Sample]>,
+    pool: &'a DataPool,
+    precision: Precision,
+    why: Vec<String>,
+}
+
+impl Trial<'_> {
+    fn choose(mut self) -> Result<Choice, TrainError> {
+        if self.model.device != Device::Cpu {
+            return Ok(Choice::default());
+        }
+        let mut compute = self.frozen()?;
+        compute.training_bf16 = self.training()?;
+        Ok(Choice { compute, why: self.why })
+    }
+
+    /// The levels that are computed first, and how many images go through them.
+    fn work(&self) -> (Range<usize>, usize) {
+        let Some((plan, options, images)) = self.plan else {
+            return (0..self.model.stages(), self.samples.len());
+        };
+        let budgets = (options.cache_budget, options.store.clone());
+        let cache = Cache::new((self.model, plan), images, budgets, options.seed);
+        let lowest = plan.phases.iter().map(|phase| phase.frontier).filter(|level| *level > 0).min();
+        (0..lowest.unwrap_or(self.model.stages()), cache.images().max(images.val.len()))
+    }
+
+    fn batch(&self, n: usize) -> Result<Tensor, TrainError> {
+        let options = LoaderOptions::in_order(self.samples.len().min(n), n);
+        let view = View::Eval(self.model.preprocess);
+        let mut loader = Loader::new(self.samples.clone(), view, options, self.pool)?;
+        match loader.next() {
+            Some(batch) => Ok(batch_tensor(&batch?, self.model.device)),
+            None => Ok(Tensor::zeros([0], (Kind::Float, self.model.device))),
+        }
+    }
+
+    /// What does not train.
+    fn frozen(&mut self) -> Result<Compute, TrainError> {
+        let (levels, images) = self.work();
+        let plain = Compute::default();
+        if self.precision == Precision::Bf16 {
+            return Ok(Compute { bf16: true, compiled: true, ..plain });
+        }
+        if images < WORTH_MEASURING {
+            return Ok(plain);
+        }
+        let few = self.batch(FEW)?;
+        let n = few.size()[0] as usize;
+        let (f32_seconds, exact) = self.time(&few, &levels, &plain, n)?;
+        let total = f32_seconds * images as f64;
+        if total < WORTH_TRYING {
+            self.why.push(format!("frozen part in f32: {images} images take {total:.1} s"));
+            return Ok(plain);
+        }
+        let mut best = (plain.clone(), f32_seconds, "f32");
+        let mut error = 0.0;
+        let mut bf16 = self.precision == Precision::Auto && bf16_pays()?;
+        if bf16 {
+            let way = Compute { bf16, ..plain.clone() };
+            let (seconds, rounded) = self.time(&few, &levels, &way, n)?;
+            error = ((&rounded - &exact).norm() / exact.norm().clamp_min(1e-12)).double_value(&[]);
+            if error > TOLERANCE {
+                bf16 = false;
+                let percent = error * 100.0;
+                self.why
+                    .push(format!("frozen part not in bf16, whose activations are off by {percent:.0} %"));
+            } else if seconds * MARGIN < best.1 {
+                best = (way, seconds, "bf16");
+            }
+        }
+        if images >= WORTH_COMPILING {
+            let way = Compute { bf16, compiled: true, ..plain.clone() };
+            let many = self.batch(EVAL_BATCH)?;
+            let (seconds, _) = self.time(&many, &levels, &way, many.size()[0] as usize)?;
+            if seconds * MARGIN < best.1 {
+                best = (way, seconds, if bf16 { "bf16, compiled" } else { "f32, compiled" });
+            }
+        }
+        let (compute, seconds, name) = best;
+        let mut words = format!("frozen part in {name}: {:.0} images/s", 1.0 / seconds);
+        if compute != plain {
+            words.push_str(&format!(" ({:.0} in f32)", 1.0 / f32_seconds));
+        }
+        if compute.bf16 {
+            words.push_str(&format!(", activations within {:.1} %", error * 100.0));
+        }
+        self.why.push(words);
+        Ok(compute)
+    }
+
+    /// Seconds for one image in this way, and the activations.
+    fn time(
+        &mut self,
+        xs: &Tensor,
+        levels: &Range<usize>,
+        compute: &Compute,
+        n: usize,
+    ) -> Result<(f64, Tensor), TrainError> {
+        self.model.compute = compute.clone();
+        let runner = self.model.runner(levels.clone(), EVAL_BATCH, usize::MAX);
+        let mut ys = runner.run(xs)?;
+        let time = seconds(n, || {
+            ys = runner.run(xs)?;
+            Ok(())
+        })?;
+        Ok((time, ys))
+    }
+
+    /// What trains, by phase.
+    fn training(&mut self) -> Result<Vec<bool>, TrainError> {
+        let Some((plan, options, data)) = self.plan else { return Ok(Vec::new()) };
+        let pays = match self.precision {
+            Precision::F32 => return Ok(Vec::new()),
+            Precision::Bf16 => return Ok(vec![true; plan.phases.len()]),
+            Precision::Auto => bf16_pays()?,
+        };
+        if !pays {
+            return Ok(Vec::new());
+        }
+        let mut chosen = Vec::new();
+        for (index, phase) in plan.phases.iter().enumerate() {
+            let images = data.train.len() as f64 * f64::from(phase.epochs);
+            if phase.frontier == self.model.stages() {
+                chosen.push(false);
+                continue;
+            }
+            let f32_seconds = self.step(false, (phase, index), (options, data));
+            if f32_seconds * images < WORTH_TRYING {
+                chosen.push(false);
+                continue;
+            }
+            let bf16_seconds = self.step(true, (phase, index), (options, data));
+            let faster = bf16_seconds * MARGIN < f32_seconds;
+            chosen.push(faster);
+            let (f32_rate, bf16_rate) = (1.0 / f32_seconds, 1.0 / bf16_seconds);
+            let name = &phase.name;
+            self.why.push(match faster {
+                true => format!("{name} trains in bf16: {bf16_rate:.0} images/s ({f32_rate:.0} in f32)"),
+                false => format!("{name} trains in f32: {f32_rate:.0} images/s ({bf16_rate:.0} in bf16)"),
+            });
+        }
+        Ok(chosen)
+    }
+
+    /// Seconds for one image of a training step.
+    fn step(
+        &mut self,
+        bf16: bool,
+        (phase, index): (&PlannedPhase, usize),
+        (options, data): (&Options, &Images<'_>),
+    ) -> f64 {
+        let mut training_bf16 = vec![false; index + 1];
+        training_bf16[index] = bf16;
+        self.model.compute = Compute { training_bf16, ..Compute::default() };
+        training_seconds(self.model, (phase, index), options, data, FEW)
+    }
+}
