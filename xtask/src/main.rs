@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
+mod bench;
 mod ci;
 mod doctor;
 mod setup;
@@ -27,6 +28,7 @@ Commands of this front door:
   doctor [--json]                       what this machine has, and the line that mends what it lacks
   test [cargo test options]             all tests, in release
   lint                                  format, lints, docs, house rules
+  bench [--peers]                       how fast it is here, also beside PyTorch and Keras
   ci                                    everything a change has to pass: lint, then the tests
   tidy                                  house rules that no compiler checks
   help                                  this text
@@ -71,6 +73,7 @@ fn run(args: &[OsString]) -> anyhow::Result<ExitCode> {
         "test" => ci::test(&workspace, rest),
         "lint" => ci::command(&workspace, &texts, ci::Extent::Lint),
         "ci" => ci::command(&workspace, &texts, ci::Extent::Ci),
+        "bench" => bench::command(&workspace, rest),
         "tidy" => tidy::command(&workspace, &texts),
         "tl" => tl::command(&workspace, rest),
         _ => tl::command(&workspace, args),

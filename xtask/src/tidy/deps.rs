@@ -20,12 +20,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["tl-backbones", "tl-data", "tl-fetch", "tl-finetune", "tl-heads", "tl-torch", "tl-weights"],
     ),
     ("tl-cli", &["*"]),
+    ("tl-bench", &["tl-backbones", "tl-data", "tl-finetune", "tl-heads", "tl-torch", "tl-train"]),
     ("xtask", &["tl-fetch"]),
     ("tl-tests", &[]),
 ];
 
 /// The crates that may see a tensor.
-const TENSORS: &[&str] = &["tl-torch", "tl-backbones", "tl-heads", "tl-train", "tl-cli"];
+const TENSORS: &[&str] = &["tl-torch", "tl-backbones", "tl-heads", "tl-train", "tl-cli", "tl-bench"];
 
 pub(super) fn violations(workspace: &Workspace) -> Result<Vec<String>> {
     let mut cargo = workspace.cargo();
