@@ -34,7 +34,16 @@ fn schedule() -> Value {
 
 fn words<'a>(name: &'a str, every: &'a str) -> Vec<&'a str> {
     let mut words = vec!["finetune", "--data", "data", "--schedule", "phases.json", "--run", name];
-    words.extend(["--batch", "4", "--checkpoint-every", every, "--feature-cache", "0"]);
+    words.extend([
+        "--batch",
+        "4",
+        "--checkpoint-every",
+        every,
+        "--feature-cache",
+        "0",
+        "--precision",
+        "bf16",
+    ]);
     words
 }
 
@@ -59,6 +68,8 @@ fn a_run_that_is_killed_ends_as_one_that_was_not() {
     let start = std::time::Instant::now();
     run(dir, &words("whole", "0")).expect_success();
     let whole = start.elapsed();
+    let compute = &json(&dir.join("whole/spec.json"))["compute"];
+    assert_eq!(compute["training_bf16"], serde_json::json!([true, true, true]), "{compute}");
     let expected = figures(&dir.join("whole"));
     for part in [0.5, 0.8] {
         let name = format!("killed-{part}");
@@ -75,7 +86,7 @@ fn a_run_that_is_killed_ends_as_one_that_was_not() {
         child.wait().unwrap();
         let killed = dir.join(&name);
         // Before it has written anything there is nothing to go on with.
-        let again = match killed.join("manifest.json").exists() {
+        let again = match killed.join("spec.json").exists() {
             true => vec!["finetune", "--resume", &name, "--feature-cache", "0"],
             false => words(&name, "0"),
         };

@@ -236,6 +236,7 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
     }
     // What was found for one piece of work says nothing about another.
     let same_work = same_net
+        && same_data
         && !makes_schedule
         && schedule.is_none()
         && args.precision.is_none()

@@ -1,6 +1,32 @@
 //! Ready-made schedules, each with where it comes from and what it is known to give.
 //!
 //! A preset is a function of the net's stages and of three options; the schedule it makes can be printed and edited.
+//!
+//! What they gave with EfficientNet-Lite0, its ImageNet weights and everything else as it is by default, on 2 cores with
+//! bf16: `tl finetune --data DIR --preset NAME --seed S --feature-cache 0`. Mean and range over the seeds, and the seconds
+//! of the whole command (median).
+//!
+//! Ants and bees, 244 training and 153 validation photos, of which one is 0.65 points; validation accuracy:
+//!
+//! | preset | seeds | best epoch | last epoch | seconds |
+//! |---|---|---|---|---|
+//! | `gradual` (default) | 5 | 0.960 (0.948 to 0.967) | 0.952 (0.935 to 0.961) | 44 |
+//! | `feature-extraction` | 5 | 0.956 (0.941 to 0.967) | 0.945 (0.935 to 0.961) | 6 |
+//! | `two-step` | 5 | 0.956 (0.941 to 0.967) | 0.949 (0.935 to 0.961) | 10 |
+//! | `lp-ft` | 5 | 0.956 (0.941 to 0.967) | 0.937 (0.922 to 0.948) | 55 |
+//! | `surgical` | 3 | 0.956 (0.941 to 0.967) | 0.956 (0.941 to 0.967) | 41 |
+//! | `full` | 3 | 0.952 (0.941 to 0.967) | 0.943 (0.928 to 0.961) | 123 |
+//! | `fine-tune` | 3 | 0.946 (0.941 to 0.948) | 0.943 (0.941 to 0.948) | 69 |
+//!
+//! Chest X-rays, 3,643 training images, 1 normal to 2.9 with pneumonia, test accuracy of the best epoch on 1,051 images of
+//! other patients, and balanced accuracy:
+//!
+//! | preset | seeds | test accuracy | balanced | seconds |
+//! |---|---|---|---|---|
+//! | `gradual` (default) | 2 | 0.980 (0.978 to 0.981) | 0.971 (0.971 to 0.971) | 707 |
+//! | `two-step` | 1 | 0.976 | 0.973 | 64 |
+//! | `feature-extraction` | 3 | 0.973 (0.971 to 0.974) | 0.968 (0.966 to 0.971) | 36 |
+//!
 //! Where a source trains batch-norm, the presets do not: frozen norms are what little data wants, and what lets the
 //! activations of frozen stages be kept.
 

@@ -90,6 +90,12 @@ pub struct Frozen {
     shape: Vec<i64>,
 }
 
+// SAFETY: a compiled module has no ties to the thread that made it, and libtorch's interpreter runs the same module on
+// several threads at a time.
+unsafe impl Send for Frozen {}
+// SAFETY: as above; running it changes nothing that can be seen from outside.
+unsafe impl Sync for Frozen {}
+
 /// The words of a panic.
 fn refused(panic: &(dyn Any + Send)) -> TorchError {
     let words = panic.downcast_ref::<String>().map(String::as_str);

@@ -9,6 +9,12 @@ use tch::{Device, Kind, Tensor};
 use tl_finetune::Preset;
 use tl_train::{Checkpoint, Compute, Model};
 
+/// A model may go to another thread.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Model>();
+};
+
 /// Enough for a net to be compiled.
 const MANY: usize = 1000;
 

@@ -127,6 +127,9 @@ impl Trial<'_> {
         let (levels, images) = self.work();
         let plain = Compute::default();
         if self.precision == Precision::Bf16 {
+            if !bf16_pays()? {
+                self.why.push("bf16 as asked for; this processor is faster in f32".to_owned());
+            }
             return Ok(Compute { bf16: true, compiled: true, ..plain });
         }
         if images < WORTH_MEASURING {

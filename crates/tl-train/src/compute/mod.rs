@@ -9,8 +9,8 @@ mod choose;
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
-use std::rc::Rc;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -84,7 +84,7 @@ struct Part {
     bf16: bool,
     /// How often its weights had been written to.
     version: i64,
-    net: Rc<Frozen>,
+    net: Arc<Frozen>,
 }
 
 /// The net between two levels, without gradients, for batches of up to a fixed size.
@@ -93,7 +93,7 @@ pub struct Runner<'m> {
     model: &'m Model,
     levels: Range<usize>,
     batch: usize,
-    compiled: Option<Rc<Frozen>>,
+    compiled: Option<Arc<Frozen>>,
 }
 
 impl Model {
@@ -109,14 +109,14 @@ impl Model {
         Runner { model: self, levels, batch, compiled }
     }
 
-    fn compile(&self, levels: &Range<usize>, batch: usize) -> Result<Rc<Frozen>, TrainError> {
+    fn compile(&self, levels: &Range<usize>, batch: usize) -> Result<Arc<Frozen>, TrainError> {
         let bf16 = self.compute.bf16;
         let version = self.version(levels);
         let mut parts = self.compiled.0.borrow_mut();
         let same = |part: &Part| part.levels == *levels && part.batch == batch && part.bf16 == bf16;
         parts.retain(|part| part.version == self.version(&part.levels));
         if let Some(part) = parts.iter().find(|part| same(part)) {
-            return Ok(Rc::clone(&part.net));
+            return Ok(Arc::clone(&part.net));
         }
         let size: Vec<i64> = std::iter::once(batch as i64).chain(shape(self, levels.start)).collect();
         let example = channels_last(&Tensor::zeros(&size[..], (Kind::Float, self.device)));
@@ -132,8 +132,8 @@ impl Model {
             self.forward(xs, levels.start, levels.end, |_| Mode::EVAL)
         });
         gradients(true);
-        let net = Rc::new(net?);
-        parts.push(Part { levels: levels.clone(), batch, bf16, version, net: Rc::clone(&net) });
+        let net = Arc::new(net?);
+        parts.push(Part { levels: levels.clone(), batch, bf16, version, net: Arc::clone(&net) });
         Ok(net)
     }
 
