@@ -506,7 +506,9 @@ mod tests {
             read(&path)
         };
         for format in [1, 2, 3] {
-            let phases = read_as(format).unwrap().schedule.unwrap().phases;
+            let spec = read_as(format).unwrap();
+            assert_eq!((spec.precision, spec.compute), (Precision::F32, Some(Compute::default())));
+            let phases = spec.schedule.unwrap().phases;
             let states: Vec<OptimizerState> = phases.iter().map(|phase| phase.optimizer_state).collect();
             assert_eq!(states, [OptimizerState::Fresh, OptimizerState::Keep]);
         }

@@ -16,7 +16,7 @@ use super::{Compute, Precision, WORTH_COMPILING};
 use crate::engine::{Images, Options, training_seconds};
 use crate::error::TrainError;
 use crate::evaluate::{EVAL_BATCH, batch_tensor};
-use crate::frontier::Cache;
+use crate::frontier::{Cache, Pass};
 use crate::model::Model;
 
 /// Work that takes less than this is done at once, in f32.
@@ -39,16 +39,21 @@ pub struct Choice {
     pub why: Vec<String>,
 }
 
-/// Seconds for one image.
-fn seconds(images: usize, mut work: impl FnMut() -> Result<(), TrainError>) -> Result<f64, TrainError> {
-    let mut best = f64::INFINITY;
-    // The first pays for what is set up once.
-    for _ in 0..2 {
+/// Seconds for one image, and what the work gave.
+fn timed<T>(images: usize, mut work: impl FnMut() -> Result<T, TrainError>) -> Result<(f64, T), TrainError> {
+    const ENOUGH: f64 = 0.4;
+    let (begun, mut best) = (Instant::now(), f64::INFINITY);
+    // The first pays for what is set up once, which matters only where it is short.
+    let mut runs = 0;
+    loop {
         let start = Instant::now();
-        work()?;
+        let result = work()?;
         best = best.min(start.elapsed().as_secs_f64());
+        runs += 1;
+        if runs == 3 || begun.elapsed().as_secs_f64() > ENOUGH {
+            return Ok((best / images.max(1) as f64, result));
+        }
     }
-    Ok(best / images.max(1) as f64)
 }
 
 /// Whether bf16 can pay at all: a product of two matrices is not slower than in f32. Where a processor lacks it,
@@ -57,12 +62,9 @@ fn bf16_pays() -> Result<bool, TrainError> {
     const N: i64 = 384;
     let time = |kind| {
         let matrix = Tensor::ones([N, N], (kind, Device::Cpu));
-        seconds(1, || {
-            let _ = matrix.mm(&matrix).double_value(&[0, 0]);
-            Ok(())
-        })
+        timed(1, || Ok(matrix.mm(&matrix).double_value(&[0, 0])))
     };
-    Ok(time(Kind::BFloat16)? < time(Kind::Float)?)
+    Ok(time(Kind::BFloat16)?.0 < time(Kind::Float)?.0)
 }
 
 /// Tries the ways of computing `model` that `precision` allows on some of `samples`, and takes the fastest: for all that a
@@ -109,7 +111,9 @@ impl Trial<'_> {
         let budgets = (options.cache_budget, options.store.clone());
         let cache = Cache::new((self.model, plan), images, budgets, options.seed);
         let lowest = plan.phases.iter().map(|phase| phase.frontier).filter(|level| *level > 0).min();
-        (0..lowest.unwrap_or(self.model.stages()), cache.images().max(images.val.len()))
+        let anew = plan.phases.iter().filter(|p| p.frontier > 0 && Pass::of_epoch(p, 0).is_none());
+        let anew: usize = anew.map(|phase| phase.epochs as usize * images.train.len()).sum();
+        (0..lowest.unwrap_or(self.model.stages()), (cache.images() + anew).max(images.val.len()))
     }
 
     fn batch(&self, n: usize) -> Result<Tensor, TrainError> {
@@ -189,12 +193,7 @@ impl Trial<'_> {
     ) -> Result<(f64, Tensor), TrainError> {
         self.model.compute = compute.clone();
         let runner = self.model.runner(levels.clone(), EVAL_BATCH, usize::MAX);
-        let mut ys = runner.run(xs)?;
-        let time = seconds(n, || {
-            ys = runner.run(xs)?;
-            Ok(())
-        })?;
-        Ok((time, ys))
+        timed(n, || runner.run(xs))
     }
 
     /// What trains, by phase.
