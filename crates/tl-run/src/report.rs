@@ -35,6 +35,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .2rem .5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 td:first-child, th:first-child { text-align: left; }
+td.words { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 tr.best td { font-weight: 650; }
 pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--line); border-radius: 6px; font-size: .85rem; }
 .warning { border-left: 4px solid var(--mark); padding-left: .8rem; }
@@ -309,7 +310,7 @@ fn confusion(evaluation: &Evaluation, classes: &[String]) -> String {
 
 fn facts(rows: impl Iterator<Item = [String; 2]>) -> String {
     let rows: Vec<String> = rows
-        .map(|[name, value]| format!("<tr><td>{name}</td><td style=\"text-align: left\">{value}</td></tr>"))
+        .map(|[name, value]| format!("<tr><td>{name}</td><td class=\"words\">{value}</td></tr>"))
         .collect();
     format!("<table>{}</table>", rows.join("\n"))
 }
