@@ -27,6 +27,8 @@ const WORTH_MEASURING: usize = 64;
 const TOLERANCE: f64 = 0.1;
 /// How much faster something has to be than the plainer way.
 const MARGIN: f64 = 1.1;
+/// The same for what trains: it is tried on few images, and one command should find the same twice.
+const TRAINING_MARGIN: f64 = 1.3;
 /// Images for trying what is slow.
 const FEW: usize = 8;
 
@@ -220,7 +222,7 @@ impl Trial<'_> {
                 continue;
             }
             let bf16_seconds = self.step(true, (phase, index), (options, data));
-            let faster = bf16_seconds * MARGIN < f32_seconds;
+            let faster = bf16_seconds * TRAINING_MARGIN < f32_seconds;
             chosen.push(faster);
             let (f32_rate, bf16_rate) = (1.0 / f32_seconds, 1.0 / bf16_seconds);
             let name = &phase.name;
