@@ -1,5 +1,6 @@
 #include "seam.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <memory>

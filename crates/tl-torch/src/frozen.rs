@@ -11,6 +11,7 @@ use std::any::Any;
 use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{NonNull, null_mut};
+use std::sync::{Mutex, PoisonError};
 
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
@@ -46,6 +47,10 @@ fn check(text: *mut c_char) -> Result<(), TorchError> {
     unsafe { tl_free_text(text) };
     Err(TorchError::Torch(short(&words)))
 }
+
+/// What is fused, libtorch keeps in lists of the process that have no lock; they are read when a module runs for the first
+/// times.
+static FUSING: Mutex<()> = Mutex::new(());
 
 /// How a frozen net is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +96,7 @@ pub struct Frozen {
 }
 
 // SAFETY: a compiled module has no ties to the thread that made it, and libtorch's interpreter runs the same module on
-// several threads at a time.
+// several threads at a time. It is warm when it is handed out, so that running it fuses nothing more.
 unsafe impl Send for Frozen {}
 // SAFETY: as above; running it changes nothing that can be seen from outside.
 unsafe impl Sync for Frozen {}
@@ -143,7 +148,8 @@ impl Frozen {
             let module =
                 NonNull::new(module).ok_or_else(|| TorchError::Torch("nothing was recorded".to_owned()))?;
             let frozen = Self { module, shape: example.size() };
-            // SAFETY: sets numbers of the process, which are read when a module runs for the first times.
+            let _fusing = FUSING.lock().unwrap_or_else(PoisonError::into_inner);
+            // SAFETY: changes lists of the process, which nobody else reads or changes while the lock is held.
             check(unsafe { tl_fuse(how.fused) })?;
             for _ in 0..3 {
                 let _warm = frozen.call(example)?;

@@ -128,19 +128,9 @@ impl Job {
             Some(compute) => compute.clone(),
             None => {
                 let (options, precision) = (self.options()?, self.resolved.spec.precision);
-                // Taken apart, because the model is tried in several ways while the images are lent.
-                let facts = &self.images.facts;
-                let images = tl_train::Images {
-                    train: &self.images.train,
-                    val: &self.images.val,
-                    ids: Some((&facts.train_sha256, &facts.val_sha256)),
-                    pool: &self.pool,
-                    augmentation: &self.resolved.spec.augment,
-                    shrink: self.shrink,
-                    decoded: self.decoded.as_ref(),
-                    weights: self.images.weights.as_ref(),
-                    stop,
-                };
+                // Not the whole job is lent, because the model is tried in several ways meanwhile.
+                let how = (&self.pool, self.decoded.as_ref(), self.shrink);
+                let images = lend(&self.images, &self.resolved, how, stop);
                 let plan = Some((&self.plan, &options, &images));
                 let samples = (&self.images.train, &self.pool);
                 let choice = tl_train::choose(&mut self.model, plan, samples, precision)?;
@@ -173,18 +163,7 @@ impl Job {
 
     /// The images as the trainer takes them.
     pub(crate) fn training<'a>(&'a self, stop: &'a std::sync::atomic::AtomicBool) -> tl_train::Images<'a> {
-        let facts = &self.images.facts;
-        tl_train::Images {
-            train: &self.images.train,
-            val: &self.images.val,
-            ids: Some((&facts.train_sha256, &facts.val_sha256)),
-            pool: &self.pool,
-            augmentation: &self.resolved.spec.augment,
-            shrink: self.shrink,
-            decoded: self.decoded.as_ref(),
-            weights: self.images.weights.as_ref(),
-            stop,
-        }
+        lend(&self.images, &self.resolved, (&self.pool, self.decoded.as_ref(), self.shrink), stop)
     }
 
     pub(crate) fn announce(&self, ui: &RefCell<Ui>) {
@@ -270,6 +249,26 @@ impl Job {
                  --image-size needs less"
             ));
         }
+    }
+}
+
+/// The images as the trainer takes them.
+fn lend<'a>(
+    images: &'a Images,
+    resolved: &'a Resolved,
+    (pool, decoded, shrink): (&'a DataPool, Option<&'a DecodedCache>, Option<u32>),
+    stop: &'a std::sync::atomic::AtomicBool,
+) -> tl_train::Images<'a> {
+    tl_train::Images {
+        train: &images.train,
+        val: &images.val,
+        ids: Some((&images.facts.train_sha256, &images.facts.val_sha256)),
+        pool,
+        augmentation: &resolved.spec.augment,
+        shrink,
+        decoded,
+        weights: images.weights.as_ref(),
+        stop,
     }
 }
 

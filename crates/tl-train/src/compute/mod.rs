@@ -173,6 +173,12 @@ impl Model {
 }
 
 impl Runner<'_> {
+    /// Whether it is compiled: there are images enough, and libtorch could.
+    #[must_use]
+    pub fn is_compiled(&self) -> bool {
+        self.compiled.is_some()
+    }
+
     /// From the activations at the lower level to those at the upper.
     ///
     /// # Shapes
