@@ -9,25 +9,29 @@ use std::sync::atomic::AtomicBool;
 
 use tl_data::{DataPool, LabelledFolder, Sample, Task};
 use tl_heads::Task as HeadTask;
-use tl_run::{Evaluation, LabelResult, TargetResult};
+use tl_run::{Evaluation, LabelResult, Machine, TargetResult};
 use tl_train::{Model, Precision, SavedModel, Scored, Scores};
 
 use crate::args::EvaluateArgs;
 use crate::dataset;
-use crate::finetune::say_choice;
 use crate::machine;
 use crate::prepare;
+use crate::remembered;
 use crate::ui::{self, Ui};
 
-/// Finds out how to compute the model for one look at every sample.
+/// Finds out how to compute a model, of the file with this sha256, for one look at every sample.
 pub(crate) fn choose(
-    model: &mut Model,
+    (model, sha256): (&mut Model, &str),
     samples: (&Arc<[Sample]>, &DataPool),
     precision: Option<Precision>,
+    machine: &Machine,
     ui: &RefCell<Ui>,
 ) -> anyhow::Result<()> {
-    let choice = tl_train::choose(model, None, samples, precision.unwrap_or_default())?;
-    say_choice(&choice, &ui.borrow());
+    let precision = precision.unwrap_or_default();
+    let about = serde_json::json!({ "machine": machine, "precision": precision, "model": sha256,
+        "images": samples.0.len() });
+    let find = || Ok(tl_train::choose(model, None, samples, precision)?);
+    let choice = remembered::choice(about, &ui.borrow(), find)?;
     model.compute = choice.compute;
     Ok(())
 }
@@ -49,7 +53,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     }
     let samples = prepare::good(samples, &bad);
     anyhow::ensure!(!samples.is_empty(), "no image in `{}` can be decoded", root.display());
-    choose(&mut model, (&samples, &pool), args.precision, &ui)?;
+    choose((&mut model, &saved.sha256), (&samples, &pool), args.precision, &machine, &ui)?;
     let scored = score(&model, &samples, &pool, &ui)?;
     let set = part.unwrap_or_else(|| "data".to_owned());
     let evaluation = evaluation(&set, &scored, &saved.classes);

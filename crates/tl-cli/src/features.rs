@@ -11,12 +11,12 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use serde_json::json;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 use tl_backbones::{Backbone, Mode};
-use tl_data::{DataPool, Loader, LoaderOptions, Preprocess, Sample, View};
-use tl_heads::{Head, HeadSpec};
-use tl_torch::Fill;
-use tl_train::SavedModel;
+use tl_data::{DataPool, Loader, LoaderOptions, Sample, View};
+use tl_heads::{Head, HeadSpec, Task};
+use tl_torch::{Autocast, Fill};
+use tl_train::{EVAL_BATCH, Model, NewHead, Precision, SavedModel, TrainError};
 use tl_weights::TensorWriter;
 
 use crate::args::FeaturesArgs;
@@ -37,14 +37,23 @@ enum Format {
 
 /// A net up to the stage whose output is wanted.
 struct Tap {
-    backbone: Backbone,
-    preprocess: Preprocess,
+    /// Of its head only the pooling is used.
+    model: Model,
     /// Stages that run.
     level: usize,
-    /// Of which only the pooling is used; none for output as it is.
-    pool: Option<Head>,
+    take: Take,
     /// Of one image's output.
     shape: Vec<i64>,
+}
+
+/// What is taken of the output.
+enum Take {
+    /// Features as the head of a model gets them.
+    Pooled,
+    /// The output of a stage, pooled.
+    StagePooled(Box<Head>),
+    /// The output of a stage.
+    Stage,
 }
 
 pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -64,7 +73,7 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
         ),
     };
     let paths = dataset::list(images)?;
-    let tap = tap(args, run.map(PathBuf::as_path), &ui)?;
+    let mut tap = tap(args, run.map(PathBuf::as_path), &ui)?;
     let pool = DataPool::new(machine.data_threads)?;
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
     let bad = prepare::check_images(&samples, &pool, &ui);
@@ -74,6 +83,9 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
     }
     let samples = prepare::good(samples, &bad);
     anyhow::ensure!(!samples.is_empty(), "none of the images can be decoded");
+    // What others compute with should not depend on the machine, unless that is asked for.
+    let precision = args.precision.unwrap_or(Precision::F32);
+    tap.model.compute = tl_train::choose(&mut tap.model, None, (&samples, &pool), precision)?.compute;
 
     let mut shape = vec![samples.len()];
     shape.extend(tap.shape.iter().map(|&n| n as usize));
@@ -82,17 +94,19 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
         Format::Npy => TensorWriter::npy(&args.out, &shape)?,
         Format::Safetensors => {
             let files = serde_json::to_string(&names)?;
-            let about = [("files", files), ("backbone", tap.backbone.card.name.to_owned())];
+            let about = [("files", files), ("backbone", tap.model.backbone.card.name.to_owned())];
             let metadata: BTreeMap<String, String> = about.map(|(k, v)| (k.to_owned(), v)).into();
             TensorWriter::safetensors(&args.out, "features", &shape, Vec::new(), &metadata)?
         }
     };
     // From here on there is a temporary file that has to go.
     interrupt.be_graceful();
-    let stage = tap.backbone.stages[tap.level - 1].name;
+    let stage = tap.model.backbone.stages[tap.level - 1].name;
     let (n, each) = (samples.len(), &shape[1..]);
-    ui.borrow()
-        .line(&format!("features   {n} images, {} after {stage}, {each:?} each", tap.backbone.card.name));
+    ui.borrow().line(&format!(
+        "features   {n} images, {} after {stage}, {each:?} each",
+        tap.model.backbone.card.name
+    ));
     let rows = write_rows(&tap, &samples, &pool, &mut writer, interrupt, &ui);
     ui.borrow_mut().stop();
     rows?;
@@ -102,7 +116,7 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
     }
     if args.json {
         let report = json!({ "file": args.out, "shape": shape, "bytes": written.bytes, "sha256": written.sha256,
-            "backbone": tap.backbone.card.name, "files": list });
+            "backbone": tap.model.backbone.card.name, "files": list });
         return ui::print(&(serde_json::to_string_pretty(&report)? + "\n"));
     }
     let beside = list.map_or("names of the images in its metadata".to_owned(), |list| {
@@ -152,17 +166,26 @@ fn tap(args: &FeaturesArgs, run: Option<&Path>, ui: &RefCell<Ui>) -> anyhow::Res
         pooling.parts().is_empty(),
         "--pool is `{pooling}`, expected pooling and nothing behind it"
     );
-    let observed = backbone.observe(preprocess.input);
-    // Below the last stage features come as they are, unless pooling is asked for.
-    let pooled = !args.raw && (level == backbone.stages.len() || args.pool.is_some());
-    let features = tl_train::features(&backbone, &observed, level);
     let place = (Device::Cpu, Fill::Later);
-    let pool = pooled.then(|| Head::new(pooling, features, 1, 0.0, place)).transpose()?;
-    let shape = match &pool {
-        Some(head) => vec![head.pooled_width()],
-        None => observed.shapes[level].clone(),
+    let last = level == backbone.stages.len();
+    let head = NewHead { spec: pooling.clone(), task: Task::Binary, dropout: 0.0, fill: Fill::Later };
+    let names = ["0", "1"].map(str::to_owned).to_vec();
+    let model = Model::new(backbone, head, names, preprocess, Device::Cpu)?;
+    // Below the last stage features come as they are, unless pooling is asked for.
+    let take = match (args.raw, last, &args.pool) {
+        (false, true, _) => Take::Pooled,
+        (false, false, Some(_)) => {
+            let features = tl_train::features(&model.backbone, &model.observed, level);
+            Take::StagePooled(Box::new(Head::new(pooling, features, 1, 0.0, place)?))
+        }
+        _ => Take::Stage,
     };
-    Ok(Tap { backbone, preprocess, level, pool, shape })
+    let shape = match &take {
+        Take::Pooled => vec![model.head.pooled_width()],
+        Take::StagePooled(head) => vec![head.pooled_width()],
+        Take::Stage => model.observed.shapes[level].clone(),
+    };
+    Ok(Tap { model, level, take, shape })
 }
 
 /// The number of stages up to the one of that name.
@@ -176,20 +199,29 @@ fn level(backbone: &Backbone, stage: Option<&str>) -> anyhow::Result<usize> {
 }
 
 impl Tap {
+    /// What computes rows for `images` images in all.
+    ///
     /// # Shapes
     /// `[N, 3, H, W]` to `[N, …]`, each row as [`Tap::shape`] says.
-    fn rows(&self, xs: &Tensor) -> Tensor {
-        tch::no_grad(|| {
-            let ys = self.backbone.forward(xs, 0..self.level, |_| Mode::EVAL);
-            match &self.pool {
-                None => ys,
-                Some(head) if self.level == self.backbone.stages.len() => {
-                    tl_train::pool(&self.backbone, head, &ys)
-                }
+    fn rows(&self, images: usize) -> impl Fn(&Tensor) -> Result<Tensor, TrainError> {
+        let Self { model, level, take, .. } = self;
+        // The last level of a model is what its head gets.
+        let raw = *level == model.stages() && !matches!(take, Take::Pooled);
+        let runner = (!raw).then(|| model.runner(0..*level, EVAL_BATCH, images));
+        move |xs| {
+            let ys = match &runner {
+                Some(runner) => runner.run(xs)?,
+                None => tch::no_grad(|| {
+                    let _bf16 = Autocast::bf16(model.compute.bf16);
+                    model.backbone.forward(xs, 0..*level, |_| Mode::EVAL).to_kind(Kind::Float)
+                }),
+            };
+            Ok(match take {
                 // What the net has between pooling and head was made for the last stage.
-                Some(head) => head.pool(&ys),
-            }
-        })
+                Take::StagePooled(head) => tch::no_grad(|| head.pool(&ys)),
+                Take::Pooled | Take::Stage => ys,
+            })
+        }
     }
 }
 
@@ -202,14 +234,14 @@ fn write_rows(
     ui: &RefCell<Ui>,
 ) -> anyhow::Result<()> {
     ui.borrow_mut().start("features", samples.len() as u64, false);
-    let options = LoaderOptions::in_order(samples.len(), tl_train::EVAL_BATCH);
-    let mut done = 0;
-    for batch in Loader::new(samples.clone(), View::Eval(tap.preprocess), options, pool)? {
+    let options = LoaderOptions::in_order(samples.len(), EVAL_BATCH);
+    let (rows, mut done) = (tap.rows(samples.len()), 0);
+    for batch in Loader::new(samples.clone(), View::Eval(tap.model.preprocess), options, pool)? {
         let batch = batch?;
         if interrupt.stop.load(Ordering::SeqCst) {
             return Err(Exit(EXIT_CODE).into());
         }
-        writer.write(&floats(&tap.rows(&tl_train::batch_tensor(&batch, Device::Cpu))))?;
+        writer.write(&floats(&rows(&tl_train::batch_tensor(&batch, Device::Cpu))?))?;
         done += batch.labels.len() as u64;
         ui.borrow().at(done);
     }

@@ -17,6 +17,7 @@ mod memory;
 mod plan;
 mod predict;
 mod prepare;
+mod remembered;
 mod runs;
 mod spec;
 mod spin;
@@ -24,7 +25,7 @@ mod summary;
 mod ui;
 
 use std::any::Any;
-use std::process::ExitCode;
+use std::io::Write;
 use std::sync::Mutex;
 
 use clap::Parser;
@@ -37,7 +38,7 @@ use crate::ui::Ui;
 /// Where the last panic was; decoders may panic on hostile files and are caught, so a panic alone says nothing yet.
 static PLACE: Mutex<String> = Mutex::new(String::new());
 
-fn main() -> ExitCode {
+fn main() {
     std::panic::set_hook(Box::new(|panic| {
         if let (Ok(mut place), Some(at)) = (PLACE.lock(), panic.location()) {
             *place = format!(" at {}:{}", at.file(), at.line());
@@ -46,20 +47,23 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     spin::settle(&cli.command);
     tl_torch::keep_pages();
-    match std::panic::catch_unwind(|| dispatch(&cli)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+    let code = match std::panic::catch_unwind(|| dispatch(&cli)) {
+        Ok(Ok(())) => 0,
         Ok(Err(error)) => match error.downcast_ref::<Exit>() {
-            Some(Exit(code)) => ExitCode::from(*code),
+            Some(Exit(code)) => *code,
             None => {
                 Ui::new().line(&format!("error: {}", errors::text(&error)));
-                ExitCode::FAILURE
+                1
             }
         },
         Err(payload) => {
             Ui::new().line(&internal_error(payload.as_ref()));
-            ExitCode::from(101)
+            101
         }
-    }
+    };
+    let _ = std::io::stdout().flush();
+    // All that is ours is written and gone; libtorch would take a fifth of a second to tidy up its tables.
+    tl_torch::leave_at_once(code)
 }
 
 fn dispatch(cli: &Cli) -> anyhow::Result<()> {

@@ -41,8 +41,9 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
     let bad = prepare::check_images(&samples, &pool, &ui);
     let samples = prepare::good(samples, &bad);
-    if let Some((_, model)) = &mut saved {
-        crate::evaluate::choose(model, (&samples, &pool), args.precision, &ui)?;
+    if let Some((saved, model)) = &mut saved {
+        let with = (model, saved.sha256.as_str());
+        crate::evaluate::choose(with, (&samples, &pool), args.precision, &machine, &ui)?;
     }
     let task = saved.as_ref().map(|(_, model)| model.task);
     let numbers = matches!(task, Some(Task::Regression { .. }));
@@ -53,7 +54,9 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let (classes, rows) = match (saved, &args.backbone) {
         // Outputs of a regression are in units of its training set, which mean nothing to anyone.
         (Some((saved, model)), _) if args.raw && !numbers => {
-            let rows = outputs(&samples, model.preprocess, &pool, |xs| model.logits(xs, 0))?;
+            let runner = model.runner(0..model.stages(), tl_train::EVAL_BATCH, samples.len());
+            let logits = |xs: &Tensor| Ok(model.classify(&runner.run(xs)?));
+            let rows = outputs(&samples, model.preprocess, &pool, logits)?;
             let classes = match model.task {
                 // One output: how much more likely the second class is.
                 Task::Binary => saved.classes[1..].to_vec(),
@@ -109,7 +112,7 @@ fn published(
     };
     let rows = outputs(samples, prepare::preprocess(weights.input, weights.input.size), pool, |xs| {
         let logits = tch::no_grad(|| classifier.forward(&backbone, &backbone.features(xs)));
-        if args.raw { logits } else { logits.softmax(1, Kind::Float) }
+        Ok(if args.raw { logits } else { logits.softmax(1, Kind::Float) })
     })?;
     Ok((names, rows))
 }
@@ -119,13 +122,13 @@ fn outputs(
     samples: &Arc<[Sample]>,
     preprocess: Preprocess,
     pool: &DataPool,
-    net: impl Fn(&Tensor) -> Tensor,
+    net: impl Fn(&Tensor) -> anyhow::Result<Tensor>,
 ) -> anyhow::Result<Vec<Vec<f32>>> {
     let options = LoaderOptions::in_order(samples.len(), tl_train::EVAL_BATCH);
     let mut rows = Vec::new();
     for batch in Loader::new(samples.clone(), View::Eval(preprocess), options, pool)? {
         let batch = batch?;
-        let ys = net(&tl_train::batch_tensor(&batch, Device::Cpu));
+        let ys = net(&tl_train::batch_tensor(&batch, Device::Cpu))?;
         rows.extend((0..ys.size()[0]).map(|i| floats(&ys.get(i))));
     }
     Ok(rows)

@@ -8,6 +8,9 @@
 #include <vector>
 
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/full.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/codegen/onednn/interface.h>
 #include <torch/csrc/jit/frontend/tracer.h>
@@ -124,6 +127,24 @@ char *tl_fuse(bool on) {
     torch::jit::RegisterLlgaFuseGraph::setEnabled(on);
     torch::jit::getProfilingMode() = true;
     torch::jit::getExecutorMode() = true;
+  });
+}
+
+char *tl_adam(const at::Tensor *param, const at::Tensor *grad, const at::Tensor *mean, const at::Tensor *square,
+              double step, double rate, double beta1, double beta2, double weight_decay, double epsilon, bool decoupled) {
+  return protect([&] {
+    at::NoGradGuard guard;
+    for (const auto *other : {grad, mean, square})
+      TORCH_CHECK(other->sizes() == param->sizes() && other->strides() == param->strides() &&
+                      other->scalar_type() == param->scalar_type(),
+                  "gradient and moments have another layout than the parameter");
+    TORCH_CHECK(param->is_non_overlapping_and_dense(), "the parameter has gaps");
+    at::Tensor params[] = {*param}, grads[] = {*grad}, means[] = {*mean}, squares[] = {*square};
+    at::Tensor steps[] = {at::full({}, step, param->options().dtype(at::kFloat))};
+    if (decoupled)
+      at::_fused_adamw_(params, grads, means, squares, {}, steps, rate, beta1, beta2, weight_decay, epsilon, false, false);
+    else
+      at::_fused_adam_(params, grads, means, squares, {}, steps, rate, beta1, beta2, weight_decay, epsilon, false, false);
   });
 }
 

@@ -28,5 +28,9 @@ void tl_module_free(TlModule *module);
 // Whether modules that run for the first time are fused by oneDNN graph.
 char *tl_fuse(bool on);
 
+// One step of Adam (or AdamW: `decoupled`) in one pass over memory. The four tensors have one shape and one layout.
+char *tl_adam(const at::Tensor *param, const at::Tensor *grad, const at::Tensor *mean, const at::Tensor *square,
+              double step, double rate, double beta1, double beta2, double weight_decay, double epsilon, bool decoupled);
+
 void tl_free_text(char *text);
 }

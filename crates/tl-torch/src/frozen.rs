@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "the seam is a C interface")]
 
 use std::any::Any;
-use std::ffi::{CStr, c_char};
+use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{NonNull, null_mut};
 use std::sync::{Mutex, PoisonError};
@@ -17,6 +17,7 @@ use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::error::{TorchError, short};
+use crate::seam::check;
 
 #[repr(C)]
 struct CModule {
@@ -33,19 +34,6 @@ unsafe extern "C" {
     -> *mut c_char;
     fn tl_module_free(module: *mut CModule);
     fn tl_fuse(on: bool) -> *mut c_char;
-    fn tl_free_text(text: *mut c_char);
-}
-
-/// Takes an error text of the seam.
-fn check(text: *mut c_char) -> Result<(), TorchError> {
-    if text.is_null() {
-        return Ok(());
-    }
-    // SAFETY: the seam returns a text that ends in zero and is ours until it is freed, which happens once, here.
-    let words = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
-    // SAFETY: as above.
-    unsafe { tl_free_text(text) };
-    Err(TorchError::Torch(short(&words)))
 }
 
 /// What is fused, libtorch keeps in lists of the process that have no lock; they are read when a module runs for the first

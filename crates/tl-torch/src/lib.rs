@@ -6,6 +6,7 @@
 //! freeze separately, and norms and biases can be kept out of weight decay.
 //! This is the only crate that may hold `unsafe` code or C++.
 
+mod adam;
 mod allocator;
 mod error;
 mod frozen;
@@ -13,7 +14,9 @@ mod layout;
 mod leave;
 mod params;
 mod random;
+mod seam;
 
+pub use adam::{Adam, adam};
 pub use allocator::keep_pages;
 pub use error::{TorchError, short};
 pub use frozen::{Autocast, Frozen, How};

@@ -158,6 +158,13 @@ impl Model {
         flat.chunks(names).map(<[f32]>::to_vec).collect()
     }
 
+    /// Whether all tensors have the same names and bits.
+    #[must_use]
+    pub fn has_weights_of(&self, other: &Self) -> bool {
+        self.tensors().count() == other.tensors().count()
+            && self.tensors().zip(other.tensors()).all(|(a, b)| a.name == b.name && a.tensor.equal(&b.tensor))
+    }
+
     /// All tensors, the backbone's first.
     pub fn tensors(&self) -> impl Iterator<Item = &Param> {
         self.backbone.store.iter().chain(self.head.store.iter())

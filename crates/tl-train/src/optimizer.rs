@@ -217,6 +217,9 @@ impl State {
 
     fn update(&mut self, rule: Rule, target: &Target<'_>, grad: &Tensor) {
         self.steps += 1;
+        if self.fused_adam(rule, target, grad) {
+            return;
+        }
         let Target { rate, weight_decay, .. } = *target;
         let mut value = target.tensor.shallow_clone();
         let coupled = !rule.decouples_weight_decay() && weight_decay != 0.0;
@@ -244,6 +247,34 @@ impl State {
             }
         };
         let _ = value.g_sub_(&(direction * rate));
+    }
+
+    /// Adam and AdamW in one pass over memory; `false` if that cannot be, with nothing changed.
+    fn fused_adam(&mut self, rule: Rule, target: &Target<'_>, grad: &Tensor) -> bool {
+        let (Rule::Adam { beta1, beta2, epsilon } | Rule::AdamW { beta1, beta2, epsilon }) = rule else {
+            return false;
+        };
+        let param = target.tensor;
+        let (mean, square) = (self.slot(MEAN, param), self.slot(SQUARE, param));
+        // A gradient of another layout is brought into that of the parameter.
+        let grad = match grad.stride() == param.stride() {
+            true => grad.shallow_clone(),
+            false => {
+                let mut same = param.zeros_like();
+                same.copy_(grad);
+                same
+            }
+        };
+        let with = tl_torch::Adam {
+            step: self.steps,
+            rate: target.rate,
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay: target.weight_decay,
+            decoupled: rule.decouples_weight_decay(),
+        };
+        tl_torch::adam(param, &grad, (&mean, &square), with).is_ok()
     }
 
     fn descent(&mut self, (param, grad): (&Tensor, &Tensor), momentum: f64, nesterov: bool) -> Tensor {

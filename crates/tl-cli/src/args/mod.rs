@@ -189,6 +189,9 @@ pub(crate) struct FeaturesArgs {
     /// Height and width of the net's input in pixels [default: the weights' own]
     #[arg(long, value_name = "PX")]
     pub(crate) image_size: Option<u32>,
+    /// What the net is computed in: f32, bf16, or auto (what is fastest here, by trying) [default: f32]
+    #[arg(long, value_name = "f32|bf16|auto")]
+    pub(crate) precision: Option<Precision>,
     /// Go on without the images that cannot be decoded
     #[arg(long)]
     pub(crate) skip_bad: bool,

@@ -12,7 +12,7 @@ use tl_data::{Augment, ClassWeighting, DataPool, DecodedCache, Sample, TargetSta
 use tl_finetune::{Metric, Plan};
 use tl_heads::Task;
 use tl_run::Machine;
-use tl_train::{Choice, FeatureStore, Model, Options};
+use tl_train::{FeatureStore, Model, Options};
 
 use crate::args::{CacheArgs, Settings};
 use crate::errors::{Exit, Problems};
@@ -20,6 +20,7 @@ use crate::fit;
 use crate::machine;
 use crate::memory;
 use crate::prepare::{self, Chosen, Images};
+use crate::remembered;
 use crate::spec::{ClassWeights, Resolved, resolve};
 use crate::ui::{self, Ui};
 
@@ -128,13 +129,15 @@ impl Job {
             Some(compute) => compute.clone(),
             None => {
                 let (options, precision) = (self.options()?, self.resolved.spec.precision);
+                let about = self.about();
                 // Not the whole job is lent, because the model is tried in several ways meanwhile.
                 let how = (&self.pool, self.decoded.as_ref(), self.shrink);
                 let images = lend(&self.images, &self.resolved, how, stop);
                 let plan = Some((&self.plan, &options, &images));
                 let samples = (&self.images.train, &self.pool);
-                let choice = tl_train::choose(&mut self.model, plan, samples, precision)?;
-                say_choice(&choice, &ui.borrow());
+                let choice = remembered::choice(about, &ui.borrow(), || {
+                    Ok(tl_train::choose(&mut self.model, plan, samples, precision)?)
+                })?;
                 self.why = choice.why;
                 choice.compute
             }
@@ -142,6 +145,25 @@ impl Job {
         self.model.compute = found.clone();
         self.resolved.spec.compute = Some(found);
         Ok(())
+    }
+
+    /// All that the way of computing the net may depend on.
+    fn about(&self) -> serde_json::Value {
+        let (spec, facts) = (&self.resolved.spec, &self.images.facts);
+        serde_json::json!({
+            "machine": self.machine,
+            "precision": spec.precision,
+            "backbone": spec.backbone,
+            "weights": self.chosen.pretrained().sha256,
+            "input": self.model.preprocess,
+            "head": spec.head,
+            "plan": self.plan.to_string(),
+            "images": [&facts.train_sha256, &facts.val_sha256],
+            "batch": spec.batch,
+            "augment": spec.augment,
+            "shrink": self.shrink,
+            "activations": [spec.cache_budget_mib, self.store.as_ref().map_or(0, FeatureStore::budget)],
+        })
     }
 
     /// What the trainer is told besides the plan and the images.
@@ -269,13 +291,6 @@ fn lend<'a>(
         decoded,
         weights: images.weights.as_ref(),
         stop,
-    }
-}
-
-/// A line for each thing that was found.
-pub(crate) fn say_choice(choice: &Choice, ui: &Ui) {
-    for (i, why) in choice.why.iter().enumerate() {
-        ui.line(&format!("{:<10} {why}", if i == 0 { "compute" } else { "" }));
     }
 }
 

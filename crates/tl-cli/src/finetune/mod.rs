@@ -25,7 +25,7 @@ use crate::machine;
 use crate::spec::Spec;
 use crate::ui::{self, Ui};
 
-pub(crate) use job::{Job, say_choice};
+pub(crate) use job::Job;
 use record::{Recorder, Run};
 
 pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -156,7 +156,7 @@ impl Job {
         Exit(EXIT_CODE).into()
     }
 
-    fn finish(&self, run: Run, outcome: Outcome, json: bool, ui: &RefCell<Ui>) -> anyhow::Result<()> {
+    fn finish(&self, run: Run, mut outcome: Outcome, json: bool, ui: &RefCell<Ui>) -> anyhow::Result<()> {
         let saved = SavedModel::write(
             &self.model,
             self.weights,
@@ -165,7 +165,7 @@ impl Job {
             run.dir.path(),
         )?;
         run.dir.write_json("model.json", &saved)?;
-        let evaluations = self.measure(&run, ui)?;
+        let evaluations = self.measure(&run, outcome.val.take(), ui)?;
         let Some(best) = &outcome.best else { return Err(Exit(1).into()) };
         let val = &evaluations[0];
         let summary = Summary {
@@ -212,16 +212,26 @@ impl Job {
         conclude(&outcome.ended, &summary, &path)
     }
 
-    /// Reads the model back from disk and runs it over validation and test images, as `tl evaluate` would.
-    fn measure(&self, run: &Run, ui: &RefCell<Ui>) -> anyhow::Result<Vec<Evaluation>> {
+    /// Reads the model back from disk and runs it over validation and test images, as `tl evaluate` would. What the trainer
+    /// knows of the validation images already holds for the model on disk if it has the same bits.
+    fn measure(
+        &self,
+        run: &Run,
+        mut known: Option<Scored>,
+        ui: &RefCell<Ui>,
+    ) -> anyhow::Result<Vec<Evaluation>> {
         let (_, mut model) = SavedModel::load(run.dir.path(), tch::Device::Cpu)?;
         model.compute = self.model.compute.clone();
+        known = known.filter(|_| model.has_weights_of(&self.model));
         let mut evaluations = Vec::new();
         for (set, samples) in [("val", &self.images.val), ("test", &self.images.test)] {
             if samples.is_empty() {
                 continue;
             }
-            let scored = crate::evaluate::score(&model, samples, &self.pool, ui)?;
+            let scored = match known.take() {
+                Some(scored) => scored,
+                None => crate::evaluate::score(&model, samples, &self.pool, ui)?,
+            };
             write_predictions(
                 &run.dir,
                 &format!("{set}_predictions.csv"),

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use tl_data::{DataPool, Loader, LoaderOptions, Sample, View};
 use tl_finetune::{Plan, PlannedPhase};
@@ -33,7 +34,8 @@ const TRAINING_MARGIN: f64 = 1.3;
 const FEW: usize = 8;
 
 /// What was chosen, and why.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Choice {
     /// How the model is to be computed.
     pub compute: Compute,

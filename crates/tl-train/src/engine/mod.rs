@@ -24,7 +24,7 @@ use tl_finetune::{Metric, OptimizerState, Plan, PlannedPhase};
 use crate::answers::{self, Answers};
 use crate::error::TrainError;
 use crate::evaluate::{EVAL_BATCH, Scored, Tally, evaluate};
-use crate::frontier::{Cache, FeatureStore, Pass, Set};
+use crate::frontier::{Cache, FeatureStore, Kept, Pass, Set};
 use crate::loss::Shown;
 use crate::model::Model;
 use batches::{Epoch, Source};
@@ -186,6 +186,9 @@ pub struct Outcome {
     pub wait_seconds: f64,
     /// Most bytes of activations that were held.
     pub cache_bytes: u64,
+    /// What the weights that the model ends with say of the validation images, where that takes little: the activations of
+    /// what no phase trained were kept until the end.
+    pub val: Option<Scored>,
 }
 
 impl EpochResult {
@@ -260,7 +263,7 @@ pub fn train(
             Err(error) => return Err(error),
         }
     }
-    Ok(run.outcome(Ended::Finished))
+    run.finished(observer)
 }
 
 struct Run<'a> {
@@ -505,13 +508,39 @@ impl Run<'_> {
             let scored = evaluate(model, samples, self.images.pool, self.images.stop, &mut tick)?;
             return Ok((scored.images() == samples.len()).then_some(scored));
         };
+        self.score(kept, frontier).map(Some)
+    }
+
+    /// What the model says of the validation images whose activations at level `frontier` are kept.
+    fn score(&self, kept: &Kept, frontier: usize) -> Result<Scored, TrainError> {
+        let (model, samples) = (self.model, self.images.val);
         let mut tally = Tally::new(model);
         let indices: Vec<u32> = (0..samples.len() as u32).collect();
         for indices in indices.chunks(EVAL_BATCH) {
             let answers = Answers::of(model.task, indices.iter().map(|&i| &samples[i as usize]));
             tally.add(&model.logits(&kept.pick(indices, model.device)?, frontier), &Shown::plain(answers));
         }
-        Ok(Some(tally.finish()))
+        Ok(tally.finish())
+    }
+
+    /// The outcome of a run that reached its end. Whether it has the validation depends on the plan alone, so that a run
+    /// that was taken up again, however late, has it as well.
+    fn finished(mut self, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
+        let lowest = self.plan.phases.iter().map(|phase| phase.frontier).min();
+        let last = self.plan.phases.len().saturating_sub(1);
+        let keeps = lowest.filter(|lowest| {
+            *lowest == self.plan.phases[last].frontier && self.cache.keeps(last, Pass::VAL, *lowest)
+        });
+        let mut val = None;
+        // Only a run that was taken up after its last step has something to fill.
+        if let Some(lowest) = keeps
+            && self.fill(last, Pass::VAL, observer)?
+        {
+            self.state.restore_best(self.model);
+            let kept = self.cache.get(Pass::VAL, lowest);
+            val = kept.map(|kept| self.score(kept, lowest)).transpose()?;
+        }
+        Ok(Outcome { val, ..self.outcome(Ended::Finished) })
     }
 
     fn outcome(mut self, ended: Ended) -> Outcome {
@@ -530,6 +559,7 @@ impl Run<'_> {
             images_per_second: progress.trained.0 as f64 / progress.trained.1.max(f64::MIN_POSITIVE),
             wait_seconds: progress.wait_seconds,
             cache_bytes: progress.cache_bytes,
+            val: None,
         }
     }
 }
