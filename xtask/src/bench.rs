@@ -28,23 +28,31 @@ const COMPARED: [&str; 10] = [
     "step resnet50 all",
 ];
 
-/// A Python stack: its folder and script, and the packages it needs.
-struct Peer {
+/// Python packages that live together below `target/peers`.
+struct Environment {
     name: &'static str,
-    script: &'static str,
     packages: &'static [&'static str],
+    /// What runs in it.
+    scripts: &'static [&'static str],
 }
 
-const PEERS: [Peer; 2] = [
-    Peer {
+const ENVIRONMENTS: [Environment; 2] = [
+    Environment {
         name: "torch",
-        script: "xtask/peers/torch_rows.py",
-        packages: &["torch==2.11.0", "torchvision==0.26.0", "timm==1.0.*", "setuptools"],
+        packages: &[
+            "torch==2.11.0",
+            "torchvision==0.26.0",
+            "timm==1.0.*",
+            "transformers==5.*",
+            "accelerate==1.*",
+            "setuptools",
+        ],
+        scripts: &["xtask/peers/torch_rows.py", "xtask/peers/hf_rows.py"],
     },
-    Peer {
+    Environment {
         name: "keras",
-        script: "xtask/peers/keras_rows.py",
         packages: &["keras==3.*", "tensorflow-cpu==2.*"],
+        scripts: &["xtask/peers/keras_rows.py"],
     },
 ];
 
@@ -59,9 +67,10 @@ Usage: cargo xtask bench [WORD…] [--rounds N] [--threads N] [--json FILE] [--a
   --threads N      threads of the net [default: all cores]
   --json FILE      write the figures to this file
   --against FILE   compare with the figures in this file
-  --peers          the same work in PyTorch (eager, bf16, oneDNN graph, torch.compile) and Keras, in turn with ours; NAME is
-                   `forward NET` or `step NET PART` (last stage, half, all). Gets the packages with pip, some gigabytes
-  --torch PYTHON   a Python that has torch, torchvision and timm already
+  --peers          the same work in PyTorch (eager, bf16, oneDNN graph, torch.compile), transformers and Keras, in turn with
+                   ours; NAME is `forward NET` or `step NET PART` (last stage, half, all). Gets the packages with pip, some
+                   gigabytes
+  --torch PYTHON   a Python that has torch, torchvision, timm, transformers and accelerate already
   --keras PYTHON   a Python that has keras and tensorflow already
 ";
 
@@ -131,13 +140,14 @@ impl Options {
 type Rates = BTreeMap<String, Vec<f64>>;
 
 fn peers(workspace: &Workspace, bench: &Path, options: &Options) -> Result<ExitCode> {
-    let pythons: Vec<(&Peer, PathBuf)> = PEERS
-        .iter()
-        .map(|peer| match options.pythons.get(peer.name) {
-            Some(python) => Ok((peer, python.clone())),
-            None => Ok((peer, environment(workspace, peer)?)),
-        })
-        .collect::<Result<_>>()?;
+    let mut peers = Vec::new();
+    for environment in &ENVIRONMENTS {
+        let python = match options.pythons.get(environment.name) {
+            Some(python) => python.clone(),
+            None => make(workspace, environment)?,
+        };
+        peers.extend(environment.scripts.iter().map(|script| (python.clone(), *script)));
+    }
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("figures.json");
     let rounds = options.rounds.to_string();
@@ -147,11 +157,10 @@ fn peers(workspace: &Workspace, bench: &Path, options: &Options) -> Result<ExitC
             let mut command = Command::new(bench);
             command.args([name, "--rounds", &rounds, "--json"]).arg(&out);
             collect(command, &out, &mut ours)?;
-            for (peer, python) in &pythons {
+            for (python, script) in &peers {
                 let mut command = Command::new(python);
-                command.arg(workspace.root().join(peer.script)).arg(&rounds).arg(&out).arg(name);
-                collect(command, &out, &mut theirs)
-                    .with_context(|| format!("{} could not be measured", peer.name))?;
+                command.arg(workspace.root().join(script)).arg(&rounds).arg(&out).arg(name);
+                collect(command, &out, &mut theirs).with_context(|| format!("`{script}` failed"))?;
             }
         }
         print!("{}", table(name, &ours, &theirs));
@@ -194,11 +203,11 @@ fn median(rates: &[f64]) -> f64 {
     f64::midpoint(at(sorted.len().saturating_sub(1) / 2), at(sorted.len() / 2))
 }
 
-/// The Python of the peer's environment, which is made if it is not there.
-fn environment(workspace: &Workspace, peer: &Peer) -> Result<PathBuf> {
-    let dir = workspace.root().join("target/peers").join(peer.name);
+/// The Python of an environment, which is made if it is not there.
+fn make(workspace: &Workspace, environment: &Environment) -> Result<PathBuf> {
+    let dir = workspace.root().join("target/peers").join(environment.name);
     let (python, ready) = (dir.join("bin/python"), dir.join("ready"));
-    let wanted = peer.packages.join(" ");
+    let wanted = environment.packages.join(" ");
     if std::fs::read_to_string(&ready).is_ok_and(|found| found == wanted) {
         return Ok(python);
     }
@@ -206,11 +215,11 @@ fn environment(workspace: &Workspace, peer: &Peer) -> Result<PathBuf> {
     let run = |command: &mut Command| -> Result<()> {
         let status =
             command.status().context("cannot run Python\n\nhint: install Python 3 with venv and pip")?;
-        anyhow::ensure!(status.success(), "the environment of {} could not be made", peer.name);
+        anyhow::ensure!(status.success(), "the environment of {} could not be made", environment.name);
         Ok(())
     };
     run(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(peer.packages))?;
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(environment.packages))?;
     std::fs::write(&ready, wanted)?;
     Ok(python)
 }
