@@ -80,9 +80,10 @@ impl ConvSpec {
         if h % 2 == 0 && w % 2 == 0 {
             return xs.conv2d(weight, bias, stride, [h / 2, w / 2], dilation, self.groups);
         }
-        let (top, left) = (h / 2, w / 2);
-        let padded = xs.constant_pad_nd([left, w - left, top, h - top]);
-        padded.conv2d(weight, bias, stride, [0, 0], dilation, self.groups)
+        // A kernel with a row and a column of zeros more, which is small, in place of a padded copy of all activations.
+        let (bottom, right) = (h - h / 2, w - w / 2);
+        let weight = weight.constant_pad_nd([right - w / 2, 0, bottom - h / 2, 0]);
+        xs.conv2d(&weight, bias, stride, [bottom, right], dilation, self.groups)
     }
 
     /// Multiply-accumulates of one image, given the output.
