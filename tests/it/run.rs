@@ -21,12 +21,16 @@ fn a_run_can_be_repeated_and_its_model_used() {
     finetune(dir, "first", &["--data-threads", "1"]);
     let first = dir.join("first");
     let files = [
+        "analysis.json",
         "classes.txt",
+        "events.out.tfevents.tl",
+        "history.csv",
         "manifest.json",
         "metrics.jsonl",
         "model.json",
         "model.safetensors",
         "plan.txt",
+        "plots",
         "report.html",
         "spec.json",
         "split.json",
@@ -57,7 +61,72 @@ fn a_run_can_be_repeated_and_its_model_used() {
     finetune(dir, "other-seed", &["--seed", "7"]);
     assert_ne!(json(&dir.join("other-seed/summary.json"))["model_sha256"], summary["model_sha256"]);
 
+    what_a_person_sees(dir, &summary);
+    runs_are_compared(dir);
     the_model_is_enough(dir, &summary);
+}
+
+/// The report, the plots and the tables say what the records say.
+fn what_a_person_sees(dir: &Path, summary: &serde_json::Value) {
+    let first = dir.join("first");
+    let page = fs::read_to_string(first.join("report.html")).unwrap();
+    let accuracy = summary["val_accuracy"].as_f64().unwrap();
+    for text in [&format!("{:.1} %", accuracy * 100.0), "Confusion", "data:image/jpeg;base64,", "sneaker"] {
+        assert!(page.contains(text), "{text}");
+    }
+    assert!(!page.contains("<script") && !page.contains("src=\"http"));
+    let plots = ["accuracy.svg", "learning-rate.svg", "loss.svg", "val-reliability.svg"];
+    assert_eq!(names(&first.join("plots")), plots);
+    let history = fs::read_to_string(first.join("history.csv")).unwrap();
+    assert!(history.starts_with("epoch,phase,") && history.lines().count() == 9, "{history}");
+    let analysis = &json(&first.join("analysis.json"))[0];
+    assert_eq!((&analysis["set"], &analysis["images"]), (&"val".into(), &18.into()));
+    let ece = analysis["calibration"]["ece"].as_f64().unwrap();
+    let said = summary["evaluations"][0]["metrics"]["ece"].as_f64().unwrap();
+    assert!((ece - said).abs() < 1e-9, "two ways to the same error: {ece} {said}");
+
+    let args = ["evaluate", "first", "data", "--report", "val.html", "--json", "--analysis"];
+    let said = run(dir, &args).expect_success().stdout;
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["analysis"]["costly"], analysis["costly"]);
+    let page = fs::read_to_string(dir.join("val.html")).unwrap();
+    assert!(page.contains("Top losses") && page.contains("data:image/jpeg"), "{page}");
+    run(dir, &args).expect_error(&["`val.html` exists"]);
+    let text = run(dir, &["evaluate", "first", "data"]).expect_success().stdout;
+    assert!(text.contains("precision") && text.contains("calibration error"), "{text}");
+}
+
+/// Listed, shown, compared and deleted.
+fn runs_are_compared(dir: &Path) {
+    let table = run(dir, &["runs", "list", "."]).expect_success().stdout;
+    assert_eq!(table.lines().count(), 5, "{table}");
+    let rows = run(dir, &["runs", "list", ".", "--json"]).expect_success().stdout;
+    let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+    assert_eq!((&rows[0]["run"], &rows[0]["state"]), (&"first".into(), &"finished".into()));
+    let shown = run(dir, &["runs", "show", "first"]).expect_success().stdout;
+    assert!(shown.contains("last-stage") && shown.contains("val        "), "{shown}");
+
+    let args = ["runs", "compare", "first", "second", "other-seed", "--out", "compare.html"];
+    let text = run(dir, &args).expect_success().stdout;
+    for there in
+        ["differ by seed alone", "second less first", "McNemar p 1.000: within noise", "seed: 42 and 7"]
+    {
+        assert!(text.contains(there), "`{there}` is not in\n{text}");
+    }
+    assert!(fs::read_to_string(dir.join("compare.html")).unwrap().contains("<svg"));
+    run(dir, &args).expect_error(&["`compare.html` exists"]);
+    run(dir, &["runs", "compare", "first", "data"]).expect_error(&["`data` is not the directory of a run"]);
+
+    fs::create_dir(dir.join("newer")).unwrap();
+    fs::copy(dir.join("first/manifest.json"), dir.join("newer/manifest.json")).unwrap();
+    fs::write(dir.join("newer/spec.json"), r#"{ "format": 99 }"#).unwrap();
+    run(dir, &["runs", "show", "newer"]).expect_error(&["format 99", "use a newer `tl`"]);
+    run(dir, &["runs", "list", "."]).expect_error(&["format 99"]);
+
+    run(dir, &["runs", "rm", "data", "--yes"]).expect_error(&["`data` is not the directory of a run"]);
+    run(dir, &["runs", "rm", "newer"]).expect_error(&["nobody can be asked", "say --yes"]);
+    run(dir, &["runs", "rm", "newer", "third", "--yes"]).expect_success();
+    assert!(!dir.join("newer").exists() && !dir.join("third").exists() && dir.join("data").exists());
 }
 
 /// `evaluate` and `predict` need the two model files only, and say what the run said.

@@ -80,7 +80,8 @@ fn any_number_of_labels() {
     assert_eq!(row["monitored"], row["metrics"]["average-precision"]);
     assert_eq!(json(&dir.join("run/spec.json"))["label_smoothing"], 0.0);
     let report = fs::read_to_string(dir.join("run/report.html")).unwrap();
-    assert!(report.contains("Labels, validation images") && !report.contains("Confusion"));
+    assert!(report.contains("<h3>Labels</h3>") && !report.contains("Confusion"));
+    assert!(dir.join("run/plots/val-roc.svg").is_file());
 
     // Counts of a label are those of the predictions.
     let csv = lines(&dir.join("run/val_predictions.csv"));

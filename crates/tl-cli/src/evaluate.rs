@@ -3,17 +3,20 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tl_data::{DataPool, LabelledFolder, Sample, Task};
 use tl_heads::Task as HeadTask;
-use tl_run::{Evaluation, LabelResult, Machine, TargetResult};
+use tl_run::analysis::Analysis;
+use tl_run::{Evaluation, EvaluationReport, LabelResult, Machine, SetReport, TargetResult};
 use tl_train::{Model, Precision, SavedModel, Scored, Scores};
 
 use crate::args::EvaluateArgs;
 use crate::dataset;
+use crate::judge;
 use crate::machine;
 use crate::prepare;
 use crate::remembered;
@@ -38,6 +41,9 @@ pub(crate) fn choose(
 
 pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
+    if let Some(path) = args.report.as_ref().filter(|path| path.symlink_metadata().is_ok()) {
+        anyhow::bail!("`{}` exists\n\nhint: give another file with --report", path.display());
+    }
     let machine = machine::set_up(&args.threads)?;
     let (saved, mut model) = SavedModel::load(&args.run, tch::Device::Cpu)?;
     let (root, samples, part, warnings) = labelled(args, &saved.classes, dataset::task_of(model.task))?;
@@ -57,12 +63,44 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let scored = score(&model, &samples, &pool, &ui)?;
     let set = part.unwrap_or_else(|| "data".to_owned());
     let evaluation = evaluation(&set, &scored, &saved.classes);
-    if args.json {
-        return ui::print(&(serde_json::to_string_pretty(&evaluation)? + "\n"));
+    let analysis = judge::analyse(&set, &scored, (&samples, &saved.classes), judge::temperature(&args.run));
+    if let Some(path) = &args.report {
+        let pictures = judge::pictures(std::slice::from_ref(&analysis), samples.iter(), &pool);
+        let set = SetReport {
+            names: &saved.classes,
+            evaluation: &evaluation,
+            analysis: &analysis,
+            pictures: &pictures,
+            monitor: tl_train::default_metric(model.task, &[]).name(),
+        };
+        write_report(path, args, set)?;
+        ui.borrow().line(&format!("report     {}", path.display()));
     }
-    let details = details(&evaluation, &saved.classes);
+    if args.json {
+        let mut value = serde_json::to_value(&evaluation)?;
+        if args.analysis {
+            value["analysis"] = serde_json::to_value(&analysis)?;
+        }
+        return ui::print(&(serde_json::to_string_pretty(&value)? + "\n"));
+    }
+    let details = details(&evaluation, &analysis, &saved.classes);
     let gap = if details.is_empty() { "" } else { "\n" };
     ui::print(&format!("{}\n{gap}{details}", lines(&evaluation).join("\n")))
+}
+
+fn write_report(path: &Path, args: &EvaluateArgs, set: SetReport<'_>) -> anyhow::Result<()> {
+    let command = format!("tl evaluate {} {}", ui::word(&args.run), ui::word(&args.data));
+    let facts = [
+        ("model", args.run.display().to_string()),
+        ("data", args.data.display().to_string()),
+        ("command", command),
+        ("at", tl_run::utc_now()["long"].clone()),
+    ];
+    let name =
+        |path: &Path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let title = format!("{} on {}", name(&args.run), name(&args.data));
+    let page = EvaluationReport { title: &title, facts: &facts, set }.html(&machine::version());
+    Ok(tl_run::write_whole(path, |file| file.write_all(page.as_bytes()))?)
 }
 
 /// The folder, its images, the part of the split they are, and what a person should know.
@@ -110,12 +148,16 @@ pub(crate) fn evaluation(set: &str, scored: &Scored, names: &[String]) -> Evalua
         loss: scored.loss,
         confusion: scores.map(|scores| scores.confusion.clone()).unwrap_or_default(),
         metrics: scored.metrics(),
+        classes: Vec::new(),
         labels: Vec::new(),
         targets: Vec::new(),
     };
     let ones = || names.iter().enumerate().map(|(i, name)| (name.clone(), scored.one(i)));
     match scored.task {
-        HeadTask::Softmax { .. } | HeadTask::Binary => {}
+        HeadTask::Softmax { .. } | HeadTask::Binary => {
+            evaluation.metrics = judge::class_metrics(scored, names.len());
+            evaluation.classes = judge::class_results(&evaluation.confusion, names);
+        }
         HeadTask::MultiLabel { .. } => evaluation.labels = ones().map(label_result).collect(),
         HeadTask::Regression { .. } => {
             let targets = ones().map(|(target, one)| TargetResult { target, metrics: one.metrics() });
@@ -185,25 +227,55 @@ fn accuracy_line(evaluation: &Evaluation, accuracy: f64) -> String {
 }
 
 /// What there is to say of single classes or labels.
-fn details(evaluation: &Evaluation, classes: &[String]) -> String {
-    match (evaluation.confusion.is_empty(), evaluation.labels.is_empty()) {
-        (false, _) => confusion(evaluation, classes),
-        (_, false) => labels(&evaluation.labels),
-        // Numbers have a line each already.
-        _ => String::new(),
+fn details(evaluation: &Evaluation, analysis: &Analysis, classes: &[String]) -> String {
+    /// More columns are wider than a terminal.
+    const WIDEST: usize = 20;
+    if !evaluation.labels.is_empty() {
+        return labels("label", &evaluation.labels);
     }
+    if evaluation.confusion.is_empty() {
+        // Numbers have a line each already.
+        return String::new();
+    }
+    let table = match classes.len() {
+        0..=WIDEST => confusion(evaluation, classes),
+        n => format!("{n} classes are too many for a table here; --report FILE has what is confused\n"),
+    };
+    let mut text = format!("{table}\n{}", labels("class", &evaluation.classes));
+    for pair in analysis.confused.iter().take(5) {
+        text.push_str(&format!(
+            "{}{} taken for {}: {} of {}\n",
+            if pair == &analysis.confused[0] { "\n" } else { "" },
+            pair.label,
+            pair.predicted,
+            pair.images,
+            pair.of
+        ));
+    }
+    if let Some(calibration) = &analysis.calibration {
+        text.push_str(&format!("\ncalibration error {:.4}", calibration.ece));
+        if let (Some(t), Some(ece)) = (calibration.temperature, calibration.ece_scaled) {
+            let fitted = if calibration.fitted_here { "these" } else { "validation" };
+            text.push_str(&format!(", {ece:.4} at temperature {t:.3} (fitted on {fitted} images)"));
+        }
+        text.push_str(&format!("\n{} labels look wrong\n", analysis.suspects.len()));
+    }
+    text
 }
 
-fn labels(rows: &[LabelResult]) -> String {
-    const METRICS: [&str; 5] = ["precision", "recall", "f1", "auroc", "average-precision"];
+fn labels(what: &str, rows: &[LabelResult]) -> String {
+    let metrics: Vec<&str> = ["precision", "recall", "f1", "auroc", "average-precision"]
+        .into_iter()
+        .filter(|metric| rows.iter().any(|row| row.metrics.contains_key(*metric)))
+        .collect();
     let name = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0).max(5);
-    let mut text = format!("{:name$}  images  predicted  right", "label");
-    METRICS.iter().for_each(|metric| text.push_str(&format!("  {:>9}", tl_run::metric_title(metric))));
-    for LabelResult { label, images, predicted, right, metrics } in rows {
+    let mut text = format!("{what:name$}  images  predicted  right");
+    metrics.iter().for_each(|metric| text.push_str(&format!("  {:>9}", tl_run::metric_title(metric))));
+    for LabelResult { label, images, predicted, right, metrics: values } in rows {
         text.push_str(&format!("\n{label:name$}  {images:>6}  {predicted:>9}  {right:>5}"));
-        for metric in METRICS {
+        for metric in &metrics {
             let width = tl_run::metric_title(metric).chars().count().max(9);
-            let value = metrics.get(metric).map_or("-".to_owned(), |value| format!("{value:.4}"));
+            let value = values.get(*metric).map_or("-".to_owned(), |value| format!("{value:.4}"));
             text.push_str(&format!("  {value:>width$}"));
         }
     }

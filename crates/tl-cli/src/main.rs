@@ -11,8 +11,10 @@ mod features;
 mod finetune;
 mod fit;
 mod interrupt;
+mod judge;
 mod lr_find;
 mod machine;
+mod manual;
 mod memory;
 mod plan;
 mod predict;
@@ -80,6 +82,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Data(args) => data::run(args),
         Command::Augment(args) => augment::run(args),
         Command::Backbones(args) => backbones::run(args),
+        Command::Completions(args) => manual::completions(args),
+        Command::Man(args) => manual::pages(args),
     }
 }
 

@@ -170,7 +170,7 @@ pub(crate) struct Resolved {
     pub(crate) images: Option<usize>,
 }
 
-const FORMAT: u32 = 5;
+pub(crate) const FORMAT: u32 = 5;
 const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
 
 /// Looks up and checks everything that needs neither images nor weights.

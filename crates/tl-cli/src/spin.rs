@@ -4,7 +4,7 @@
 //! runs on the machine. The library reads the setting before `main` begins, so a command that computes starts itself once
 //! more with it, in the same process; that costs as long as loading libtorch, a fifth of a second.
 
-use crate::args::Command;
+use crate::args::{Command, RunsArgs, RunsCommand};
 
 /// Goes on in a process that has the setting, unless the user made one.
 pub(crate) fn settle(command: &Command) {
@@ -12,11 +12,17 @@ pub(crate) fn settle(command: &Command) {
         Command::Finetune(_)
         | Command::Plan(_)
         | Command::LrFind(_)
-        | Command::Runs(_)
+        | Command::Runs(RunsArgs { command: RunsCommand::Reproduce(_) })
         | Command::Evaluate(_)
         | Command::Predict(_)
         | Command::Features(_) => true,
-        Command::Summary(_) | Command::Data(_) | Command::Augment(_) | Command::Backbones(_) => false,
+        Command::Summary(_)
+        | Command::Data(_)
+        | Command::Augment(_)
+        | Command::Backbones(_)
+        | Command::Runs(_)
+        | Command::Completions(_)
+        | Command::Man(_) => false,
     };
     if computes {
         again();

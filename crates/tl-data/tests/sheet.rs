@@ -5,7 +5,7 @@ mod common;
 
 use common::{picture, put_bytes, two_classes};
 use image::{Rgb, RgbImage};
-use tl_data::sheet::{class_sheet, png, view_sheet};
+use tl_data::sheet::{class_sheet, png, thumbnails, view_sheet};
 use tl_data::{
     Cell, Contents, DataError, DataPool, Dataset, Part, Sheet, SheetOptions, SplitOptions,
     decode::decode_bytes,
@@ -155,4 +155,25 @@ fn views_of_images() {
     assert!(view_sheet(&samples, 64, &view, &options(), &pool, &mut |_| Ok(())).is_err());
     let nothing = picture(0, 0, 1);
     assert!(png(&nothing).is_err());
+}
+
+#[test]
+fn thumbnails_are_small_and_keep_their_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wide, tiny, none) = (dir.path().join("a.png"), dir.path().join("b.png"), dir.path().join("c.png"));
+    RgbImage::from_pixel(300, 150, RED).save(&wide).unwrap();
+    RgbImage::from_pixel(8, 4, RED).save(&tiny).unwrap();
+    std::fs::write(&none, "no image").unwrap();
+    let paths = [wide.as_path(), &none, &tiny];
+    let with = |threads| thumbnails(&paths, 96, &DataPool::new(threads).unwrap());
+    let pictures = with(2);
+    assert_eq!(pictures, with(1));
+    let sizes: Vec<_> = pictures
+        .iter()
+        .map(|jpeg| jpeg.as_ref().map(|jpeg| decode_bytes(jpeg).unwrap().dimensions()))
+        .collect();
+    assert_eq!(sizes, [Some((96, 48)), None, Some((8, 4))]);
+    let red = decode_bytes(pictures[0].as_ref().unwrap()).unwrap();
+    let Rgb([r, g, b]) = *red.get_pixel(48, 24);
+    assert!(r > 245 && g < 10 && b < 10, "{r} {g} {b}");
 }

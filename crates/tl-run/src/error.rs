@@ -21,6 +21,24 @@ pub enum RunError {
         /// The directory.
         path: PathBuf,
     },
+    /// It holds no run.
+    #[error("`{}` is not the directory of a run: it has no manifest.json and spec.json", .path.display())]
+    NoRun {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A newer version wrote it.
+    #[error(
+        "the run in `{}` has format {format}, this version knows up to {newest}\n\nhint: use a newer `tl`", .path.display()
+    )]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        format: u64,
+        /// The newest that is known.
+        newest: u64,
+    },
     /// The disk is full.
     #[error(
         "no space left on the disk while writing `{}`\n\nhint: free some space or give a directory elsewhere with --run DIR",

@@ -4,19 +4,23 @@
 //! (temporary file beside it, fsync, rename), so that a reader never sees half a file and a crash never leaves one.
 //! What the files mean is plain data here; nothing in this crate knows a net.
 
+pub mod analysis;
 mod atomic;
 mod error;
+mod events;
 mod plot;
 mod records;
 mod report;
 mod run_dir;
+mod shelf;
 
 pub use atomic::write_whole;
 pub use error::RunError;
-pub use plot::rate_plot;
+pub use plot::{PlotFile, rate_plot};
 pub use records::{
     Best, DataFacts, EpochRow, Evaluation, LabelResult, Machine, Manifest, PhaseTime, Prediction, Skipped,
     Status, Summary, TargetResult, WeightsFacts, metric_title,
 };
-pub use report::{ReportData, html};
-pub use run_dir::{RunDir, utc_now};
+pub use report::{CompareReport, EvaluationReport, RunReport, SetReport};
+pub use run_dir::{RunDir, remove_run, utc_now};
+pub use shelf::{Paired, Run, State, paired};

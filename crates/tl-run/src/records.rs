@@ -109,9 +109,12 @@ pub struct Evaluation {
     /// `confusion[label][predicted]`, counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confusion: Vec<Vec<u32>>,
-    /// What can be said of labels or numbers together, by name.
+    /// What else can be said of all answers together, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
+    /// Of each class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<LabelResult>,
     /// Of each label.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<LabelResult>,
@@ -129,6 +132,10 @@ pub fn metric_title(name: &str) -> &str {
         "f1" => "F1",
         "auroc" => "AUROC",
         "average-precision" => "average precision",
+        "balanced-accuracy" => "balanced accuracy",
+        "top5-accuracy" => "top-5 accuracy",
+        "log-loss" => "log loss",
+        "ece" => "ECE",
         "mae" => "MAE",
         "rmse" => "RMSE",
         "r2" => "R²",
@@ -136,7 +143,28 @@ pub fn metric_title(name: &str) -> &str {
     }
 }
 
-/// How one label fares. It is said from a probability of one half.
+/// The epochs as a table: names of columns, and a row an epoch. What cannot be said is an empty cell.
+pub(crate) fn history(rows: &[EpochRow]) -> (Vec<String>, Vec<Vec<String>>) {
+    let names: std::collections::BTreeSet<&String> = rows.iter().flat_map(|row| row.metrics.keys()).collect();
+    let fixed = "epoch,phase,phase_epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_balanced_accuracy,monitor,\
+                 monitored,rate_head,rate_last_stage,seconds,images_per_second,wait_seconds";
+    let header = fixed.split(',').map(str::to_owned).chain(names.iter().map(|name| format!("val_{name}")));
+    let cell = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let line = |row: &EpochRow| {
+        let mut cells = vec![row.epoch.to_string(), row.phase.clone(), row.phase_epoch.to_string()];
+        cells.extend(
+            [Some(row.train_loss), row.train_accuracy, Some(row.val_loss), row.val_accuracy].map(cell),
+        );
+        cells.extend([cell(row.val_balanced_accuracy), row.monitor.clone(), cell(row.monitored)]);
+        let times = [row.seconds, row.images_per_second, row.wait_seconds].map(Some);
+        cells.extend([row.rate_head, row.rate_last_stage].into_iter().chain(times).map(cell));
+        cells.extend(names.iter().map(|name| cell(row.metrics.get(*name).copied())));
+        cells
+    };
+    (header.collect(), rows.iter().map(line).collect())
+}
+
+/// How one class or label fares. A label is said from a probability of one half.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LabelResult {
     /// Its name.

@@ -13,6 +13,8 @@ use time::macros::format_description;
 
 use crate::atomic::write_whole;
 use crate::error::RunError;
+use crate::events::{self, EVENTS};
+use crate::plot::PlotFile;
 use crate::records::{EpochRow, Prediction};
 
 /// A run directory being written.
@@ -25,7 +27,7 @@ pub struct RunDir {
 }
 
 const METRICS: &str = "metrics.jsonl";
-const LOCK: &str = "run.lock";
+pub(crate) const LOCK: &str = "run.lock";
 /// What a run writes before its spec, with which it has begun.
 const START: [&str; 6] = [LOCK, "excluded.txt", "plan.txt", "manifest.json", "split.json", "classes.txt"];
 /// How the names of files begin that are not whole.
@@ -116,7 +118,34 @@ impl RunDir {
         }
         self.metrics = rows.iter().map(|row| to_json(row, &file, false)).collect::<Result<_, _>>()?;
         self.write_text(METRICS, &self.metrics)?;
+        self.keep_events(&rows)?;
         Ok(rows)
+    }
+
+    /// Cuts the events after these epochs; a file that has not all of them is made again, with the time of now.
+    fn keep_events(&self, rows: &[EpochRow]) -> Result<(), RunError> {
+        let there = fs::read(self.path.join(EVENTS)).unwrap_or_default();
+        let whole = match events::prefix(&there, rows.len() + 1) {
+            Some(whole) => whole.to_vec(),
+            None => {
+                let records = rows.iter().map(|row| events::epoch(row, seconds_now()));
+                std::iter::once(events::header(seconds_now())).chain(records).collect::<Vec<_>>().concat()
+            }
+        };
+        write_whole(&self.path.join(EVENTS), |file| file.write_all(&whole))
+    }
+
+    /// Adds an epoch to the events, which are not written anew for it: TensorBoard follows the file that it has open.
+    fn add_event(&self, row: &EpochRow) -> Result<(), RunError> {
+        let path = self.path.join(EVENTS);
+        let failed = |error| RunError::io("write", &path, error);
+        let mut file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+        let mut records = Vec::new();
+        if file.metadata().map_err(failed)?.len() == 0 {
+            records = events::header(seconds_now());
+        }
+        records.extend(events::epoch(row, seconds_now()));
+        file.write_all(&records).map_err(failed)
     }
 
     /// Removes a file, if it is there.
@@ -170,13 +199,37 @@ impl RunDir {
         self.write_text(name, &json)
     }
 
-    /// Adds one epoch to `metrics.jsonl`.
+    /// Adds one epoch to `metrics.jsonl` and to the events for TensorBoard.
     ///
     /// # Errors
     /// The disk refuses.
     pub fn add_epoch(&mut self, row: &EpochRow) -> Result<(), RunError> {
         self.metrics.push_str(&to_json(row, &self.path.join(METRICS), false)?);
-        self.write_text(METRICS, &self.metrics)
+        self.write_text(METRICS, &self.metrics)?;
+        self.add_event(row)
+    }
+
+    /// Writes the epochs as a table, `history.csv`: a row an epoch, metrics by their names.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write_history(&self, rows: &[EpochRow]) -> Result<(), RunError> {
+        let (header, rows) = crate::records::history(rows);
+        self.write_table("history.csv", &header, &rows)
+    }
+
+    /// Writes plots into the folder `plots`.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write_plots(&self, plots: &[PlotFile]) -> Result<(), RunError> {
+        let dir = self.path.join("plots");
+        fs::create_dir_all(&dir).map_err(|error| RunError::io("create", &dir, error))?;
+        let write = |plot: &PlotFile| {
+            let file = dir.join(format!("{}.svg", plot.name));
+            write_whole(&file, |file| file.write_all(plot.svg.as_bytes()))
+        };
+        plots.iter().try_for_each(write)
     }
 
     /// Writes one line per image to the CSV file `name`.
@@ -221,6 +274,18 @@ impl RunDir {
     }
 }
 
+/// Deletes the directory of a run.
+///
+/// # Errors
+/// It is none, a process is writing to it, or the disk refuses.
+pub fn remove_run(path: &Path) -> Result<(), RunError> {
+    if !crate::shelf::Run::is_at(path) {
+        return Err(RunError::NoRun { path: path.to_owned() });
+    }
+    let _lock = lock(path)?;
+    fs::remove_dir_all(path).map_err(|error| RunError::io("remove", path, error))
+}
+
 /// The right to write to the directory.
 fn lock(path: &Path) -> Result<File, RunError> {
     let file = path.join(LOCK);
@@ -242,6 +307,10 @@ fn to_json(value: &impl Serialize, path: &Path, indented: bool) -> Result<String
     })?;
     json.push('\n');
     Ok(json)
+}
+
+fn seconds_now() -> f64 {
+    OffsetDateTime::now_utc().unix_timestamp_nanos() as f64 / 1e9
 }
 
 /// The time now, as `2026-01-31T23:59:58Z` and, for names, `20260131-235958`.
@@ -283,8 +352,15 @@ mod tests {
         assert_eq!(run.keep_epochs(2).unwrap(), [row(1), row(2)]);
         run.add_epoch(&row(3)).unwrap();
         assert_eq!(fs::read_to_string(path.join(METRICS)).unwrap().lines().count(), 3);
+        let events = || fs::read(path.join(EVENTS)).unwrap();
+        let whole = |records| events::prefix(&events(), records).map(<[u8]>::len);
+        assert_eq!(whole(4), Some(events().len()), "a header and three epochs");
+        // A file that was lost or cut is made again.
+        fs::write(path.join(EVENTS), &events()[..30]).unwrap();
+        run.keep_epochs(3).unwrap();
+        assert_eq!(whole(4), Some(events().len()));
         run.close().unwrap();
-        assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "the metrics alone");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "metrics and events alone");
         let error = RunDir::reopen(&path).unwrap().keep_epochs(4).unwrap_err().to_string();
         assert!(error.contains("it has 3 epochs, the checkpoint 4"), "{error}");
         assert!(RunDir::reopen(&dir.path().join("none")).is_err());

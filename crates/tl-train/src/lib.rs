@@ -26,7 +26,7 @@ pub use engine::{
 pub use error::TrainError;
 pub use evaluate::{EVAL_BATCH, Scored, batch_tensor, evaluate, predict};
 pub use frontier::{FeatureStore, cache_bytes};
-pub use metrics::{Scores, default_metric, measured, wilson};
+pub use metrics::{Confusion, OneClass, Scores, default_metric, measured, wilson};
 pub use model::{Model, NewHead, features, net_info, pool};
 pub use optimizer::{Optimizer, StateError, Target};
 pub use saved::{Pretrained, SavedModel};

@@ -5,15 +5,17 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tl_train::Precision;
 
+mod runs;
 mod train;
 
+pub(crate) use runs::{CompareArgs, ListArgs, RemoveArgs, ReproduceArgs, RunsCommand, ShowArgs};
 pub(crate) use train::{
     CacheArgs, ColumnArgs, FinetuneArgs, LrFindArgs, PlanArgs, Settings, SourceArgs, ThreadArgs,
 };
 
 /// Fine-tune pretrained nets on your images.
 #[derive(Debug, Parser)]
-#[command(name = "tl", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "tl", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -37,10 +39,11 @@ pub(crate) enum Command {
     /// Takes the settings of `finetune`. Nothing is written, and no weights are kept.
     #[command(after_help = LR_FIND_EXAMPLES)]
     LrFind(Box<LrFindArgs>),
-    /// Work with runs that are there.
+    /// List, show, compare, repeat and delete runs that are there.
+    #[command(after_help = runs::EXAMPLES)]
     Runs(RunsArgs),
     /// Measure a fine-tuned model on a folder of labelled images, or a table.
-    #[command(after_help = "Example: tl evaluate runs/ants photos/test")]
+    #[command(after_help = EVALUATE_EXAMPLES)]
     Evaluate(EvaluateArgs),
     /// Say what images show.
     #[command(after_help = PREDICT_EXAMPLES)]
@@ -58,7 +61,28 @@ pub(crate) enum Command {
     /// Draw a sheet of what an augmentation does to images.
     #[command(after_help = AUGMENT_EXAMPLES)]
     Augment(AugmentArgs),
+    /// Print a script that completes the words of this program in a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Write manual pages, one a command.
+    #[command(after_help = "Example: tl man --out ~/.local/share/man/man1; man tl-finetune")]
+    Man(ManArgs),
 }
+
+const COMPLETIONS_EXAMPLES: &str = "Examples:
+  tl completions bash > ~/.local/share/bash-completion/completions/tl
+  tl completions zsh > ~/.zfunc/_tl                 a folder in $fpath
+  tl completions fish > ~/.config/fish/completions/tl.fish";
+
+const EXAMPLES: &str = "First steps:
+  tl data inspect photos                 what is in a folder of labelled images
+  tl plan --data photos                  what would train, and what it would cost
+  tl finetune --data photos              train; the run is a folder in runs/
+  tl predict RUN photo.jpg               use the model
+  tl evaluate RUN DIR --report r.html    measure it on other images
+  tl runs list                           what there is
+
+Every command explains itself: tl COMMAND --help. Results are on stdout, all else on stderr.";
 
 const FINETUNE_EXAMPLES: &str = "Examples:
   tl finetune --data photos                         all defaults
@@ -79,6 +103,11 @@ const LR_FIND_EXAMPLES: &str = "Examples:
   tl lr-find --data photos                           of the first phase
   tl lr-find --data photos --preset full --plot rates.svg
   tl lr-find --data photos --phase all --from 1e-6 --to 1e-2";
+
+const EVALUATE_EXAMPLES: &str = "Examples:
+  tl evaluate runs/ants photos/test
+  tl evaluate runs/ants photos/test --report test.html     mistakes with pictures, calibration, suspicious labels
+  tl evaluate runs/ants labels.csv --json --analysis       all of it for a program";
 
 const PREDICT_EXAMPLES: &str = "Examples:
   tl predict runs/ants photo.jpg more-photos/
@@ -123,11 +152,18 @@ pub(crate) struct EvaluateArgs {
     /// What the net is computed in: auto (what is fastest here, by trying), f32 or bf16 [default: auto]
     #[arg(long, value_name = "auto|f32|bf16")]
     pub(crate) precision: Option<Precision>,
+    /// Write a page with everything that was found: confusion, mistakes with pictures, calibration, labels that look wrong.
+    /// The file must not exist
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) threads: ThreadArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// With --json: also what the page shows, under `analysis`
+    #[arg(long, requires = "json")]
+    pub(crate) analysis: bool,
 }
 
 #[derive(Debug, Args)]
@@ -364,26 +400,21 @@ pub(crate) struct AugmentArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct RunsArgs {
-    #[command(subcommand)]
-    pub(crate) command: RunsCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RunsCommand {
-    /// Run a run's spec again, and say whether every number is the same, and if not, what differs.
-    Reproduce(ReproduceArgs),
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ReproduceArgs {
-    /// Directory of a run that has ended
-    #[arg(value_name = "RUN")]
-    pub(crate) run: PathBuf,
-    /// Directory of the new run, which must not exist [default: RUN-again]
+pub(crate) struct ManArgs {
+    /// Folder to write to, made if it is not there
     #[arg(long, value_name = "DIR")]
-    pub(crate) to: Option<PathBuf>,
-    /// Threads of the net [default: those of the run]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    #[command(subcommand)]
+    pub(crate) command: RunsCommand,
 }

@@ -12,8 +12,9 @@ use std::time::Duration;
 use anyhow::Context;
 use tl_data::Sample;
 use tl_heads::Task;
+use tl_run::analysis::Analysis;
 use tl_run::{
-    Best, Evaluation, Manifest, PhaseTime, Prediction, ReportData, RunDir, Status, Summary, WeightsFacts,
+    Best, Evaluation, Manifest, PhaseTime, Prediction, RunDir, RunReport, Status, Summary, WeightsFacts,
 };
 use tl_train::{Answers, CHECKPOINT, Checkpoint, Checkpointing, Ended, Outcome, SavedModel, Scored};
 
@@ -21,6 +22,7 @@ use crate::args::FinetuneArgs;
 use crate::errors::Exit;
 use crate::evaluate::PRESENT;
 use crate::interrupt::{EXIT_CODE, Interrupt};
+use crate::judge;
 use crate::machine;
 use crate::spec::Spec;
 use crate::ui::{self, Ui};
@@ -165,7 +167,7 @@ impl Job {
             run.dir.path(),
         )?;
         run.dir.write_json("model.json", &saved)?;
-        let evaluations = self.measure(&run, outcome.val.take(), ui)?;
+        let (evaluations, analyses) = self.measure(&run, outcome.val.take(), ui)?;
         let Some(best) = &outcome.best else { return Err(Exit(1).into()) };
         let val = &evaluations[0];
         let summary = Summary {
@@ -200,8 +202,10 @@ impl Job {
             warnings: self.warnings(val),
             evaluations,
         };
+        run.dir.write_history(&run.epochs)?;
+        run.dir.write_json(judge::ANALYSIS, &analyses)?;
         run.dir.write_json("summary.json", &summary)?;
-        self.write_report(&run, &summary)?;
+        self.write_report(&run, &summary, &analyses)?;
         let path = run.dir.path().to_owned();
         if matches!(outcome.ended, Ended::Finished | Ended::Diverged { .. }) {
             // There is nothing to go on to.
@@ -219,11 +223,11 @@ impl Job {
         run: &Run,
         mut known: Option<Scored>,
         ui: &RefCell<Ui>,
-    ) -> anyhow::Result<Vec<Evaluation>> {
+    ) -> anyhow::Result<(Vec<Evaluation>, Vec<Analysis>)> {
         let (_, mut model) = SavedModel::load(run.dir.path(), tch::Device::Cpu)?;
         model.compute = self.model.compute.clone();
         known = known.filter(|_| model.has_weights_of(&self.model));
-        let mut evaluations = Vec::new();
+        let (mut evaluations, mut analyses) = (Vec::new(), Vec::<Analysis>::new());
         for (set, samples) in [("val", &self.images.val), ("test", &self.images.test)] {
             if samples.is_empty() {
                 continue;
@@ -239,8 +243,11 @@ impl Job {
                 (samples, &self.images.classes),
             )?;
             evaluations.push(crate::evaluate::evaluation(set, &scored, &self.images.classes));
+            // The first is that of the validation images.
+            let fitted = analyses.first().and_then(|first| first.calibration.as_ref()?.temperature);
+            analyses.push(judge::analyse(set, &scored, (samples, &self.images.classes), fitted));
         }
-        Ok(evaluations)
+        Ok((evaluations, analyses))
     }
 
     fn warnings(&self, val: &Evaluation) -> Vec<String> {
@@ -257,19 +264,32 @@ impl Job {
         warnings
     }
 
-    fn write_report(&self, run: &Run, summary: &Summary) -> anyhow::Result<()> {
+    fn write_report(&self, run: &Run, summary: &Summary, analyses: &[Analysis]) -> anyhow::Result<()> {
         let name = |path: &str| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
         let data = name(&self.images.facts.path).unwrap_or_default();
-        let page = tl_run::html(&ReportData {
+        let path = run.dir.path();
+        let report = RunReport {
             title: &format!("{} on {data}", self.model.backbone.card.name),
-            classes: &self.images.classes,
+            names: &self.images.classes,
             plan: &self.plan.to_string(),
             epochs: &run.epochs,
             summary,
             manifest: &run.manifest,
-            repeat: &format!("tl finetune --config {}", run.dir.path().join("spec.json").display()),
-        });
-        Ok(run.dir.write_text("report.html", &page)?)
+            repeat: &format!(
+                "tl finetune --config {}    # the same run into a new directory\n\
+                 tl runs reproduce {}    # the same, and every figure compared",
+                ui::word(&path.join("spec.json")),
+                ui::word(path)
+            ),
+            analyses,
+            pictures: &judge::pictures(
+                analyses,
+                self.images.val.iter().chain(self.images.test.iter()),
+                &self.pool,
+            ),
+        };
+        run.dir.write_plots(&report.plots())?;
+        Ok(run.dir.write_text("report.html", &report.html())?)
     }
 }
 

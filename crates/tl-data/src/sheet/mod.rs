@@ -10,7 +10,9 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::path::Path;
 
+use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{replace, thumbnail};
 use image::{ImageFormat, Rgb, RgbImage};
 use rayon::prelude::*;
@@ -228,6 +230,19 @@ pub fn png(page: &RgbImage) -> Result<Vec<u8>, DataError> {
     let written = page.write_to(&mut bytes, ImageFormat::Png);
     written.map_err(|error| DataError::Encode { format: "PNG", detail: error.to_string() })?;
     Ok(bytes.into_inner())
+}
+
+/// Small pictures of image files, as the content of JPEG files: the longer side has `side` pixels, or fewer if the image is
+/// smaller. None in the place of a file that cannot be decoded.
+pub fn thumbnails(paths: &[&Path], side: u32, pool: &DataPool) -> Vec<Option<Vec<u8>>> {
+    const QUALITY: u8 = 80;
+    let one = |path: &&Path| {
+        let small = shrunk(decode_rgb(path).ok()?, side.max(1));
+        let mut bytes = Vec::new();
+        JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode_image(&small).ok()?;
+        Some(bytes)
+    };
+    pool.install(|| paths.par_iter().with_max_len(1).map(one).collect())
 }
 
 /// Receives the pages of a sheet, in order.

@@ -1,20 +1,14 @@
-//! `tl runs`: what can be done with runs that are there. `reproduce` runs a spec again and compares every number.
+//! `tl runs reproduce`: runs a spec again and compares every number.
 
 use std::path::{Path, PathBuf};
 
 use tl_run::{EpochRow, Manifest, RunDir, Summary};
 
-use crate::args::{FinetuneArgs, ReproduceArgs, RunsArgs, RunsCommand, Settings, ThreadArgs};
+use crate::args::{FinetuneArgs, ReproduceArgs, Settings, ThreadArgs};
 use crate::errors::Exit;
 use crate::finetune;
 use crate::interrupt::Interrupt;
 use crate::ui;
-
-pub(crate) fn run(args: &RunsArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
-    match &args.command {
-        RunsCommand::Reproduce(args) => reproduce(args, interrupt),
-    }
-}
 
 /// A run's records.
 struct Records {
@@ -25,11 +19,7 @@ struct Records {
 
 impl Records {
     fn read(run: &Path) -> anyhow::Result<Self> {
-        anyhow::ensure!(
-            run.join("manifest.json").is_file(),
-            "`{}` is not the directory of a run: it has no manifest.json",
-            run.display()
-        );
+        super::open(run)?;
         anyhow::ensure!(
             run.join("summary.json").is_file(),
             "the run in `{}` has not ended: it has no summary.json\n\nhint: tl finetune --resume {}",
@@ -50,7 +40,7 @@ fn without_times(row: &mut EpochRow) {
     (row.seconds, row.images_per_second, row.wait_seconds) = (0.0, 0.0, 0.0);
 }
 
-fn reproduce(args: &ReproduceArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub(super) fn run(args: &ReproduceArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
     let then = Records::read(&args.run)?;
     let dir = args.to.clone().unwrap_or_else(|| beside(&args.run));
     let threads = args.threads.unwrap_or(then.manifest.machine.threads);
@@ -64,6 +54,20 @@ fn reproduce(args: &ReproduceArgs, interrupt: &Interrupt) -> anyhow::Result<()> 
     let now = Records::read(&dir)?;
     let same_model = then.summary.model_sha256 == now.summary.model_sha256;
     let same_epochs = then.epochs == now.epochs;
+    if args.json {
+        let differences = environment(&then.manifest, &now.manifest);
+        let value = serde_json::json!({
+            "reproduced": same_model && same_epochs,
+            "run": args.run,
+            "again": dir,
+            "epochs": now.epochs.len(),
+            "model_sha256": now.summary.model_sha256,
+            "first_difference": (!(same_model && same_epochs)).then(|| first_difference(&then, &now).trim_end().to_owned()),
+            "environment": differences.iter().map(|line| line.trim()).collect::<Vec<_>>(),
+        });
+        ui::print(&(serde_json::to_string_pretty(&value)? + "\n"))?;
+        return if same_model && same_epochs { Ok(()) } else { Err(Exit(1).into()) };
+    }
     if same_model && same_epochs {
         return ui::print(&format!(
             "\nreproduced every figure of {} epochs and the model's bits ({}) are those of {}\n",
