@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tl-data", &[]),
     ("tl-finetune", &[]),
     ("tl-run", &[]),
+    ("tl-linear", &[]),
     ("tl-weights", &["tl-fetch"]),
     ("tl-torch", &[]),
     ("tl-backbones", &["tl-torch", "tl-weights"]),
