@@ -153,6 +153,14 @@ impl LogisticRegression {
         self.classes
     }
 
+    /// Whether its parts fit each other, for one that was read from somewhere.
+    pub fn is_whole(&self) -> bool {
+        let rising = self.present.windows(2).all(|pair| pair[0] < pair[1]);
+        let known = self.present.last().is_some_and(|&last| (last as usize) < self.classes);
+        let expected = (self.columns + usize::from(self.intercept)) * self.outputs();
+        rising && known && self.present.len() > 1 && self.parameters.len() == expected
+    }
+
     /// How many columns its rows have.
     pub fn columns(&self) -> usize {
         self.columns

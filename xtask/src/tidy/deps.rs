@@ -12,6 +12,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tl-finetune", &[]),
     ("tl-run", &[]),
     ("tl-linear", &[]),
+    // Texts are split, grouped and left out as images are, by the same code.
+    ("tl-text", &["tl-data", "tl-linear"]),
     ("tl-weights", &["tl-fetch"]),
     ("tl-torch", &[]),
     ("tl-backbones", &["tl-torch", "tl-weights"]),
