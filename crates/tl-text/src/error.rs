@@ -208,6 +208,7 @@ impl TextFault {
             ),
             Self::Table(fault) => fault.hint(),
             Self::NotUtf8 { .. } => Some("save the file as UTF-8".to_owned()),
+            Self::Json { .. } => Some("write one object on each line, as in `{\"text\": \"…\", \"label\": \"…\"}`".to_owned()),
             Self::EmptyText => Some("fill in the text, or leave the row out".to_owned()),
             Self::NoGuess { role, expected, known } => {
                 let near = expected.iter().find_map(|name| nearest(name, known.iter().map(String::as_str)));

@@ -1,3 +1,5 @@
+//! Labelled texts, from files to batches of token ids, and the baseline that a larger model has to beat.
+//!
 #![doc = include_str!("../README.md")]
 //!
 //! The one decision: all that is random is a function of (seed, epoch, text), and all sums run in a fixed order, so

@@ -122,8 +122,13 @@ impl Look<'_> {
             Target::Numbers(numbers) => numbers.iter().map(f32::to_string).collect::<Vec<String>>().join(" "),
             Target::None => String::new(),
         };
-        let (name, place) = (record.name.clone(), (record.place(), self.part(place)));
-        Involved { name, place: place.0, label, part: place.1, excerpt }
+        // Below the folder of the data, where that can be said.
+        let root =
+            if self.texts.path.is_dir() { Some(self.texts.path.as_path()) } else { self.texts.path.parent() };
+        let file = root.and_then(|root| record.file.strip_prefix(root).ok()).unwrap_or(&record.file);
+        let line = record.line.map(|line| format!(":{line}")).unwrap_or_default();
+        let at = format!("{}{line}", file.display());
+        Involved { name: record.name.clone(), place: at, label, part: self.part(place), excerpt }
     }
 
     fn finding(&self, problem: Problem, places: &[usize], leave_out: &[usize], doubtful: bool) -> Finding {

@@ -12,6 +12,8 @@ const WORDS: usize = 3;
 /// Bands and rows: a pair of similarity 0.8 is found with a probability of 0.9996, one of 0.5 with 0.47.
 const BANDS: usize = 20;
 const ROWS: usize = 5;
+/// Later texts of a bucket that a text is compared with: of hundreds that are nearly the same not all pairs are said.
+const MOST: usize = 50;
 
 /// Pairs of texts with a similarity from `least` on: the smaller place first, sorted; with the similarity.
 pub(super) fn pairs(texts: &[String], least: f64) -> Vec<(usize, usize, f64)> {
@@ -41,9 +43,6 @@ pub(super) fn pairs(texts: &[String], least: f64) -> Vec<(usize, usize, f64)> {
     };
     unique.par_iter().filter_map(similar).collect()
 }
-
-/// Neighbours in a bucket that a text is compared with.
-const MOST: usize = 50;
 
 /// The hashes of all runs of words, sorted, none twice.
 fn shingles(text: &str) -> Vec<u64> {

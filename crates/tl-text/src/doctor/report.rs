@@ -96,7 +96,7 @@ impl Problem {
 pub struct Involved {
     /// Its name, as in splits and lists.
     pub name: String,
-    /// File and line.
+    /// File and line, below the folder of the data.
     pub place: String,
     /// Its class, labels or numbers, in words.
     pub label: String,
