@@ -36,6 +36,7 @@ CONFIGS = [
     {"strip_accents": "ascii"}, {"strip_accents": "unicode", "ngram_range": (1, 2)}, {"min_df": 2},
     {"min_df": 0.07, "max_df": 0.2}, {"max_df": 3, "norm": "l1"}, {"max_features": 18, "norm": None},
     {"binary": True, "use_idf": False}, {"smooth_idf": False, "norm": "l1"}, {"token_pattern": r"(?u)\b\w+\b"},
+    {"token_pattern": r"[a-z]+(?:['’][a-z]+)?|[0-9]", "ngram_range": (1, 2)}, {"token_pattern": r"(?u)([a-z]+)[\d_]"},
     {"stop_words": ["the", "to", "be", "is"], "ngram_range": (1, 3)}, {"analyzer": "char", "ngram_range": (1, 3)},
     {"analyzer": "char_wb", "ngram_range": (2, 4)}, {"analyzer": "char_wb", "ngram_range": (3, 5), "min_df": 2, "sublinear_tf": True},
     {"analyzer": "char", "ngram_range": (4, 4), "strip_accents": "unicode", "binary": True},

@@ -36,6 +36,7 @@ fn options(arguments: &Value) -> TfidfOptions {
             ("analyzer", Some("char")) => options.analyzer = Analyzer::Char,
             ("analyzer", Some("char_wb")) => options.analyzer = Analyzer::CharWb,
             ("token_pattern", Some(r"(?u)\b\w+\b")) => options.shortest = 1,
+            ("token_pattern", Some(pattern)) => options.token_pattern = Some(pattern.to_owned()),
             ("stop_words", _) => options.stop_words = serde_json::from_value(value.clone()).unwrap(),
             other => panic!("{other:?} is no argument that is known here"),
         }
@@ -60,7 +61,7 @@ fn rows_are_scikit_learns() {
     let reversed = |text: &String| text.chars().rev().collect::<String>() + " the fox dog";
     let others: Vec<String> = texts.iter().map(reversed).collect();
     let cases = data["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 18);
+    assert_eq!(cases.len(), 20);
     for case in cases {
         let tfidf = Tfidf::fit(&texts, &options(&case["options"])).unwrap();
         assert_eq!(case["terms"], tfidf.terms().len(), "{}", case["options"]);
@@ -110,6 +111,11 @@ fn options_that_leave_nothing_are_said() {
     assert_eq!(said, "option `ngrams` is 2 to 1 (expected two rising numbers from 1 on)");
     let said = fit(&["aa"], TfidfOptions { max_df: Frequency::Fraction(1.5), ..default() });
     assert_eq!(said, "option `max_df` is 1.5 (expected 0 to 1, or a number of texts)");
+    for (pattern, wanted) in [("a(", "a regular expression: unclosed group"), ("(a)(b)", "at most one group")]
+    {
+        let said = fit(&["aa"], TfidfOptions { token_pattern: Some(pattern.to_owned()), ..default() });
+        assert_eq!(said, format!("option `token_pattern` is `{pattern}` (expected {wanted})"));
+    }
     let said = fit(
         &["aa bb", "aa", "cc"],
         TfidfOptions { min_df: Frequency::Count(3), max_df: Frequency::Fraction(0.5), ..default() },

@@ -5,18 +5,21 @@
 
 use std::collections::BTreeSet;
 
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::canonical_combining_class;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
 use super::TfidfOptions;
+use crate::error::TextError;
 
 /// What terms are made of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Analyzer {
-    /// Words: runs of letters, digits and `_` of at least [`TfidfOptions::shortest`] characters.
+    /// Words: runs of letters, digits and `_` of at least [`TfidfOptions::shortest`] characters, or what
+    /// [`TfidfOptions::token_pattern`] finds.
     #[default]
     Word,
     /// Characters, across words.
@@ -35,8 +38,55 @@ pub enum StripAccents {
     Unicode,
 }
 
+/// How texts become terms, made ready.
+#[derive(Debug, Clone)]
+pub(super) struct Analysis {
+    pub(super) options: TfidfOptions,
+    stop: BTreeSet<String>,
+    pattern: Option<Regex>,
+}
+
+impl Analysis {
+    /// # Errors
+    /// An option is out of range, or the pattern is none.
+    pub(super) fn new(options: &TfidfOptions) -> Result<Self, TextError> {
+        options.check()?;
+        let pattern = options.token_pattern.as_ref().map(|pattern| compiled(pattern)).transpose()?;
+        Ok(Self { options: options.clone(), stop: options.stop_words.iter().cloned().collect(), pattern })
+    }
+
+    /// The words of a text, stop words left out.
+    fn words<'t>(&self, text: &'t str) -> Vec<&'t str> {
+        let wanted = |word: &&str| !self.stop.contains(*word);
+        match &self.pattern {
+            None => words(text, self.options.shortest).filter(wanted).collect(),
+            Some(pattern) => {
+                let group = pattern.captures_len() - 1;
+                let found = pattern.captures_iter(text).filter_map(|found| found.get(group));
+                found.map(|found| found.as_str()).filter(wanted).collect()
+            }
+        }
+    }
+}
+
+fn compiled(pattern: &str) -> Result<Regex, TextError> {
+    let refuse = |expected: &str| TextError::option("token_pattern", format!("`{pattern}`"), expected);
+    // Python's flag for Unicode, which is always on.
+    let plain = pattern.strip_prefix("(?u)").unwrap_or(pattern);
+    let regex = Regex::new(plain).map_err(|error| {
+        let error = error.to_string();
+        let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        refuse(&format!("a regular expression: {why}"))
+    })?;
+    if regex.captures_len() > 2 {
+        return Err(refuse("at most one group"));
+    }
+    Ok(regex)
+}
+
 /// Calls `each` with every term of a text, as often as it is there.
-pub(super) fn terms(text: &str, options: &TfidfOptions, stop: &BTreeSet<String>, mut each: impl FnMut(&str)) {
+pub(super) fn terms(text: &str, analysis: &Analysis, mut each: impl FnMut(&str)) {
+    let options = &analysis.options;
     let lower = if options.lowercase { text.to_lowercase() } else { text.to_owned() };
     let text = match options.strip_accents {
         None => lower,
@@ -46,8 +96,7 @@ pub(super) fn terms(text: &str, options: &TfidfOptions, stop: &BTreeSet<String>,
     let (fewest, most) = options.ngrams;
     match options.analyzer {
         Analyzer::Word => {
-            let words: Vec<&str> =
-                words(&text, options.shortest).filter(|word| !stop.contains(*word)).collect();
+            let words = analysis.words(&text);
             let mut joined = String::new();
             for n in fewest..=most {
                 for run in words.windows(n) {
@@ -154,8 +203,8 @@ mod tests {
 
     fn all(text: &str, options: &TfidfOptions) -> Vec<String> {
         let mut found = Vec::new();
-        let stop = options.stop_words.iter().cloned().collect();
-        terms(text, options, &stop, |term| found.push(term.to_owned()));
+        let analysis = Analysis::new(options).unwrap();
+        terms(text, &analysis, |term| found.push(term.to_owned()));
         found
     }
 

@@ -5,12 +5,11 @@
 
 mod analyse;
 
-use std::collections::BTreeSet;
-
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tl_linear::Csr;
 
+use analyse::Analysis;
 pub use analyse::{Analyzer, StripAccents};
 
 use crate::error::TextError;
@@ -65,6 +64,9 @@ pub struct TfidfOptions {
     pub strip_accents: Option<StripAccents>,
     /// How many characters a word has at least; from 1 on. The token pattern `(?u)\b\w\w+\b` is 2.
     pub shortest: usize,
+    /// What a word is, as a regular expression; its group, if it has one, is the word. `None` for words as
+    /// [`shortest`](Self::shortest) has them, which is faster. In an expression `\w` also is any mark, unlike in Python.
+    pub token_pattern: Option<String>,
     /// Words to pass over, as they are after the steps before.
     pub stop_words: Vec<String>,
     /// Terms in fewer texts are passed over.
@@ -93,6 +95,7 @@ impl Default for TfidfOptions {
             lowercase: true,
             strip_accents: None,
             shortest: 2,
+            token_pattern: None,
             stop_words: Vec::new(),
             min_df: Frequency::Count(1),
             max_df: Frequency::Fraction(1.0),
@@ -136,15 +139,20 @@ impl TfidfOptions {
 }
 
 /// A vocabulary and the weights of its terms.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Kept", into = "Kept")]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Kept", into = "Kept")]
 pub struct Tfidf {
-    options: TfidfOptions,
+    analysis: Analysis,
     /// Sorted.
     terms: Vec<String>,
     idf: Vec<f64>,
     places: ByTerm<u32>,
-    stop: BTreeSet<String>,
+}
+
+impl PartialEq for Tfidf {
+    fn eq(&self, other: &Self) -> bool {
+        (self.options(), &self.terms, &self.idf) == (other.options(), &other.terms, &other.idf)
+    }
 }
 
 /// What is written of a vocabulary.
@@ -157,16 +165,19 @@ struct Kept {
 
 impl From<Tfidf> for Kept {
     fn from(tfidf: Tfidf) -> Self {
-        Self { options: tfidf.options, terms: tfidf.terms, idf: tfidf.idf }
+        Self { options: tfidf.analysis.options, terms: tfidf.terms, idf: tfidf.idf }
     }
 }
 
-impl From<Kept> for Tfidf {
-    fn from(Kept { options, terms, mut idf }: Kept) -> Self {
-        idf.resize(terms.len(), 1.0);
+impl TryFrom<Kept> for Tfidf {
+    type Error = TextError;
+
+    fn try_from(Kept { options, terms, idf }: Kept) -> Result<Self, TextError> {
+        if terms.len() != idf.len() {
+            return Err(TextError::option("idf", format!("{} values", idf.len()), "one for each term"));
+        }
         let places = terms.iter().cloned().zip(0..).collect();
-        let stop = options.stop_words.iter().cloned().collect();
-        Self { options, terms, idf, places, stop }
+        Ok(Self { analysis: Analysis::new(&options)?, terms, idf, places })
     }
 }
 
@@ -188,12 +199,11 @@ impl Tfidf {
     /// # Errors
     /// An option is out of range, or no terms are left.
     pub fn fit<T: AsRef<str> + Sync>(texts: &[T], options: &TfidfOptions) -> Result<Self, TextError> {
-        options.check()?;
-        let stop: BTreeSet<String> = options.stop_words.iter().cloned().collect();
+        let analysis = Analysis::new(options)?;
         let count = |block: &[T]| {
             let mut seen: ByTerm<Seen> = ByTerm::new();
             for (number, text) in (1..).zip(block) {
-                analyse::terms(text.as_ref(), options, &stop, |term| {
+                analyse::terms(text.as_ref(), &analysis, |term| {
                     let of_term = match seen.get_mut(term) {
                         Some(of_term) => of_term,
                         None => seen.entry(term.to_owned()).or_default(),
@@ -239,7 +249,7 @@ impl Tfidf {
         let idf = |seen: &Seen| ((texts + extra) / (f64::from(seen.texts) + extra)).ln() + 1.0;
         let idf = all.iter().map(|(_, seen)| if options.use_idf { idf(seen) } else { 1.0 }).collect();
         let terms = all.into_iter().map(|(term, _)| term).collect();
-        Ok(Kept { options: options.clone(), terms, idf }.into())
+        Kept { options: options.clone(), terms, idf }.try_into()
     }
 
     /// The terms, sorted: one for each column.
@@ -254,7 +264,7 @@ impl Tfidf {
 
     /// How terms are found.
     pub fn options(&self) -> &TfidfOptions {
-        &self.options
+        &self.analysis.options
     }
 
     /// Rows `[texts, terms]`; terms that are not in the vocabulary are passed over.
@@ -279,16 +289,17 @@ impl Tfidf {
     }
 
     fn row(&self, text: &str) -> Vec<(u32, f64)> {
+        let options = self.options();
         let mut found = Vec::new();
-        analyse::terms(text, &self.options, &self.stop, |term| found.extend(self.places.get(term).copied()));
+        analyse::terms(text, &self.analysis, |term| found.extend(self.places.get(term).copied()));
         found.sort_unstable();
         let value = |same: &[u32]| {
-            let times = if self.options.binary { 1.0 } else { same.len() as f64 };
-            let times = if self.options.sublinear_tf { times.ln() + 1.0 } else { times };
+            let times = if options.binary { 1.0 } else { same.len() as f64 };
+            let times = if options.sublinear_tf { times.ln() + 1.0 } else { times };
             (same[0], times * self.idf[same[0] as usize])
         };
         let mut row: Vec<(u32, f64)> = found.chunk_by(|a, b| a == b).map(value).collect();
-        let length = match self.options.norm {
+        let length = match options.norm {
             Norm::L1 => row.iter().map(|(_, value)| value.abs()).sum::<f64>(),
             Norm::L2 => row.iter().map(|(_, value)| value * value).sum::<f64>().sqrt(),
             Norm::None => 1.0,
