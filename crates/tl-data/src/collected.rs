@@ -47,7 +47,7 @@ impl<P> Problems<P> {
     }
 
     /// Adds a problem, which is only made if it is going to be listed.
-    pub(crate) fn push(&mut self, problem: impl FnOnce() -> P) {
+    pub fn push(&mut self, problem: impl FnOnce() -> P) {
         if self.listed.len() < LISTED {
             self.listed.push(problem());
         } else {
@@ -93,7 +93,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// Some names in backticks, and how many more there are.
-pub(crate) fn some_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub fn some_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 12;
     let names: Vec<&str> = names.into_iter().collect();
     let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();

@@ -80,7 +80,7 @@ fn training_images_validate_where_the_column_has_none() {
     let part = |sample: &Sample| if sample.rel.contains("/0_") { ",test" } else { ",train" }.to_owned();
     let dataset = table(&dir, ",split", part).into_dataset(&SplitOptions::default()).unwrap();
     assert_eq!((dataset.train.len(), dataset.val.len(), dataset.test.len()), (28, 8, 4));
-    assert_eq!(dataset.split.to_string(), "0.2 for validation of the training images, seed 0");
+    assert_eq!(dataset.split.to_string(), "0.2 for validation of the training part, seed 0");
 }
 
 #[test]

@@ -402,6 +402,10 @@ fn the_cards_of_the_datasets_are_true() {
         let dir = entry.unwrap().path();
         let Ok(card) = fs::read_to_string(dir.join("card.json")) else { continue };
         let card: serde_json::Value = serde_json::from_str(&card).unwrap();
+        // Sets of texts are held to their cards by `tl-text`.
+        if card["kind"] == "texts" {
+            continue;
+        }
         cards += 1;
         assert_eq!(card["name"], dir.file_name().unwrap().to_str().unwrap());
         for file in ["README.md", "LICENSE", "make.py"] {

@@ -11,6 +11,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tl-data", &[]),
     ("tl-finetune", &[]),
     ("tl-run", &[]),
+    ("tl-linear", &[]),
+    // Texts are split, grouped and left out as images are, by the same code.
+    ("tl-text", &["tl-data", "tl-linear"]),
     ("tl-weights", &["tl-fetch"]),
     ("tl-torch", &[]),
     ("tl-backbones", &["tl-torch", "tl-weights"]),

@@ -27,10 +27,8 @@ mod stratified;
 pub use file::{LeftOut, SplitFile};
 pub use group::GroupPattern;
 pub use part::Part;
-pub use plan::{Split, SplitMode, SplitOptions, SplitSource, Stratified};
+pub use plan::{Data, Gone, Split, SplitMode, SplitOptions, SplitSource, Stratified, plan};
 pub use problem::SplitProblem;
-
-pub(crate) use plan::{Data, Gone, plan};
 
 use crate::collected::Problems;
 use crate::error::DataError;

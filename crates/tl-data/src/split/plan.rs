@@ -142,7 +142,7 @@ impl fmt::Display for SplitSource {
                 if *test > 0.0 {
                     write!(f, " and {test} for test")?;
                 }
-                let of = if *within_train { " of the training images" } else { "" };
+                let of = if *within_train { " of the training part" } else { "" };
                 write!(f, "{of}{}, seed {seed}{}", stratified.words(), together(grouped))
             }
             Self::Fold { folds, held_out, seed, grouped, stratified } => {
@@ -166,29 +166,29 @@ pub struct Split {
     pub warnings: Vec<String>,
 }
 
-/// A dataset to split.
-pub(crate) struct Data<'a> {
+/// A dataset to split: images, or samples of any other kind.
+pub struct Data<'a> {
     /// The images.
-    pub(crate) input: SplitInput<'a>,
+    pub input: SplitInput<'a>,
     /// The names of the classes or labels; empty for other tasks.
-    pub(crate) classes: &'a [String],
+    pub classes: &'a [String],
     /// The parts that the data says; all or none.
-    pub(crate) given: Option<Vec<Part>>,
+    pub given: Option<Vec<Part>>,
     /// Whether a column says them.
-    pub(crate) column: bool,
+    pub column: bool,
     /// The files that were left out before.
-    pub(crate) left_out: BTreeMap<&'a str, Gone>,
+    pub left_out: BTreeMap<&'a str, Gone>,
     /// Where an image comes from: the line of its table, or its path.
-    pub(crate) place: &'a dyn Fn(usize) -> String,
+    pub place: &'a dyn Fn(usize) -> String,
 }
 
 /// What is known of a file that was left out.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Gone {
+pub struct Gone {
     /// Its class, for data of classes.
-    pub(crate) class: Option<u32>,
+    pub class: Option<u32>,
     /// The part that the data has it in.
-    pub(crate) part: Option<Part>,
+    pub part: Option<Part>,
 }
 
 impl Data<'_> {
@@ -199,7 +199,11 @@ impl Data<'_> {
 }
 
 /// Splits a dataset as the options say, and checks the result.
-pub(crate) fn plan(mut data: Data<'_>, options: &SplitOptions) -> Result<Split, DataError> {
+///
+/// # Errors
+/// An option is out of range; a saved split does not fit; a sample has no group; a class would validate or test
+/// without training; nothing trains or validates. All that is wrong is reported together.
+pub fn plan(mut data: Data<'_>, options: &SplitOptions) -> Result<Split, DataError> {
     if let Some(pattern) = &options.group {
         data.input.groups = Some(pattern.groups(&data.input.names)?);
     }

@@ -39,8 +39,10 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 
 pub use columns::ColumnUse;
+pub use names::Names;
 pub use options::{ColumnChoice, TableFormat, TableOptions, TargetSpec};
 pub use problem::{TableFault, TableProblem, TableProblems};
+pub use reader::{CsvRows, Row};
 
 use crate::error::DataError;
 use crate::folder::Sample;

@@ -9,7 +9,7 @@ use crate::collected::nearest;
 
 /// Names and their numbers.
 #[derive(Debug)]
-pub(super) struct Names {
+pub struct Names {
     numbers: BTreeMap<String, u32>,
     /// The names of an explicit list, which is all there may be.
     given: Option<Vec<String>>,
@@ -17,19 +17,19 @@ pub(super) struct Names {
 
 impl Names {
     /// Any names, or those of a list.
-    pub(super) fn new(given: Option<&[String]>) -> Self {
+    pub fn new(given: Option<&[String]>) -> Self {
         let given = given.map(<[String]>::to_vec);
         let numbers = given.iter().flatten().cloned().zip(0..).collect();
         Self { numbers, given }
     }
 
     /// Whether only the names of a list are known.
-    pub(super) fn is_list(&self) -> bool {
+    pub fn is_list(&self) -> bool {
         self.given.is_some()
     }
 
     /// The number of a name; `None` if it is not in the list.
-    pub(super) fn number(&mut self, name: &str) -> Option<u32> {
+    pub fn number(&mut self, name: &str) -> Option<u32> {
         if let Some(&number) = self.numbers.get(name) {
             return Some(number);
         }
@@ -42,12 +42,12 @@ impl Names {
     }
 
     /// The name of the list that was most likely meant.
-    pub(super) fn nearest(&self, name: &str) -> Option<String> {
+    pub fn nearest(&self, name: &str) -> Option<String> {
         nearest(name, self.given.iter().flatten().map(String::as_str)).map(str::to_owned)
     }
 
     /// The names in their final order, and the final number of each number given out.
-    pub(super) fn finish(self) -> (Vec<String>, Vec<u32>) {
+    pub fn finish(self) -> (Vec<String>, Vec<u32>) {
         if let Some(given) = self.given {
             let same = (0..given.len() as u32).collect();
             return (given, same);

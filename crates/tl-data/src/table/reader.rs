@@ -14,32 +14,36 @@ const CHUNK: usize = 1 << 16;
 
 /// One row.
 #[derive(Debug, Default)]
-pub(crate) struct Row {
-    pub(crate) cells: ByteRecord,
+pub struct Row {
+    /// The cells, without their quotes.
+    pub cells: ByteRecord,
     /// The line it begins on, from 1.
-    pub(crate) line: u64,
+    pub line: u64,
     /// The line it ends on: another one where a quoted cell has line breaks.
-    pub(crate) last_line: u64,
+    pub last_line: u64,
     /// Whether a quote in it is never closed, so that it holds all the rest of the table.
-    pub(crate) unclosed: bool,
+    pub unclosed: bool,
 }
 
 /// An iterator over rows that lends them out.
-pub(crate) struct CsvRows<R> {
+pub struct CsvRows<R> {
     reader: csv::Reader<Clean<R>>,
     ended: bool,
 }
 
 impl<R: Read> CsvRows<R> {
     /// Reads text without a byte order mark.
-    pub(crate) fn new(text: R, delimiter: u8) -> Self {
+    pub fn new(text: R, delimiter: u8) -> Self {
         let mut builder = csv::ReaderBuilder::new();
         builder.has_headers(false).flexible(true).delimiter(delimiter).buffer_capacity(CHUNK);
         Self { reader: builder.from_reader(Clean::new(text, END)), ended: false }
     }
 
     /// Reads the next row, blank lines left out; `false` after the last.
-    pub(crate) fn next(&mut self, row: &mut Row) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// The text cannot be read.
+    pub fn next(&mut self, row: &mut Row) -> io::Result<bool> {
         loop {
             if self.ended || !self.reader.read_byte_record(&mut row.cells).map_err(io::Error::from)? {
                 return Ok(false);
