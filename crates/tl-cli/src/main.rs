@@ -24,6 +24,7 @@ mod runs;
 mod spec;
 mod spin;
 mod summary;
+mod text;
 mod ui;
 
 use std::any::Any;
@@ -80,6 +81,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Features(args) => features::run(args, &interrupt),
         Command::Summary(args) => summary::run(args),
         Command::Data(args) => data::run(args),
+        Command::Text(args) => text::run(&args.command),
         Command::Augment(args) => augment::run(args),
         Command::Backbones(args) => backbones::run(args),
         Command::Completions(args) => manual::completions(args),

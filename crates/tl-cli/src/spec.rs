@@ -387,7 +387,7 @@ fn data_folder(args: &Settings, base: &Spec, problems: &mut Problems) -> Option<
     let folder = match &args.data {
         Some(folder) => folder.clone(),
         None if !base.data.as_os_str().is_empty() => base.data.clone(),
-        None => problems.take(embedded())?,
+        None => problems.take(embedded(IMAGES, "a folder of labelled images"))?,
     };
     // What is not there is reported when the folder is opened, under the name that was given.
     let folder = absolute(&folder);
@@ -398,6 +398,9 @@ fn data_folder(args: &Settings, base: &Spec, problems: &mut Problems) -> Option<
     Some(folder)
 }
 
+/// The set of images that comes with the project.
+const IMAGES: &str = "datasets/fashion-mnist-small";
+
 /// A published name as it is; a file by its whole path, so that the spec can be repeated from any folder.
 fn name_or_path(card: Option<&Card>, weights: &str) -> String {
     if card.is_some_and(|card| card.find_weights(weights).is_some()) {
@@ -407,14 +410,13 @@ fn name_or_path(card: Option<&Card>, weights: &str) -> String {
     path.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| weights.to_owned())
 }
 
-/// The dataset that comes with the project: below the current folder, or where this program was built.
-fn embedded() -> anyhow::Result<PathBuf> {
-    let relative = "datasets/fashion-mnist-small";
+/// A dataset that comes with the project: below the current folder, or where this program was built.
+pub(crate) fn embedded(relative: &str, what: &str) -> anyhow::Result<PathBuf> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(relative);
     [PathBuf::from(relative), built].into_iter().find(|folder| folder.is_dir()).ok_or_else(|| {
         anyhow::anyhow!(
             "no --data given, and the dataset of the project is not here\n\n\
-             hint: give a folder of labelled images with --data DIR, or run this in a checkout of the project"
+             hint: give {what} with --data PATH, or run this in a checkout of the project"
         )
     })
 }

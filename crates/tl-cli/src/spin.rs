@@ -18,6 +18,7 @@ pub(crate) fn settle(command: &Command) {
         | Command::Features(_) => true,
         Command::Summary(_)
         | Command::Data(_)
+        | Command::Text(_)
         | Command::Augment(_)
         | Command::Backbones(_)
         | Command::Runs(_)

@@ -189,7 +189,7 @@ fn choose(
 
 impl TextSample {
     /// The text, and its pair behind a line feed.
-    pub(crate) fn joined(&self) -> String {
+    pub fn joined(&self) -> String {
         match &self.pair {
             Some(pair) => format!("{}\n{pair}", self.text),
             None => self.text.clone(),

@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand};
 use tl_train::Precision;
 
 mod runs;
+mod text;
 mod train;
 
 pub(crate) use runs::{CompareArgs, ListArgs, RemoveArgs, ReproduceArgs, RunsCommand, ShowArgs};
+pub(crate) use text::{TextArgs, TextCommand, TextDoctorArgs, TextFitArgs, TextPredictArgs, TextSourceArgs};
 pub(crate) use train::{
     CacheArgs, ColumnArgs, FinetuneArgs, LrFindArgs, PlanArgs, Settings, SourceArgs, ThreadArgs,
 };
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Backbones(BackbonesArgs),
     /// Look into datasets, and fetch public ones.
     Data(DataArgs),
+    /// Classify texts: TF-IDF and logistic regression.
+    Text(TextArgs),
     /// Draw a sheet of what an augmentation does to images.
     #[command(after_help = AUGMENT_EXAMPLES)]
     Augment(AugmentArgs),

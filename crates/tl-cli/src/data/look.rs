@@ -138,7 +138,7 @@ pub(crate) fn watched<T>(
 }
 
 /// A name for a file that does not exist yet, in a folder that does.
-fn fresh(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn fresh(path: &Path) -> anyhow::Result<()> {
     let exists = path.symlink_metadata().is_ok();
     anyhow::ensure!(!exists, "`{}` exists\n\nhint: give another name", path.display());
     let folder = folder_of(path);
