@@ -9,12 +9,30 @@ use crate::error::LinearError;
 
 /// Rows without zeros (compressed sparse rows).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawCsr")]
 pub struct Csr {
     columns: usize,
     /// Where each row starts in the lists below, and where the last one ends.
     starts: Vec<usize>,
     indices: Vec<u32>,
     values: Vec<f64>,
+}
+
+/// What is read of a [`Csr`], before it is checked.
+#[derive(Deserialize)]
+struct RawCsr {
+    columns: usize,
+    starts: Vec<usize>,
+    indices: Vec<u32>,
+    values: Vec<f64>,
+}
+
+impl TryFrom<RawCsr> for Csr {
+    type Error = LinearError;
+
+    fn try_from(raw: RawCsr) -> Result<Self, LinearError> {
+        Self::new(raw.columns, raw.starts, raw.indices, raw.values)
+    }
 }
 
 impl Csr {
@@ -110,10 +128,27 @@ impl Csr {
 
 /// Rows with a value in each column.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawDense")]
 pub struct Dense {
     rows: usize,
     columns: usize,
     values: Vec<f64>,
+}
+
+/// What is read of a [`Dense`], before it is checked.
+#[derive(Deserialize)]
+struct RawDense {
+    rows: usize,
+    columns: usize,
+    values: Vec<f64>,
+}
+
+impl TryFrom<RawDense> for Dense {
+    type Error = LinearError;
+
+    fn try_from(raw: RawDense) -> Result<Self, LinearError> {
+        Self::new(raw.rows, raw.columns, raw.values)
+    }
 }
 
 impl Dense {
@@ -122,7 +157,7 @@ impl Dense {
     /// # Errors
     /// There are not `rows * columns` values.
     pub fn new(rows: usize, columns: usize, values: Vec<f64>) -> Result<Self, LinearError> {
-        let expected = rows * columns;
+        let expected = rows.saturating_mul(columns);
         if values.len() != expected {
             return Err(LinearError::Length { what: "values", got: values.len(), expected });
         }
@@ -289,6 +324,11 @@ mod tests {
             assert_eq!(make(starts, indices, values).unwrap_err().to_string(), wanted);
         }
         assert!(Dense::new(2, 2, vec![1.0; 3]).is_err());
+        let read = |text: &str| serde_json::from_str::<Matrix>(text).map_err(|error| error.to_string());
+        let text = r#"{"sparse":{"columns":3,"starts":[0,1],"indices":[7],"values":[1.0]}}"#;
+        assert!(read(text).unwrap_err().contains("it has a column out of range"));
+        assert!(read(&text.replace('7', "2")).is_ok());
+        assert!(read(r#"{"dense":{"rows":2,"columns":2,"values":[1.0]}}"#).is_err());
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub struct Scores {
 impl Scores {
     /// Compares predictions with labels in `0..classes`; all are 0 where there are none.
     pub fn new(predicted: &[u32], labels: &[u32], classes: usize) -> Self {
+        let most = predicted.iter().chain(labels).max().map_or(0, |&most| most as usize + 1);
+        let classes = classes.max(most);
         let (mut right, mut said, mut there) = (vec![0.0; classes], vec![0.0; classes], vec![0.0; classes]);
         for (&got, &label) in predicted.iter().zip(labels) {
             said[got as usize] += 1.0;
@@ -132,6 +134,10 @@ pub fn baseline(
     if let Some(sample) = train.iter().chain(val).find(|sample| sample.target.is_some()) {
         let got = format!("labels or numbers at {}", sample.place());
         return Err(TextError::option("target", got, "one class for each text"));
+    }
+    if let Some(sample) = train.iter().chain(val).find(|sample| sample.label as usize >= classes.len()) {
+        let expected = format!("less than {}", classes.len());
+        return Err(TextError::option("label", format!("{} at {}", sample.label, sample.place()), &expected));
     }
     let labels = |samples: &[TextSample]| samples.iter().map(|sample| sample.label).collect::<Vec<u32>>();
     let (train_labels, val_labels) = (labels(train), labels(val));

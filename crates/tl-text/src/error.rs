@@ -185,6 +185,18 @@ pub enum TextFault {
         "there are neither tables (`train.tsv`, `train.csv`, `train.jsonl`) nor folders of `.txt` files in it"
     )]
     NoTexts,
+    /// Tables of two parts that have other labels or numbers.
+    #[error(
+        "the labels or numbers are in {} (expected {}, as in the first table)",
+        some_names(got.iter().map(String::as_str)),
+        some_names(expected.iter().map(String::as_str))
+    )]
+    OtherColumns {
+        /// The columns of this table.
+        got: Vec<String>,
+        /// Those of the first.
+        expected: Vec<String>,
+    },
     /// Two tables for one part.
     #[error("`{first}` and `{second}` are both the {part} part")]
     TwoTables {
@@ -219,6 +231,7 @@ impl TextFault {
                      without a header"
                 ))
             }
+            Self::OtherColumns { .. } => Some("name the columns of the labels or numbers".to_owned()),
             Self::TwoTables { .. } => Some("give one of the files, or take one away".to_owned()),
             _ => None,
         }

@@ -58,6 +58,10 @@ fn the_embedded_set_is_learned() {
 #[test]
 fn what_has_no_class_is_refused() {
     let mut data = snippets();
+    data.val[0].label = 2;
+    let error =
+        baseline(&data.train, &data.val, &data.classes, &BaselineOptions::default()).unwrap_err().to_string();
+    assert!(error.ends_with("(expected less than 2)"), "{error}");
     data.train[3].target = Some(vec![1.0, 0.0].into());
     let error =
         baseline(&data.train, &data.val, &data.classes, &BaselineOptions::default()).unwrap_err().to_string();

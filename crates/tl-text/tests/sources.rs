@@ -269,6 +269,24 @@ fn a_folder_of_tables_has_its_parts() {
     assert!(error.contains("`dev.tsv` and `valid.csv` are both the val part"), "{error}");
 }
 
+/// Columns of labels are the same in all tables, in any place.
+#[test]
+fn tables_of_other_labels_are_refused() {
+    let dir = folder(&[
+        ("train.csv", b"text,toxic,rude\na,1,0\nb,0,1\n"),
+        ("test.csv", b"id,text,toxic,rude\n7,c,1,1\n"),
+    ]);
+    let named = Some(["toxic", "rude"].map(str::to_owned).to_vec());
+    let read = |columns| {
+        let options = TextOptions { target: TargetSpec::Flags { columns }, ..TextOptions::default() };
+        Texts::read(dir.path(), &options).map_err(|error| error.to_string())
+    };
+    let said = read(None).unwrap_err();
+    let wanted = "the labels or numbers are in `id`, `toxic`, `rude` (expected `toxic`, `rude`, as in the first table)";
+    assert!(said.contains("test.csv:1`: ") && said.contains(wanted), "{said}");
+    assert_eq!(read(named).unwrap().records[2].target, Target::Labels(vec![0, 1]));
+}
+
 #[test]
 fn folders_of_text_files() {
     let files: [(&str, &[u8]); 7] = [

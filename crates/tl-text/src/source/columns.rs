@@ -167,6 +167,16 @@ pub(super) fn resolve(path: &Path, sheet: &Sheet, options: &TextOptions, report:
 }
 
 impl Columns {
+    /// The names of the columns of labels or numbers, where there are several or one of numbers.
+    pub(super) fn target_names(&self) -> Vec<String> {
+        match &self.target {
+            Some(TargetColumns::Flags(columns) | TargetColumns::Numbers(columns)) => {
+                columns.iter().map(|column| column.name.clone()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The column turned out to be the split.
     pub(super) fn take_split(&mut self, column: &Column) {
         self.uses.push(ColumnUse { role: SPLIT, column: column.name.clone(), guessed: true });

@@ -16,6 +16,7 @@ use super::options::TextOptions;
 use super::rows::{self, Cell, Sheet};
 use super::values::{self, At};
 use super::{Record, Report, Texts, digest, hex};
+use crate::error::TextFault;
 
 /// Reads tables, each with the part that its name says; `None` where nothing can be made of them.
 pub(super) fn read(
@@ -68,6 +69,12 @@ impl Reader<'_> {
         report: &mut Report,
     ) {
         let shared: Arc<Path> = file.into();
+        if let Some((first, _)) = &self.all {
+            let (got, expected) = (columns.target_names(), first.target_names());
+            if got != expected && columns.target.is_some() {
+                report.line(file, sheet.header_line, TextFault::OtherColumns { got, expected });
+            }
+        }
         let parts = split_column(file, &sheet, &mut columns, report);
         self.by_column |= parts.is_some();
         for (place, (line, cells)) in sheet.rows.into_iter().enumerate() {
