@@ -149,6 +149,7 @@ impl Job {
         let mut live = Live::new(&self.plan, &options.monitor.to_string());
         run.epochs.iter().for_each(|row| live.epoch(&row.phase, row.epoch, row.monitored, row.seconds));
         ui.borrow_mut().watch(live);
+        interrupt.beside(ui.borrow().handle());
         let mut recorder = Recorder { run, ui, json };
         let outcome = tl_train::train(&self.model, &self.plan, &images, &options, checkpoint, &mut recorder);
         ui.borrow_mut().stop();
