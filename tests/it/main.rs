@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod ask;
 mod bad_input;
 mod data;
 mod datasets;

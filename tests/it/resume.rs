@@ -114,8 +114,8 @@ fn a_run_that_is_interrupted_goes_on() {
     assert!(!dir.join("stopped/run.lock").exists());
     let output = run(dir, &["finetune", "--resume", "stopped", "--json"]).expect_success();
     assert!(output.stderr.contains("resumed    in phase top"), "{}", output.stderr);
-    let summary: Value = serde_json::from_str(&output.stdout).unwrap();
-    assert_eq!(summary["status"], "finished");
+    let end: Value = serde_json::from_str(output.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&end["event"], &end["summary"]["status"]), (&"end".into(), &"finished".into()));
     assert_eq!(figures(&dir.join("stopped")), figures(&dir.join("whole")));
     assert_eq!(json(&dir.join("stopped/manifest.json"))["resumed"].as_array().unwrap().len(), 1);
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use serde::Serialize;
 use tl_data::{DataPool, LabelledFolder, Sample, Task};
 use tl_heads::Task as HeadTask;
 use tl_run::analysis::Analysis;
@@ -77,15 +78,21 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         ui.borrow().line(&format!("report     {}", path.display()));
     }
     if args.json {
-        let mut value = serde_json::to_value(&evaluation)?;
-        if args.analysis {
-            value["analysis"] = serde_json::to_value(&analysis)?;
-        }
-        return ui::print(&(serde_json::to_string_pretty(&value)? + "\n"));
+        let all = Measured { evaluation: &evaluation, analysis: args.analysis.then_some(&analysis) };
+        return ui::print(&(serde_json::to_string_pretty(&all)? + "\n"));
     }
     let details = details(&evaluation, &analysis, &saved.classes);
     let gap = if details.is_empty() { "" } else { "\n" };
     ui::print(&format!("{}\n{gap}{details}", lines(&evaluation).join("\n")))
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Measured<'a> {
+    #[serde(flatten)]
+    evaluation: &'a Evaluation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    analysis: Option<&'a Analysis>,
 }
 
 fn write_report(path: &Path, args: &EvaluateArgs, set: SetReport<'_>) -> anyhow::Result<()> {

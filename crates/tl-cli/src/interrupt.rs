@@ -1,8 +1,10 @@
 //! Ctrl-C: before anything is written it ends the program at once; while a net trains it asks the loop to end after
 //! the current step; a second one always ends the program.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use indicatif::ProgressBar;
 
 use crate::ui::Ui;
 
@@ -12,6 +14,8 @@ pub(crate) struct Interrupt {
     /// Set when the loop is to end.
     pub(crate) stop: Arc<AtomicBool>,
     graceful: Arc<AtomicBool>,
+    /// What is on the terminal and has to make room for a line.
+    bar: Arc<Mutex<Option<ProgressBar>>>,
 }
 
 /// What a shell reports for a program ended by Ctrl-C.
@@ -30,12 +34,26 @@ impl Interrupt {
         self.graceful.store(true, Ordering::SeqCst);
     }
 
+    /// Lines from here take turns with this bar.
+    pub(crate) fn beside(&self, bar: ProgressBar) {
+        if let Ok(mut place) = self.bar.lock() {
+            *place = Some(bar);
+        }
+    }
+
+    fn say(&self, text: &str) {
+        match self.bar.lock().ok().and_then(|bar| bar.clone()) {
+            Some(bar) => bar.suspend(|| Ui::new().line(text)),
+            None => Ui::new().line(text),
+        }
+    }
+
     fn pressed(&self) {
         let asked_before = self.stop.swap(true, Ordering::SeqCst);
         if self.graceful.load(Ordering::SeqCst) && !asked_before {
-            Ui::new().line("stopping after this step; press Ctrl-C again to stop at once");
+            self.say("stopping after this step; press Ctrl-C again to stop at once");
         } else {
-            Ui::new().line("stopped");
+            self.say("stopped");
             tl_torch::leave_at_once(EXIT_CODE);
         }
     }

@@ -39,6 +39,13 @@ pub(crate) fn peak_memory() -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// Resident memory of this process, in bytes.
+pub(crate) fn memory() -> Option<u64> {
+    let text = value_of("/proc/self/status", "VmRSS")?;
+    let kib: u64 = text.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
 /// Memory that a program can still take without others being moved out, in bytes.
 pub(crate) fn available_memory() -> Option<u64> {
     let text = value_of("/proc/meminfo", "MemAvailable")?;

@@ -12,6 +12,7 @@ mod finetune;
 mod fit;
 mod interrupt;
 mod judge;
+mod live;
 mod lr_find;
 mod machine;
 mod manual;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tl_fetch::Progress;
-use tl_train::Tick;
+use tl_train::{Tick, Training};
+
+use crate::live::Live;
 
 /// The one writer to stderr; lines and the bar take turns.
 #[derive(Debug)]
@@ -13,25 +15,83 @@ pub(crate) struct Ui {
     bar: ProgressBar,
     /// What the bar of a net at work is about.
     ticking: &'static str,
+    /// Nothing but results, warnings and errors.
+    quiet: bool,
+    /// The view of a training, while there is one.
+    live: Option<Live>,
+}
+
+/// Whether stderr is something that lines can be drawn anew on.
+fn is_terminal() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 impl Ui {
     pub(crate) fn new() -> Self {
-        Self { bar: ProgressBar::hidden(), ticking: "" }
+        Self { bar: ProgressBar::hidden(), ticking: "", quiet: false, live: None }
+    }
+
+    /// One that says nothing but warnings and errors, if `quiet`.
+    pub(crate) fn quiet(quiet: bool) -> Self {
+        Self { quiet, ..Self::new() }
     }
 
     /// A log line.
     pub(crate) fn line(&self, text: &str) {
+        if self.quiet && !["warning", "error"].iter().any(|word| text.starts_with(word)) {
+            return;
+        }
         self.bar.suspend(|| {
             // A closed stderr must not end a run.
             let _ = writeln!(std::io::stderr().lock(), "{text}");
         });
     }
 
+    /// A row of a table as a log line; on a terminal that is too narrow for it without its last columns. `mark` stands
+    /// behind it in any case.
+    pub(crate) fn row(&self, text: &str, mark: &str) {
+        let width = match is_terminal() {
+            true => usize::from(console::Term::stderr().size().1).max(40),
+            false => usize::MAX,
+        };
+        self.line(&format!("{}{mark}", without_last_columns(text, width.saturating_sub(3))));
+    }
+
+    /// A line of results, on stdout.
+    pub(crate) fn result(&self, text: &str) -> anyhow::Result<()> {
+        self.bar.suspend(|| print(text))
+    }
+
+    /// From here on a training is shown by its own view, on a terminal.
+    pub(crate) fn watch(&mut self, live: Live) {
+        self.stop();
+        if is_terminal() && !self.quiet {
+            let target = ProgressDrawTarget::stderr_with_hz(20);
+            let style =
+                ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.bar = ProgressBar::with_draw_target(None, target).with_style(style);
+            self.live = Some(live);
+        }
+    }
+
+    /// A batch was trained on.
+    pub(crate) fn training(&mut self, now: &Training<'_>) {
+        if let Some(live) = &mut self.live {
+            live.training(now);
+        }
+    }
+
+    /// An epoch has ended.
+    pub(crate) fn epoch(&mut self, row: &tl_run::EpochRow) {
+        if let Some(live) = &mut self.live {
+            live.epoch(&row.phase, row.epoch, row.monitored, row.seconds);
+        }
+    }
+
     /// Starts a bar over `total` things; it shows on a terminal only.
     pub(crate) fn start(&mut self, what: &str, total: u64, bytes: bool) {
         self.bar.finish_and_clear();
-        let target = match std::io::stderr().is_terminal() {
+        let target = match is_terminal() && !self.quiet {
             true => ProgressDrawTarget::stderr_with_hz(10),
             false => ProgressDrawTarget::hidden(),
         };
@@ -59,10 +119,19 @@ impl Ui {
         self.bar.finish_and_clear();
         self.bar = ProgressBar::hidden();
         self.ticking = "";
+        self.live = None;
     }
 
     /// Shows how far a net at work is, by one bar after the other.
     pub(crate) fn tick(&mut self, tick: Tick) {
+        if let Some(live) = &mut self.live {
+            // The last column stays free: a terminal would begin a new line after it.
+            let width = usize::from(console::Term::stderr().size().1).saturating_sub(1);
+            if let Some(lines) = live.lines(tick, width.max(20)) {
+                self.bar.set_message(lines);
+            }
+            return;
+        }
         if self.ticking != tick.what {
             self.start(tick.what, tick.of as u64, false);
             self.ticking = tick.what;
@@ -72,6 +141,16 @@ impl Ui {
             self.stop();
         }
     }
+}
+
+/// The columns that fit; they are set apart by two spaces or more.
+fn without_last_columns(text: &str, width: usize) -> &str {
+    let mut text = text.trim_end();
+    while console::measure_text_width(text) > width {
+        let Some(at) = text.rfind("  ") else { break };
+        text = text[..at].trim_end();
+    }
+    text
 }
 
 /// Shows downloads.
@@ -135,7 +214,16 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::word;
+    use super::{without_last_columns, word};
+
+    #[test]
+    fn columns_go_from_the_right() {
+        let row = "all       1   0.5000   12.5";
+        assert_eq!(without_last_columns(row, 100), row);
+        assert_eq!(without_last_columns(row, 26), "all       1   0.5000");
+        assert_eq!(without_last_columns(row, 12), "all       1");
+        assert_eq!(without_last_columns("onelongword", 3), "onelongword");
+    }
 
     #[test]
     fn paths_are_one_word() {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::{Device, Kind, Tensor};
-use tl_data::{Batch, DataPool, Loader, LoaderOptions, Sample, View};
+use tl_data::{Batch, DataPool, Loader, LoaderOptions, Preprocess, Sample, View};
 use tl_finetune::Metric;
 use tl_heads::Task;
-use tl_torch::image_batch;
+use tl_torch::{channels_last, image_batch};
 
 use crate::answers::{self, Answers};
 use crate::error::TrainError;
@@ -158,17 +158,85 @@ pub fn predict(
     model: &Model,
     samples: &Arc<[Sample]>,
     pool: &DataPool,
+    looks: Looks,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Vec<f32>>, TrainError> {
     let mut rows = Vec::new();
     let runner = model.runner(0..model.stages(), EVAL_BATCH, samples.len());
     let options = LoaderOptions::in_order(samples.len(), EVAL_BATCH);
-    for batch in Loader::new(samples.clone(), View::Eval(model.preprocess), options, pool)? {
-        let pooled = runner.run(&batch_tensor(&batch?, model.device))?;
-        rows.extend(model.answers(&model.classify(&pooled)));
+    let view = View::Eval(looks.preprocess(model.preprocess));
+    for batch in Loader::new(samples.clone(), view, options, pool)? {
+        let batch = batch_tensor(&batch?, model.device);
+        let mut said = Vec::new();
+        for look in looks.of(&batch, model.preprocess.input) {
+            said.push(model.answers(&model.classify(&runner.run(&look)?)));
+        }
+        rows.extend(mean_rows(&said));
         progress(rows.len());
     }
     Ok(rows)
+}
+
+/// What is looked at of an image when it is asked about. Answers are the mean over the looks: of probabilities, or of
+/// numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Looks {
+    /// As in validation.
+    #[default]
+    One,
+    /// That, and its mirror image.
+    Flip,
+    /// The four corners and the centre of all that is left before the centre crop, each also mirrored, as in AlexNet
+    /// (Krizhevsky et al. 2012). The mirror image alone where there is nothing beyond the crop.
+    Crops,
+}
+
+impl Looks {
+    /// What images are decoded to.
+    #[must_use]
+    pub fn preprocess(self, of: Preprocess) -> Preprocess {
+        match self {
+            Self::Crops if of.resize > of.input => Preprocess { input: of.resize, ..of },
+            _ => of,
+        }
+    }
+
+    /// The inputs of a net that takes `input` by `input` pixels.
+    ///
+    /// # Shapes
+    /// Each of `[N, 3, input, input]`.
+    #[must_use]
+    pub fn of(self, batch: &Tensor, input: u32) -> Vec<Tensor> {
+        let (side, whole) = (i64::from(input), batch.size()[3]);
+        let far = whole - side;
+        let corners = match self {
+            Self::Crops if far > 0 => vec![(far / 2, far / 2), (0, 0), (0, far), (far, 0), (far, far)],
+            _ => vec![(0, 0)],
+        };
+        let cut = |(top, left)| channels_last(&batch.narrow(2, top, side).narrow(3, left, side));
+        let crops: Vec<Tensor> = corners.into_iter().map(cut).collect();
+        match self {
+            Self::One => crops,
+            Self::Flip | Self::Crops => {
+                let mirrored: Vec<Tensor> = crops.iter().map(|crop| channels_last(&crop.flip([3]))).collect();
+                crops.into_iter().chain(mirrored).collect()
+            }
+        }
+    }
+}
+
+/// The mean over the looks, row by row.
+#[must_use]
+pub fn mean_rows(looks: &[Vec<Vec<f32>>]) -> Vec<Vec<f32>> {
+    let [first, others @ ..] = looks else { return Vec::new() };
+    let mut sum = first.clone();
+    for rows in others {
+        for (sum, row) in sum.iter_mut().zip(rows) {
+            sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        }
+    }
+    sum.iter_mut().flatten().for_each(|value| *value /= looks.len() as f32);
+    sum
 }
 
 /// A batch of images as a net takes it, on `device`.
@@ -237,5 +305,33 @@ impl<'a> Tally<'a> {
         };
         let loss = loss_sum / probabilities.len().max(1) as f64;
         Scored { task: model.task, loss, scores, answers, probabilities }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_cut_and_mirrored() {
+        let image = Tensor::arange(16, (Kind::Float, Device::Cpu)).view([1, 1, 4, 4]);
+        let values = |looks: Looks, input| {
+            let rows = looks.of(&image, input).into_iter();
+            rows.map(|look| Vec::<f32>::try_from(look.contiguous().view([-1])).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(values(Looks::One, 4).len(), 1);
+        assert_eq!(values(Looks::Flip, 4)[1][..5], [3., 2., 1., 0., 7.]);
+        let crops = values(Looks::Crops, 2);
+        // torchvision's ten_crop, the centre first.
+        assert_eq!(
+            crops[..5],
+            [[5., 6., 9., 10.], [0., 1., 4., 5.], [2., 3., 6., 7.], [8., 9., 12., 13.], [10., 11., 14., 15.]]
+        );
+        assert_eq!((crops.len(), &crops[5][..]), (10, &[6., 5., 10., 9.][..]));
+        assert_eq!(values(Looks::Crops, 4).len(), 2, "nothing beyond the crop");
+        let net = Preprocess::imagenet(224);
+        assert_eq!(Looks::Crops.preprocess(net).input, 256);
+        assert_eq!(Looks::Flip.preprocess(net), net);
+        assert_eq!(mean_rows(&[vec![vec![1.0, 2.0]], vec![vec![3.0, 6.0]]]), [[2.0, 4.0]]);
     }
 }

@@ -21,10 +21,10 @@ pub use answers::Answers;
 pub use compute::{Choice, Compute, Precision, Runner, choose};
 pub use engine::{
     BestEpoch, CHECKPOINT, Checkpoint, Checkpointing, Ended, EpochResult, Images, Observer, Options, Outcome,
-    PhasePrice, Progress, RateRange, Seen, Tick, Tried, check, lr_find, price, steepest, train,
+    PhasePrice, Progress, RateRange, Seen, Tick, Training, Tried, check, lr_find, price, steepest, train,
 };
 pub use error::TrainError;
-pub use evaluate::{EVAL_BATCH, Scored, batch_tensor, evaluate, predict};
+pub use evaluate::{EVAL_BATCH, Looks, Scored, batch_tensor, evaluate, mean_rows, predict};
 pub use frontier::{FeatureStore, cache_bytes};
 pub use metrics::{Confusion, OneClass, Scores, default_metric, measured, wilson};
 pub use model::{Model, NewHead, features, net_info, pool};

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use tl_train::Precision;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tl_train::{Looks, Precision};
+
+use crate::predict::Format;
 
 mod runs;
 mod text;
@@ -115,6 +117,8 @@ const EVALUATE_EXAMPLES: &str = "Examples:
 
 const PREDICT_EXAMPLES: &str = "Examples:
   tl predict runs/ants photo.jpg more-photos/
+  find photos -name '*.jpg' | tl predict runs/ants - --format csv > said.csv
+  tl predict runs/ants photos --tta --threshold 0.8     surer answers, and only sure ones
   tl predict --backbone resnet50 --weights mine.pth --raw photo.jpg
   tl predict --backbone efficientnet-lite0 photo.jpg    the pretrained net's own 1,000 classes";
 
@@ -172,8 +176,8 @@ pub(crate) struct EvaluateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PredictArgs {
-    /// Run directory (left out with --backbone), then images, folders of images, and tables or lists of them (.csv, .tsv,
-    /// .txt)
+    /// Run directory (left out with --backbone), then images, folders of images, tables or lists of them (.csv, .tsv,
+    /// .txt), and - for names on standard input, a line each
     #[arg(value_name = "RUN IMAGE", required = true)]
     pub(crate) paths: Vec<PathBuf>,
     /// Ask the pretrained net itself, with its published classes
@@ -183,8 +187,15 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "NAME|FILE", requires = "backbone")]
     pub(crate) weights: Option<String>,
     /// The K likeliest classes or labels for each image [default: 5 classes; labels with a probability from 0.5]
-    #[arg(long, value_name = "K", conflicts_with = "raw")]
+    #[arg(long, visible_alias = "top-k", value_name = "K", conflicts_with = "raw")]
     pub(crate) top: Option<usize>,
+    /// Only classes or labels with at least this probability, 0 to 1 [default: 0 of classes, 0.5 of labels]
+    #[arg(long, value_name = "P", conflicts_with = "raw")]
+    pub(crate) threshold: Option<f32>,
+    /// Look at each image several times and take the mean of the answers: flip (its mirror image too), or crops (the four
+    /// corners and the centre, each mirrored too; ten times the work)
+    #[arg(long, value_name = "flip|crops", num_args = 0..=1, require_equals = true, default_missing_value = "flip", conflicts_with = "raw")]
+    pub(crate) tta: Option<Tta>,
     /// The outputs as they come from the net (logits), of all classes or labels, in the order that --json names them. Of a
     /// model with one sigmoid: one, the log-odds of its second class. Of numbers: the numbers, without their names
     #[arg(long)]
@@ -194,9 +205,29 @@ pub(crate) struct PredictArgs {
     pub(crate) precision: Option<Precision>,
     #[command(flatten)]
     pub(crate) threads: ThreadArgs,
-    /// Print one JSON object a line
-    #[arg(long)]
+    /// Form of the output [default: table on a terminal, else lines]
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) format: Option<Format>,
+    /// Print one JSON object a line: --format json
+    #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
+}
+
+/// How an image is looked at more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tta {
+    Flip,
+    Crops,
+}
+
+impl PredictArgs {
+    pub(crate) fn looks(&self) -> Looks {
+        match self.tta {
+            None => Looks::One,
+            Some(Tta::Flip) => Looks::Flip,
+            Some(Tta::Crops) => Looks::Crops,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -86,7 +86,7 @@ pub(crate) struct ReproduceArgs {
     /// Threads of the net [default: those of the run]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-    /// Print what came of it as JSON
+    /// Print one JSON object a line: the events of the new run, and at the end what came of it
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -143,7 +143,10 @@ pub(crate) struct FinetuneArgs {
     /// Seconds between two checkpoints in the middle of an epoch; 0 for one after every step [default: 30]
     #[arg(long, value_name = "S")]
     pub(crate) checkpoint_every: Option<u64>,
-    /// Print the summary as JSON
+    /// Say nothing but warnings, errors and the result
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print one JSON object a line on stdout: the start, every epoch, and the end with the summary
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -23,6 +23,7 @@ use crate::errors::Exit;
 use crate::evaluate::PRESENT;
 use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::judge;
+use crate::live::Live;
 use crate::machine;
 use crate::spec::Spec;
 use crate::ui::{self, Ui};
@@ -31,7 +32,7 @@ pub(crate) use job::Job;
 use record::{Recorder, Run};
 
 pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
-    let ui = RefCell::new(Ui::new());
+    let ui = RefCell::new(Ui::quiet(args.quiet));
     if let Some(run) = &args.resume {
         return resume::run(run, args, interrupt, &ui);
     }
@@ -53,7 +54,10 @@ fn go(
     const EVERY: u64 = 30;
     interrupt.be_graceful();
     let every = Duration::from_secs(args.checkpoint_every.unwrap_or(EVERY));
-    let outcome = job.train(&mut run, checkpoint, (every, interrupt), ui)?;
+    if args.json {
+        ui.borrow().result(&(job.begins(&run).to_string() + "\n"))?;
+    }
+    let outcome = job.train(&mut run, checkpoint, (every, interrupt, args.json), ui)?;
     job.finish(run, outcome, args.json, ui)
 }
 
@@ -113,21 +117,40 @@ impl Job {
         Ok(())
     }
 
+    /// The first event of a run.
+    fn begins(&self, run: &Run) -> serde_json::Value {
+        let phases = self.plan.phases.iter();
+        let phases = phases.map(|phase| serde_json::json!({ "name": phase.name, "epochs": phase.epochs }));
+        serde_json::json!({
+            "event": "start",
+            "run": run.dir.path(),
+            "phases": phases.collect::<Vec<_>>(),
+            "monitor": self.monitor.to_string(),
+            "train_images": self.images.train.len(),
+            "val_images": self.images.val.len(),
+            "epochs_before": run.before,
+        })
+    }
+
     fn train(
         &self,
         run: &mut Run,
         checkpoint: Option<Checkpoint>,
-        (every, interrupt): (Duration, &Interrupt),
+        (every, interrupt, json): (Duration, &Interrupt, bool),
         ui: &RefCell<Ui>,
     ) -> anyhow::Result<Outcome> {
         let images = self.training(&interrupt.stop);
         let mut options = self.options()?;
         options.checkpoints = Some(Checkpointing { dir: run.dir.path().to_owned(), every });
-        ui.borrow().line(&record::header(self.model.task, &options.monitor.to_string()));
+        ui.borrow().row(&record::header(self.model.task, &options.monitor.to_string()), "");
         for row in &run.epochs[..run.before] {
-            ui.borrow().line(&record::line(row, self.model.task));
+            ui.borrow().row(&record::line(row, self.model.task), "");
         }
-        let mut recorder = Recorder { run, ui };
+        let mut live = Live::new(&self.plan, &options.monitor.to_string());
+        run.epochs.iter().for_each(|row| live.epoch(&row.phase, row.epoch, row.monitored, row.seconds));
+        ui.borrow_mut().watch(live);
+        interrupt.beside(ui.borrow().handle());
+        let mut recorder = Recorder { run, ui, json };
         let outcome = tl_train::train(&self.model, &self.plan, &images, &options, checkpoint, &mut recorder);
         ui.borrow_mut().stop();
         match outcome {
@@ -382,7 +405,8 @@ fn conclude(ended: &Ended, summary: &Summary, run: &Path) -> anyhow::Result<()> 
 
 fn show_summary(summary: &Summary, run: &Path, json: bool) -> anyhow::Result<()> {
     if json {
-        return ui::print(&(serde_json::to_string_pretty(summary)? + "\n"));
+        let event = serde_json::json!({ "event": "end", "run": run, "summary": summary });
+        return ui::print(&format!("{event}\n"));
     }
     let mut lines = vec![String::new()];
     for evaluation in &summary.evaluations {

@@ -5,7 +5,7 @@ use std::error::Error;
 
 use tl_heads::Task;
 use tl_run::{EpochRow, Manifest, RunDir};
-use tl_train::{EpochResult, Observer, Scores, Tick};
+use tl_train::{EpochResult, Observer, Scores, Tick, Training};
 
 use crate::ui::Ui;
 
@@ -22,6 +22,8 @@ pub(super) struct Run {
 pub(super) struct Recorder<'a> {
     pub(super) run: &'a mut Run,
     pub(super) ui: &'a RefCell<Ui>,
+    /// Epochs go to stdout as well, an object a line.
+    pub(super) json: bool,
 }
 
 impl Observer for Recorder<'_> {
@@ -29,11 +31,22 @@ impl Observer for Recorder<'_> {
         self.ui.borrow_mut().tick(tick);
     }
 
+    fn training(&mut self, now: &Training<'_>) {
+        self.ui.borrow_mut().training(now);
+    }
+
     fn epoch(&mut self, result: &EpochResult) -> Result<(), Box<dyn Error + Send + Sync>> {
         let row = epoch_row(result);
         self.run.dir.add_epoch(&row)?;
+        self.ui.borrow_mut().epoch(&row);
+        if self.json {
+            let mut event = serde_json::to_value(&row)?;
+            event["event"] = "epoch".into();
+            event["best"] = result.best.into();
+            self.ui.borrow().result(&format!("{event}\n"))?;
+        }
         let mark = if result.best { " *" } else { "" };
-        self.ui.borrow().line(&format!("{}{mark}", line(&row, result.val.task)));
+        self.ui.borrow().row(&line(&row, result.val.task), mark);
         self.run.epochs.push(row);
         Ok(())
     }

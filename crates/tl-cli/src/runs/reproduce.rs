@@ -49,7 +49,7 @@ pub(super) fn run(args: &ReproduceArgs, interrupt: &Interrupt) -> anyhow::Result
         threads: ThreadArgs { threads: Some(threads), data_threads: None },
         ..Settings::default()
     };
-    let words = FinetuneArgs { settings, run: Some(dir.clone()), ..FinetuneArgs::default() };
+    let words = FinetuneArgs { settings, run: Some(dir.clone()), json: args.json, ..FinetuneArgs::default() };
     finetune::run(&words, interrupt)?;
     let now = Records::read(&dir)?;
     let same_model = then.summary.model_sha256 == now.summary.model_sha256;
@@ -57,6 +57,7 @@ pub(super) fn run(args: &ReproduceArgs, interrupt: &Interrupt) -> anyhow::Result
     if args.json {
         let differences = environment(&then.manifest, &now.manifest);
         let value = serde_json::json!({
+            "event": "compared",
             "reproduced": same_model && same_epochs,
             "run": args.run,
             "again": dir,
@@ -65,7 +66,7 @@ pub(super) fn run(args: &ReproduceArgs, interrupt: &Interrupt) -> anyhow::Result
             "first_difference": (!(same_model && same_epochs)).then(|| first_difference(&then, &now).trim_end().to_owned()),
             "environment": differences.iter().map(|line| line.trim()).collect::<Vec<_>>(),
         });
-        ui::print(&(serde_json::to_string_pretty(&value)? + "\n"))?;
+        ui::print(&format!("{value}\n"))?;
         return if same_model && same_epochs { Ok(()) } else { Err(Exit(1).into()) };
     }
     if same_model && same_epochs {

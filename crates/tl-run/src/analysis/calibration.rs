@@ -13,6 +13,9 @@ const BINS: usize = 15;
 /// Temperatures beyond these are no fit but a sign that there is nothing to fit.
 const RANGE: (f64, f64) = (0.05, 20.0);
 
+/// With more probabilities than these a temperature is fitted on evenly chosen images.
+const MOST: usize = 5_000_000;
+
 /// How often answers of some confidence are right.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
@@ -22,8 +25,8 @@ pub struct Calibration {
     pub nll: f64,
     /// The bins that hold images.
     pub bins: Vec<Bin>,
-    /// What logits are divided by to be as sure as they should be: above 1 the model is too sure. None where no
-    /// temperature is best, as when every image is right.
+    /// What logits are divided by to be as sure as they should be: above 1 the model is too sure. None where no temperature
+    /// is best, as when every image is right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
     /// Whether the temperature was fitted on these very images, which flatters the figures after it.
@@ -59,23 +62,26 @@ impl Calibration {
         if rows.first()?.len() < 2 {
             return None;
         }
-        let logs: Vec<Vec<f64>> = rows.iter().map(|row| row.iter().map(|p| log(*p)).collect()).collect();
         let fitted_here = temperature.is_none();
-        let temperature = temperature.or_else(|| fit(&logs, labels));
+        let temperature = temperature.or_else(|| {
+            let step = (rows.len() * rows[0].len()).div_ceil(MOST).max(1);
+            let labels: Vec<u32> = labels.iter().copied().step_by(step).collect();
+            fit(&rows.iter().step_by(step).map(|row| logs(row)).collect::<Vec<_>>(), &labels)
+        });
         let plain: Vec<(f64, bool)> = rows.iter().zip(labels).map(confidence).collect();
         let (ece, bins) = binned(&plain);
         let scaled = temperature.map(|temperature| {
-            let pairs = logs.iter().zip(&plain);
             // Scaling does not change what is said.
-            let sure = pairs.map(|(row, (_, right))| (highest_scaled(row, temperature), *right));
+            let sure =
+                rows.iter().zip(&plain).map(|(row, (_, right))| (highest_scaled(row, temperature), *right));
             let (ece, bins) = binned(&sure.collect::<Vec<_>>());
-            (ece, bins, nll(&logs, labels, 1.0 / temperature))
+            (ece, bins, whole_nll(rows, labels, 1.0 / temperature))
         });
         let (ece_scaled, bins_scaled, nll_scaled) = match scaled {
             Some((ece, bins, nll)) => (Some(ece), bins, Some(nll)),
             None => (None, Vec::new(), None),
         };
-        let nll = nll(&logs, labels, 1.0);
+        let nll = whole_nll(rows, labels, 1.0);
         Some(Self { ece, nll, bins, temperature, fitted_here, ece_scaled, nll_scaled, bins_scaled })
     }
 }
@@ -90,8 +96,13 @@ fn confidence((row, label): (&Vec<f32>, &u32)) -> (f64, bool) {
     (f64::from(row[said]), said == *label as usize)
 }
 
+fn logs(row: &[f32]) -> Vec<f64> {
+    row.iter().map(|p| log(*p)).collect()
+}
+
 /// The highest probability after scaling.
-fn highest_scaled(logs: &[f64], temperature: f64) -> f64 {
+fn highest_scaled(row: &[f32], temperature: f64) -> f64 {
+    let logs = logs(row);
     let most = logs.iter().copied().fold(f64::MIN, f64::max);
     1.0 / logs.iter().map(|log| ((log - most) / temperature).exp()).sum::<f64>()
 }
@@ -114,14 +125,22 @@ fn binned(pairs: &[(f64, bool)]) -> (f64, Vec<Bin>) {
     (ece, bins.collect())
 }
 
-/// Mean negative log-likelihood with all logits times `scale`.
+/// Negative log-likelihood of one image with all logits times `scale`.
+fn loss(logs: &[f64], label: u32, scale: f64) -> f64 {
+    let most = logs.iter().copied().fold(f64::MIN, f64::max);
+    let sum: f64 = logs.iter().map(|log| (scale * (log - most)).exp()).sum();
+    sum.ln() - scale * (logs[label as usize] - most)
+}
+
 fn nll(logs: &[Vec<f64>], labels: &[u32], scale: f64) -> f64 {
-    let one = |(row, label): (&Vec<f64>, &u32)| {
-        let most = row.iter().copied().fold(f64::MIN, f64::max);
-        let sum: f64 = row.iter().map(|log| (scale * (log - most)).exp()).sum();
-        sum.ln() - scale * (row[*label as usize] - most)
-    };
-    logs.iter().zip(labels).map(one).sum::<f64>() / logs.len().max(1) as f64
+    let losses = logs.iter().zip(labels).map(|(row, label)| loss(row, *label, scale));
+    losses.sum::<f64>() / logs.len().max(1) as f64
+}
+
+/// The same without holding all logarithms, which are twice as large as the probabilities.
+fn whole_nll(rows: &[Vec<f32>], labels: &[u32], scale: f64) -> f64 {
+    let losses = rows.iter().zip(labels).map(|(row, label)| loss(&logs(row), *label, scale));
+    losses.sum::<f64>() / rows.len().max(1) as f64
 }
 
 /// The temperature of least negative log-likelihood, which is convex in its inverse: golden-section search.

@@ -28,14 +28,18 @@ impl CompareReport<'_> {
     #[must_use]
     pub fn html(&self, version: &str) -> String {
         let (head, rows) = self.table;
+        // Columns of words stand at the left.
+        let letters = |cell: &String| cell.starts_with(char::is_alphabetic);
+        let words: Vec<bool> =
+            (0..head.len()).map(|i| rows.iter().any(|row| row.get(i).is_some_and(letters))).collect();
         let table = html! {
             table {
-                thead { tr { @for name in head { th scope="col" { (name) } } } }
+                thead { tr { @for (name, words) in head.iter().zip(&words) { th.words[*words] scope="col" { (name) } } } }
                 tbody {
                     @for row in rows {
                         tr {
                             @for (i, cell) in row.iter().enumerate() {
-                                @if i == 0 { th scope="row" { (cell) } } @else { td { (cell) } }
+                                @if i == 0 { th scope="row" { (cell) } } @else { td.words[words[i]] { (cell) } }
                             }
                         }
                     }
@@ -43,9 +47,9 @@ impl CompareReport<'_> {
             }
         };
         let curves: Markup = html! { div.plots { @for plot in self.plots() { (figure(&plot, "")) } } };
-        let remarks = html! { @for remark in self.remarks { p { (remark) } } };
+        let remarks = html! { @for remark in self.remarks { p.lines { (remark) } } };
         let sections = [
-            ("runs".to_owned(), "Runs".to_owned(), scroll("runs", &table)),
+            ("runs".to_owned(), "Runs".to_owned(), scroll("table of runs", &table)),
             ("differences".to_owned(), "Differences".to_owned(), remarks),
             ("curves".to_owned(), "Curves".to_owned(), curves),
         ];

@@ -100,6 +100,21 @@ pub struct Tick {
     pub of: usize,
 }
 
+/// Where a training stands after a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Training<'a> {
+    /// Name of the phase.
+    pub phase: &'a str,
+    /// The epoch, counted in the phase, from 1.
+    pub phase_epoch: u32,
+    /// The epoch, counted over the whole run, from 1.
+    pub epoch: u32,
+    /// Rate of the head in this step, or of the highest stage that trains where the head does not.
+    pub rate: Option<f64>,
+    /// Mean loss over the images of the epoch so far.
+    pub loss: f64,
+}
+
 /// What one epoch came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpochResult {
@@ -135,6 +150,10 @@ pub struct EpochResult {
 pub trait Observer {
     /// Something long goes on; called after every batch.
     fn tick(&mut self, tick: Tick);
+    /// A batch was trained on; called before its [`Observer::tick`].
+    fn training(&mut self, now: &Training<'_>) {
+        let _ = now;
+    }
     /// An epoch has ended.
     ///
     /// # Errors
@@ -423,6 +442,7 @@ impl Run<'_> {
                 let at = rules.at(place, &history);
                 rules.update(&mut self.state, phase.curve.factor(at), phase.curve.momentum(at));
             }
+            observer.training(&self.standing(rules, place, &history));
             observer.tick(Tick { what: "training", done, of: self.images.train.len() });
             let stopped = self.images.stopped();
             if rules.ends_step(place) && (stopped || self.state.progress.batches < rules.batches()) {
@@ -440,6 +460,19 @@ impl Run<'_> {
         }
         self.state.progress.epoch_wait_seconds = waited_before + waited.get();
         Ok(None)
+    }
+
+    fn standing<'r>(&self, rules: &Rules<'r>, place: Place, history: &[f64]) -> Training<'r> {
+        let (phase, progress) = (rules.phase, &self.state.progress);
+        let highest = phase.layer_rates.iter().rev().find_map(|rate| *rate);
+        let factor = phase.curve.factor(rules.at(place, history));
+        Training {
+            phase: &phase.name,
+            phase_epoch: progress.phase_epoch + 1,
+            epoch: progress.epochs + 1,
+            rate: phase.head_rate.or(highest).map(|rate| rate * factor),
+            loss: progress.seen.loss(),
+        }
     }
 
     /// Counts an epoch that has ended.

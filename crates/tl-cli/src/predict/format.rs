@@ -1,0 +1,212 @@
+//! Answers as text: lines, a table, CSV, or JSON.
+//!
+//! The decision behind it: people get a table, programs a form that never changes with the terminal. What is piped without
+//! a word about its form is lines.
+
+use clap::ValueEnum;
+use serde_json::json;
+use tl_data::Sample;
+use tl_heads::Task;
+
+/// The form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A name, a tab, the answers
+    Lines,
+    /// Columns for the eye
+    Table,
+    /// Comma-separated values with a header
+    Csv,
+    /// An object a line
+    Json,
+}
+
+/// What is to be said of each image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Saying<'a> {
+    pub(super) names: &'a [String],
+    /// None of outputs as they come from the net, or of a pretrained net's own classes.
+    pub(super) task: Option<Task>,
+    pub(super) raw: bool,
+    pub(super) top: Option<usize>,
+    pub(super) threshold: Option<f32>,
+}
+
+/// From this probability on a label counts as said.
+const PRESENT: f32 = crate::evaluate::PRESENT;
+/// Classes that are listed where nobody says how many.
+const USUAL: usize = 5;
+
+impl Saying<'_> {
+    /// The places of what is said of an image, likeliest first.
+    fn said(&self, row: &[f32]) -> Vec<usize> {
+        let labels = matches!(self.task, Some(Task::MultiLabel { .. }));
+        let most = self.top.unwrap_or(if labels { row.len() } else { USUAL });
+        let least = match (self.threshold, self.top) {
+            (Some(threshold), _) => threshold,
+            (None, None) if labels => PRESENT,
+            (None, _) => f32::MIN,
+        };
+        let mut order: Vec<usize> = (0..row.len()).filter(|&i| row[i] >= least).collect();
+        order.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
+        order.truncate(most);
+        order
+    }
+
+    fn is_numbers(&self) -> bool {
+        matches!(self.task, Some(Task::Regression { .. }))
+    }
+
+    /// All answers in this form.
+    pub(super) fn text(
+        &self,
+        format: Format,
+        samples: &[Sample],
+        rows: &[Vec<f32>],
+    ) -> anyhow::Result<String> {
+        let pairs = samples.iter().zip(rows);
+        match format {
+            Format::Json => Ok(pairs.map(|(sample, row)| self.json(sample, row)).collect()),
+            Format::Lines => Ok(pairs.map(|(sample, row)| self.line(sample, row)).collect()),
+            Format::Table => Ok(self.table(samples, rows)),
+            Format::Csv => self.csv(samples, rows),
+        }
+    }
+
+    fn json(&self, sample: &Sample, row: &[f32]) -> String {
+        let names = self.names;
+        let value = match self.task {
+            _ if self.raw => json!({ "file": sample.rel, "outputs": row, "classes": names }),
+            Some(Task::MultiLabel { .. }) => {
+                let said: Vec<&str> = self.said(row).iter().map(|&i| names[i].as_str()).collect();
+                let all = names.iter().zip(row).map(|(label, p)| json!({ "label": label, "probability": p }));
+                json!({ "file": sample.rel, "labels": said, "all": all.collect::<Vec<_>>() })
+            }
+            Some(Task::Regression { .. }) => {
+                let values =
+                    names.iter().zip(row).map(|(name, value)| json!({ "name": name, "value": value }));
+                json!({ "file": sample.rel, "values": values.collect::<Vec<_>>() })
+            }
+            _ => {
+                let top = self.said(row).into_iter();
+                let top = top.map(|i| json!({ "class": names[i], "probability": row[i] }));
+                json!({ "file": sample.rel, "top": top.collect::<Vec<_>>() })
+            }
+        };
+        value.to_string() + "\n"
+    }
+
+    /// What is said of an image, each with its figure.
+    fn answers(&self, row: &[f32]) -> String {
+        if self.is_numbers() {
+            let pairs = self.names.iter().zip(row).map(|(name, value)| format!("{name} = {value}"));
+            return pairs.collect::<Vec<_>>().join(", ");
+        }
+        let said: Vec<String> =
+            self.said(row).into_iter().map(|i| format!("{} {:.4}", self.names[i], row[i])).collect();
+        if said.is_empty() { "-".to_owned() } else { said.join(", ") }
+    }
+
+    fn line(&self, sample: &Sample, row: &[f32]) -> String {
+        if self.raw {
+            let row: Vec<String> = row.iter().map(f32::to_string).collect();
+            return format!("{}\t{}\n", sample.rel, row.join("\t"));
+        }
+        format!("{}\t{}\n", sample.rel, self.answers(row))
+    }
+
+    fn table(&self, samples: &[Sample], rows: &[Vec<f32>]) -> String {
+        let width = samples.iter().map(|sample| console::measure_text_width(&sample.rel)).max().unwrap_or(0);
+        let width = width.max(4);
+        let head = if self.is_numbers() { "says" } else { "says, and how surely" };
+        let mut text = format!("{:width$}  {head}\n", "file");
+        for (sample, row) in samples.iter().zip(rows) {
+            let room = " ".repeat(width - console::measure_text_width(&sample.rel));
+            let answers = match self.raw {
+                true => row.iter().map(|value| format!("{value:10.4}")).collect::<Vec<_>>().join(" "),
+                false => self.answers(row),
+            };
+            text.push_str(&format!("{}{room}  {answers}\n", sample.rel));
+        }
+        text
+    }
+
+    /// Of classes the likeliest and its probability, then the probability of each; of labels those that are said, then the
+    /// same; of numbers, and of outputs as they are, a column each.
+    fn csv(&self, samples: &[Sample], rows: &[Vec<f32>]) -> anyhow::Result<String> {
+        let plain = self.raw || self.is_numbers();
+        let labels = matches!(self.task, Some(Task::MultiLabel { .. }));
+        // A thousand classes are no table.
+        let every = plain || labels || (self.top.is_none() && self.names.len() <= 100);
+        let most = self.top.unwrap_or(USUAL).min(self.names.len());
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let mut header = vec!["file".to_owned()];
+        match (plain, labels, every) {
+            (true, ..) => {}
+            (_, true, _) => header.push("labels".to_owned()),
+            (.., true) => header.extend(["class", "probability"].map(str::to_owned)),
+            _ => header.extend((1..=most).flat_map(|i| [format!("class {i}"), format!("probability {i}")])),
+        }
+        header.extend(self.names.iter().filter(|_| every).cloned());
+        csv.write_record(&header)?;
+        for (sample, row) in samples.iter().zip(rows) {
+            let mut cells = vec![sample.rel.clone()];
+            let said = self.said(row);
+            match (plain, labels, every) {
+                (true, ..) => {}
+                (_, true, _) => {
+                    let said: Vec<&str> = said.iter().map(|&i| self.names[i].as_str()).collect();
+                    cells.push(said.join("|"));
+                }
+                (.., true) => match said.first() {
+                    Some(&i) => cells.extend([self.names[i].clone(), row[i].to_string()]),
+                    None => cells.extend([String::new(), String::new()]),
+                },
+                _ => (0..most).for_each(|rank| match said.get(rank) {
+                    Some(&i) => cells.extend([self.names[i].clone(), row[i].to_string()]),
+                    None => cells.extend([String::new(), String::new()]),
+                }),
+            }
+            cells.extend(row.iter().filter(|_| every).map(f32::to_string));
+            csv.write_record(&cells)?;
+        }
+        Ok(String::from_utf8(csv.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_says_the_same() {
+        let names = ["a", "b, or c", "d"].map(str::to_owned);
+        let samples =
+            [crate::predict::unlabelled("x.jpg".into()), crate::predict::unlabelled("ü.jpg".into())];
+        let rows = [vec![0.125, 0.625, 0.25], vec![0.5, 0.25, 0.25]];
+        let saying = Saying { names: &names, task: None, raw: false, top: Some(2), threshold: Some(0.5) };
+        let text = |saying: Saying<'_>, format| saying.text(format, &samples, &rows).unwrap();
+        assert_eq!(text(saying, Format::Lines), "x.jpg\tb, or c 0.6250\nü.jpg\ta 0.5000\n");
+        let json = "{\"file\":\"x.jpg\",\"top\":[{\"class\":\"b, or c\",\"probability\":0.625}]}\n";
+        assert!(text(saying, Format::Json).starts_with(json));
+        assert_eq!(
+            text(saying, Format::Table),
+            "file   says, and how surely\nx.jpg  b, or c 0.6250\nü.jpg  a 0.5000\n"
+        );
+        let ranked =
+            "file,class 1,probability 1,class 2,probability 2\nx.jpg,\"b, or c\",0.625,,\nü.jpg,a,0.5,,\n";
+        assert_eq!(text(saying, Format::Csv), ranked);
+        let all = Saying { top: None, threshold: None, ..saying };
+        assert!(
+            text(all, Format::Csv)
+                .starts_with("file,class,probability,a,\"b, or c\",d\nx.jpg,\"b, or c\",0.625,0.125,")
+        );
+        let labels = Saying { task: Some(Task::MultiLabel { labels: 3 }), ..all };
+        assert_eq!(text(labels, Format::Lines), "x.jpg\tb, or c 0.6250\nü.jpg\ta 0.5000\n");
+        let none = Saying { threshold: Some(0.9), ..labels };
+        assert_eq!(text(none, Format::Lines), "x.jpg\t-\nü.jpg\t-\n");
+        let numbers = Saying { task: Some(Task::Regression { targets: 3 }), ..all };
+        assert_eq!(text(numbers, Format::Csv).lines().next(), Some("file,a,\"b, or c\",d"));
+        assert!(text(numbers, Format::Lines).contains("x.jpg\ta = 0.125, b, or c = 0.625"));
+    }
+}
