@@ -12,6 +12,7 @@ mod lr_find;
 mod price;
 mod state;
 mod step;
+mod validate;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -21,11 +22,10 @@ use std::time::Instant;
 use tl_data::{Augmentation, DataPool, DecodedCache, Sample};
 use tl_finetune::{Metric, OptimizerState, Plan, PlannedPhase};
 
-use crate::answers::{self, Answers};
+use crate::answers;
 use crate::error::TrainError;
-use crate::evaluate::{EVAL_BATCH, Scored, Tally, evaluate};
-use crate::frontier::{Cache, FeatureStore, Kept, Pass, Set};
-use crate::loss::Shown;
+use crate::evaluate::Scored;
+use crate::frontier::{Cache, FeatureStore, Pass, Set};
 use crate::model::Model;
 use batches::{Epoch, Source};
 use checkpoint::{Moment, Writer};
@@ -531,49 +531,6 @@ impl Run<'_> {
             wait_seconds,
             best,
         }
-    }
-
-    /// `None` if it was stopped.
-    fn validate(&self, frontier: usize, observer: &mut dyn Observer) -> Result<Option<Scored>, TrainError> {
-        let (model, samples) = (self.model, self.images.val);
-        let Some(kept) = self.cache.get(Pass::VAL, frontier) else {
-            let mut tick = |done| observer.tick(Tick { what: "validation", done, of: samples.len() });
-            let scored = evaluate(model, samples, self.images.pool, self.images.stop, &mut tick)?;
-            return Ok((scored.images() == samples.len()).then_some(scored));
-        };
-        self.score(kept, frontier).map(Some)
-    }
-
-    /// What the model says of the validation images whose activations at level `frontier` are kept.
-    fn score(&self, kept: &Kept, frontier: usize) -> Result<Scored, TrainError> {
-        let (model, samples) = (self.model, self.images.val);
-        let mut tally = Tally::new(model);
-        let indices: Vec<u32> = (0..samples.len() as u32).collect();
-        for indices in indices.chunks(EVAL_BATCH) {
-            let answers = Answers::of(model.task, indices.iter().map(|&i| &samples[i as usize]));
-            tally.add(&model.logits(&kept.pick(indices, model.device)?, frontier), &Shown::plain(answers));
-        }
-        Ok(tally.finish())
-    }
-
-    /// The outcome of a run that reached its end. Whether it has the validation depends on the plan alone, so that a run
-    /// that was taken up again, however late, has it as well.
-    fn finished(mut self, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
-        let lowest = self.plan.phases.iter().map(|phase| phase.frontier).min();
-        let last = self.plan.phases.len().saturating_sub(1);
-        let keeps = lowest.filter(|lowest| {
-            *lowest == self.plan.phases[last].frontier && self.cache.keeps(last, Pass::VAL, *lowest)
-        });
-        let mut val = None;
-        // Only a run that was taken up after its last step has something to fill.
-        if let Some(lowest) = keeps
-            && self.fill(last, Pass::VAL, observer)?
-        {
-            self.state.restore_best(self.model);
-            let kept = self.cache.get(Pass::VAL, lowest);
-            val = kept.map(|kept| self.score(kept, lowest)).transpose()?;
-        }
-        Ok(Outcome { val, ..self.outcome(Ended::Finished) })
     }
 
     fn outcome(mut self, ended: Ended) -> Outcome {
