@@ -1,15 +1,17 @@
 """What `speed.rs` measures, done by torchvision, OpenCV, albumentations and Keras on the same files.
 
-    python3 speed.py DIR [loaders|operations|keras] [ROUNDS] [--ours COMMAND]
+    python3 speed.py DIR [loaders|crop|operations|keras] [ROUNDS] [--ours COMMAND]
 
-`loaders` needs torch and torchvision, `operations` opencv-python-headless and, for more, albumentations and torchvision,
+`loaders` and `crop` need torch and torchvision, `operations` opencv-python-headless and, for more, albumentations and torchvision,
 `keras` Keras 3 with any backend. DIR holds one folder per class, or `train` and `val` of such folders. With `--ours` the
 command, such as "cargo run --release -q -p tl-data --example speed --", is run first, and its operations are printed
-beside. One thread, but for the workers of `loaders`; of several rounds the fastest counts.
+beside. One thread, but for the workers of `loaders`; of several rounds the fastest counts. `crop` takes turns with `--ours`
+ROUNDS times, each side the fastest of three epochs, and prints the ratios and their median.
 """
 
 import argparse
 import shlex
+import statistics
 import subprocess
 import time
 from pathlib import Path
@@ -45,19 +47,47 @@ def ours(command, root, mode, rounds):
     return table
 
 
-def loaders(root, rounds):
+def images(root, **crop):
     import torch
-    from torch.utils.data import ConcatDataset, DataLoader
+    from torch.utils.data import ConcatDataset
     from torchvision import datasets, transforms
 
     torch.set_num_threads(1)
     transform = transforms.Compose([
-        transforms.RandomResizedCrop(SIDE, scale=(0.35, 1.0)),
+        transforms.RandomResizedCrop(SIDE, **crop),
         transforms.RandomHorizontalFlip(),
         transforms.ToTensor(),
         transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     ])  # fmt: skip
-    data = ConcatDataset([datasets.ImageFolder(part, transform) for part in parts(root)])
+    return ConcatDataset([datasets.ImageFolder(part, transform) for part in parts(root)])
+
+
+def crop(root, rounds, command):
+    from torch.utils.data import DataLoader
+
+    data = images(root)
+    loader = DataLoader(data, batch_size=32, shuffle=True, num_workers=2, persistent_workers=True)
+
+    def theirs():
+        return len(data) / fastest(2, lambda: sum(1 for _ in loader))
+
+    ratios = []
+    before = theirs()
+    for _ in range(rounds):
+        done = subprocess.run([*shlex.split(command), root, "crop", "3"], stdout=subprocess.PIPE, text=True, check=True)
+        own = float(done.stdout.split("flip: ")[1].split()[0])
+        after = theirs()
+        ratios.append(2 * own / (before + after))
+        print(f"torchvision, 2 workers: {before:.0f}; ours: {own:.0f}; torchvision: {after:.0f} images/s: {ratios[-1]:.2f}")
+        before = after
+    print(f"median of {rounds}: {statistics.median(ratios):.2f}")
+
+
+def loaders(root, rounds):
+    import torch
+    from torch.utils.data import DataLoader
+
+    data = images(root, scale=(0.35, 1.0))
     print(f"{len(data)} images, torch {torch.__version__}")
     for count in (0, 1, 2):
         loader = DataLoader(data, batch_size=32, shuffle=True, num_workers=count, persistent_workers=count > 0)
@@ -213,10 +243,14 @@ def albumentations_table(inputs, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir", type=Path)
-    parser.add_argument("mode", nargs="?", choices=["loaders", "operations", "keras"], default="loaders")
+    parser.add_argument("mode", nargs="?", choices=["loaders", "crop", "operations", "keras"], default="loaders")
     parser.add_argument("rounds", nargs="?", type=int, default=5)
     parser.add_argument("--ours", metavar="COMMAND")
     args = parser.parse_args()
+    if args.mode == "crop":
+        if not args.ours:
+            parser.error("crop takes turns with --ours COMMAND")
+        return crop(args.dir, args.rounds, args.ours)
     table = ours(args.ours, args.dir, args.mode, args.rounds)
     if args.mode == "operations":
         operations(args.dir, args.rounds, table)

@@ -1,7 +1,7 @@
 //! How many images a second the data threads prepare, and what each operation costs.
 //!
 //! ```text
-//! cargo run --release -p tl-data --example speed -- DIR [loaders|operations|keras] [ROUNDS]
+//! cargo run --release -p tl-data --example speed -- DIR [loaders|crop|operations|keras] [ROUNDS]
 //! ```
 //!
 //! The one decision: everything runs on files as they are, in a folder as `tl` takes it, after one round that warms the
@@ -17,7 +17,7 @@ use std::time::Instant;
 use serde_json::json;
 use tl_data::{
     AffineParams, Augment, AugmentPreset, Augmentation, Crop, DataError, DataPool, Dataset, DecodedCache,
-    Erase, EraseFill, Key, Length, Loader, LoaderOptions, Op, Params, Preprocess, RgbImage, Sample,
+    Erase, EraseFill, Key, Length, Loader, LoaderOptions, Op, Params, Preprocess, RandomResizedCrop, RgbImage, Sample,
     SplitOptions, View, decode_rgb,
 };
 
@@ -31,7 +31,7 @@ const INPUTS: usize = 64;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let dir = args.next().ok_or("usage: speed DIR [loaders|operations|keras] [ROUNDS]")?;
+    let dir = args.next().ok_or("usage: speed DIR [loaders|crop|operations|keras] [ROUNDS]")?;
     let mode = args.next().unwrap_or_else(|| "loaders".to_owned());
     let rounds: u64 = args.next().map_or(Ok(5), |text| text.parse())?;
     let folder = Dataset::open(Path::new(&dir), &SplitOptions::default())?;
@@ -39,9 +39,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{} images", samples.len());
     match mode.as_str() {
         "loaders" => loaders(&samples, rounds)?,
+        "crop" => crop(&samples, rounds)?,
         "operations" => operations(&samples, rounds)?,
         "keras" => generator(&samples, rounds)?,
-        _ => return Err(format!("no mode `{mode}` (expected loaders, operations or keras)").into()),
+        _ => return Err(format!("no mode `{mode}` (expected loaders, crop, operations or keras)").into()),
     }
     Ok(())
 }
@@ -65,6 +66,14 @@ fn loaders(samples: &Arc<[Sample]>, rounds: u64) -> Result<(), DataError> {
         time("basic, shrunk and cached", &basic, &LoaderOptions { cache, shrink, ..plain })?;
     }
     Ok(())
+}
+
+/// torchvision's usual training transform: random resized crop as it is by default, flip, normalise; on two threads.
+fn crop(samples: &Arc<[Sample]>, rounds: u64) -> Result<(), DataError> {
+    let recipe = Augment { random_resized_crop: Some(RandomResizedCrop::default()), ..Augment::basic() };
+    let view = View::train(Preprocess::imagenet(SIDE), recipe);
+    let plain = LoaderOptions::in_order(samples.len(), BATCH);
+    epochs(samples, "2 threads, random resized crop + flip", &view, &plain, 2, rounds)
 }
 
 /// Keras's `ImageDataGenerator` as its tutorials use it.

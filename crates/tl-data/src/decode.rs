@@ -39,7 +39,7 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
-use self::jpeg::{Blocks, Frame};
+use self::jpeg::{Blocks, Cuttable, Frame};
 use self::tiff::Uncommon;
 use crate::error::{DecodeError, DecodeReason};
 use crate::inspect::header::read_header;
@@ -100,11 +100,37 @@ pub fn decode_rgb(path: &Path) -> Result<RgbImage, DecodeError> {
 /// [`decode_rgb`] with buffers that are used again: that of the file goes back at once, that of the image is
 /// for the caller to give back.
 pub(crate) fn decode_with(path: &Path, scratch: &mut Scratch) -> Result<RgbImage, DecodeError> {
+    decode_file(path, scratch, |_| {})
+}
+
+/// Decodes a file after `change` has changed its bytes.
+fn decode_file(
+    path: &Path,
+    scratch: &mut Scratch,
+    change: impl FnOnce(&mut [u8]),
+) -> Result<RgbImage, DecodeError> {
     let mut bytes = scratch.bytes();
     bytes.clear();
-    let decoded = read_into(path, &mut bytes).and_then(|()| caught(|| decode(&bytes, scratch)));
+    let decoded = read_into(path, &mut bytes).and_then(|()| {
+        change(&mut bytes);
+        caught(|| decode(&bytes, scratch))
+    });
     scratch.recycle_bytes(bytes);
     decoded.map(|decoded| decoded.image).map_err(|reason| DecodeError { path: path.to_owned(), reason })
+}
+
+/// [`decode_with`], but perhaps without the lower rows: `rows` gets width and height of the image and says how many it needs.
+/// Where a file has to be decoded whole, it is not asked.
+pub(crate) fn decode_upper(
+    path: &Path,
+    scratch: &mut Scratch,
+    rows: impl FnOnce(u32, u32) -> u32,
+) -> Result<RgbImage, DecodeError> {
+    decode_file(path, scratch, |bytes| {
+        if let Some(cuttable) = Cuttable::of(bytes) {
+            cuttable.cut(bytes, rows(cuttable.width, cuttable.height));
+        }
+    })
 }
 
 /// Decodes the content of a file to RGB, upright: [`decode_rgb`] without the file.
@@ -472,6 +498,41 @@ pub(crate) fn looks_like(bytes: &[u8]) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_upper_rows_alone_are_those_of_the_whole_picture() {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let mut scratch = Scratch::default();
+        for (name, shortens) in [
+            ("444", true),
+            ("422", true),
+            ("420", true),
+            ("optimised", true),
+            ("restart", true),
+            ("grey", true),
+            ("cmyk", true),
+            ("progressive", false),
+            ("turned", false),
+        ] {
+            let path = data.join(format!("rows_{name}.jpg"));
+            let whole = decode_rgb(&path).unwrap();
+            for rows in [1, 8, 15, 16, 17, 32, 40, 64, 90, 91] {
+                let mut asked = false;
+                let upper = decode_upper(&path, &mut scratch, |width, height| {
+                    asked = true;
+                    assert_eq!((width, height), whole.dimensions());
+                    rows
+                })
+                .unwrap();
+                assert_eq!((asked, upper.width()), (shortens, whole.width()), "{name}");
+                assert_eq!(upper.height() < whole.height(), shortens && rows <= 64, "{name}, {rows} rows");
+                let n = 3 * (upper.width() * rows) as usize;
+                assert!(upper.height() >= rows || !shortens);
+                let n = n.min(upper.len());
+                assert!(upper.as_raw()[..n] == whole.as_raw()[..n], "{name}, {rows} rows");
+            }
+        }
+    }
 
     #[test]
     fn a_panic_becomes_an_error() {

@@ -149,6 +149,14 @@ impl Params {
         Scratch::with(|scratch| self.apply_with(image, preprocess, scratch))
     }
 
+    /// How many rows of an image of this height the input is made of, counted from the top.
+    pub(crate) fn rows(&self, height: u32) -> u32 {
+        match (self.crop, self.affine) {
+            (Some(crop), None) => crop.y.saturating_add(crop.height).min(height),
+            _ => height,
+        }
+    }
+
     /// [`Params::apply`] with buffers to use again.
     pub(crate) fn apply_with(
         &self,

@@ -11,8 +11,8 @@ use image::RgbImage;
 use super::cache::{Decoded, DecodedCache};
 use super::options::LoaderOptions;
 use super::view::{Augmentation, View};
-use crate::augment::{Crop, Key, Mix};
-use crate::decode::decode_with;
+use crate::augment::{Augment, Crop, Key, Mix};
+use crate::decode::{decode_upper, decode_with};
 use crate::error::DataError;
 use crate::folder::Sample;
 use crate::preprocess::{Interpolation, Normaliser, Preprocess};
@@ -56,23 +56,43 @@ impl Images {
     ///
     /// `repeat` says how often the sample came before in this epoch: each time is another view.
     pub(super) fn write(&self, sample: &Sample, repeat: u32, out: &mut [f32]) -> Result<(), DataError> {
+        let key = Key { seed: self.seed, epoch: self.epoch, sample_id: again(sample.id, repeat) };
         Scratch::with(|scratch| {
-            let decoded = self.decoded(sample, scratch)?;
-            let image = decoded.image();
             let input = match &self.view {
-                View::Eval(preprocess) => preprocess.eval_with(image, scratch)?,
-                View::Train(preprocess, augmentation) => {
-                    let key = Key { seed: self.seed, epoch: self.epoch, sample_id: again(sample.id, repeat) };
-                    augmentation.apply_with(image, key, preprocess, scratch)?
+                View::Train(preprocess, Augmentation::Recipe(augment)) if !self.keeps() => {
+                    upper_rows(sample, (augment, key), preprocess, scratch)?
                 }
+                view => self.whole(sample, key, view, scratch)?,
             };
             self.normaliser.normalise(&input, out)?;
             scratch.recycle(input);
-            if let Decoded::Own(image) = decoded {
-                scratch.recycle(image);
-            }
             Ok(())
         })
+    }
+
+    /// Whether decoded images are used for more than one view, or changed before it.
+    fn keeps(&self) -> bool {
+        self.cache.is_some() || self.shrink.is_some()
+    }
+
+    fn whole(
+        &self,
+        sample: &Sample,
+        key: Key,
+        view: &View,
+        scratch: &mut Scratch,
+    ) -> Result<RgbImage, DataError> {
+        let decoded = self.decoded(sample, scratch)?;
+        let input = match view {
+            View::Eval(preprocess) => preprocess.eval_with(decoded.image(), scratch)?,
+            View::Train(preprocess, augmentation) => {
+                augmentation.apply_with(decoded.image(), key, preprocess, scratch)?
+            }
+        };
+        if let Decoded::Own(image) = decoded {
+            scratch.recycle(image);
+        }
+        Ok(input)
     }
 
     fn decoded(&self, sample: &Sample, scratch: &mut Scratch) -> Result<Decoded, DataError> {
@@ -94,6 +114,23 @@ impl Images {
             Some(cache) => cache.put(path, self.shrink, image),
         })
     }
+}
+
+/// A view of the sample, decoded no further down than the view reaches.
+fn upper_rows(
+    sample: &Sample,
+    (augment, key): (&Augment, Key),
+    preprocess: &Preprocess,
+    scratch: &mut Scratch,
+) -> Result<RgbImage, DataError> {
+    let mut drawn = None;
+    let image = decode_upper(&sample.path, scratch, |width, height| {
+        drawn.insert(augment.sample(key, width, height)).rows(height)
+    })?;
+    let params = drawn.unwrap_or_else(|| augment.sample(key, image.width(), image.height()));
+    let input = params.apply_with(&image, preprocess, scratch)?;
+    scratch.recycle(image);
+    Ok(input)
 }
 
 /// An identity for the sample's `repeat`-th return (SplitMix64); its first is its own.
