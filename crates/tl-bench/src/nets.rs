@@ -120,7 +120,7 @@ fn step(model: &Rc<Model>, from: usize, bf16: bool) -> Work {
     Box::new(move || {
         rate(EVAL_BATCH, || {
             let pooled = {
-                let _bf16 = Autocast::bf16(bf16);
+                let _bf16 = Autocast::bf16(bf16, Device::Cpu);
                 model.forward(&xs, from, model.stages(), |_| Mode::EVAL).to_kind(Kind::Float)
             };
             model.head.forward(&pooled, None).cross_entropy_for_logits(&labels).backward();

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         anyhow::bail!("`{}` exists\n\nhint: give another file with --report", path.display());
     }
     let machine = machine::set_up(&args.threads)?;
-    let (saved, mut model) = SavedModel::load(&args.run, tch::Device::Cpu)?;
+    let (saved, mut model) = SavedModel::load(&args.run, machine::device(&machine))?;
     let (root, samples, part, warnings) = labelled(args, &saved.classes, dataset::task_of(model.task))?;
     let pool = DataPool::new(machine.data_threads)?;
     let bad = prepare::check_images(&samples, &pool, &ui);

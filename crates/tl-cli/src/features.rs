@@ -73,7 +73,7 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
         ),
     };
     let paths = dataset::list(images)?;
-    let mut tap = tap(args, run.map(PathBuf::as_path), &ui)?;
+    let mut tap = tap(args, run.map(PathBuf::as_path), machine::device(&machine), &ui)?;
     let pool = DataPool::new(machine.data_threads)?;
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
     let bad = prepare::check_images(&samples, &pool, &ui);
@@ -139,16 +139,16 @@ fn names_file(out: &Path, format: Format) -> Option<PathBuf> {
 }
 
 /// The net, with a head of which only the pooling is used.
-fn tap(args: &FeaturesArgs, run: Option<&Path>, ui: &RefCell<Ui>) -> anyhow::Result<Tap> {
+fn tap(args: &FeaturesArgs, run: Option<&Path>, device: Device, ui: &RefCell<Ui>) -> anyhow::Result<Tap> {
     let (backbone, mut preprocess, pooling) = match run {
         Some(run) => {
-            let (_, model) = SavedModel::load(run, Device::Cpu)?;
+            let (_, model) = SavedModel::load(run, device)?;
             (model.backbone, model.preprocess, HeadSpec::from(model.head.spec.pool))
         }
         None => {
             let card = tl_backbones::find(args.backbone.as_deref().unwrap_or_default())?;
             let chosen = prepare::weights(card, args.weights.as_deref().unwrap_or(""), ui)?;
-            let loaded = chosen.load(card, false, args.partial_weights.then_some(0), ui)?;
+            let loaded = chosen.load(card, false, (args.partial_weights.then_some(0), device), ui)?;
             let input = loaded.weights.input;
             (loaded.backbone, prepare::preprocess(input, input.size), prepare::default_head(card))
         }
@@ -166,11 +166,11 @@ fn tap(args: &FeaturesArgs, run: Option<&Path>, ui: &RefCell<Ui>) -> anyhow::Res
         pooling.parts().is_empty(),
         "--pool is `{pooling}`, expected pooling and nothing behind it"
     );
-    let place = (Device::Cpu, Fill::Later);
+    let place = (device, Fill::Later);
     let last = level == backbone.stages.len();
     let head = NewHead { spec: pooling.clone(), task: Task::Binary, dropout: 0.0, fill: Fill::Later };
     let names = ["0", "1"].map(str::to_owned).to_vec();
-    let model = Model::new(backbone, head, names, preprocess, Device::Cpu)?;
+    let model = Model::new(backbone, head, names, preprocess, device)?;
     // Below the last stage features come as they are, unless pooling is asked for.
     let take = match (args.raw, last, &args.pool) {
         (false, true, _) => Take::Pooled,
@@ -212,7 +212,7 @@ impl Tap {
             let ys = match &runner {
                 Some(runner) => runner.run(xs)?,
                 None => tch::no_grad(|| {
-                    let _bf16 = Autocast::bf16(model.compute.bf16);
+                    let _bf16 = Autocast::bf16(model.compute.bf16, model.device);
                     model.backbone.forward(xs, 0..*level, |_| Mode::EVAL).to_kind(Kind::Float)
                 }),
             };
@@ -241,7 +241,7 @@ fn write_rows(
         if interrupt.stop.load(Ordering::SeqCst) {
             return Err(Exit(EXIT_CODE).into());
         }
-        writer.write(&floats(&rows(&tl_train::batch_tensor(&batch, Device::Cpu))?))?;
+        writer.write(&floats(&rows(&tl_train::batch_tensor(&batch, tap.model.device))?))?;
         done += batch.labels.len() as u64;
         ui.borrow().at(done);
     }

@@ -7,8 +7,9 @@ use std::path::Path;
 use tl_run::Machine;
 
 use crate::args::ThreadArgs;
+use crate::device::{self, DeviceChoice};
 
-/// Sets libtorch's threads and describes the machine.
+/// Sets libtorch's threads, finds the device, and describes the machine.
 pub(crate) fn set_up(args: &ThreadArgs) -> anyhow::Result<Machine> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let threads = args.threads.unwrap_or(cores);
@@ -17,15 +18,25 @@ pub(crate) fn set_up(args: &ThreadArgs) -> anyhow::Result<Machine> {
         anyhow::ensure!((1..=1024).contains(&n), "--{flag} is {n}, expected 1 to 1024");
     }
     tch::set_num_threads(threads as i32);
+    let found = device::find(args.device.unwrap_or_default())?;
+    if let Some(note) = &found.note {
+        crate::ui::note(note);
+    }
     Ok(Machine {
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         cpu: cpu_model().unwrap_or_else(|| "unknown".to_owned()),
         cores,
         threads,
         data_threads,
-        device: "cpu".to_owned(),
+        device: found.device.to_string(),
+        gpu: found.gpu.map(|gpu| gpu.to_string()),
         libtorch: tl_torch::LIBTORCH.to_owned(),
     })
+}
+
+/// The device that [`set_up`] found.
+pub(crate) fn device(machine: &Machine) -> tch::Device {
+    machine.device.parse::<DeviceChoice>().unwrap_or_default().device()
 }
 
 fn cpu_model() -> Option<String> {

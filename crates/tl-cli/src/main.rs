@@ -5,6 +5,7 @@ mod augment;
 mod backbones;
 mod data;
 mod dataset;
+mod device;
 mod errors;
 mod evaluate;
 mod features;

@@ -217,10 +217,10 @@ impl Chosen {
         &self,
         card: &'static Card,
         classifier: bool,
-        partial: Option<u64>,
+        (partial, device): (Option<u64>, Device),
         ui: &RefCell<Ui>,
     ) -> anyhow::Result<Loaded> {
-        let options = Load { device: Device::Cpu, classifier, partial };
+        let options = Load { device, classifier, partial };
         let loaded = tl_backbones::load(card, self.named, &self.located.path, options)?;
         if !loaded.matched.is_full() {
             let path = self.located.path.display();
@@ -280,13 +280,13 @@ pub(crate) fn model(
     resolved: &Resolved,
     loaded: Loaded,
     images: &Images,
-    size: u32,
+    (size, device): (u32, Device),
 ) -> anyhow::Result<Model> {
     let spec = &resolved.spec;
     let task = fit::task(spec, images.classes.len())?;
     let head = NewHead { spec: spec.head.clone(), task, dropout: spec.dropout, fill: Fill::Seed(spec.seed) };
     let preprocess = preprocess(loaded.weights.input, size);
-    let model = Model::new(loaded.backbone, head, images.classes.clone(), preprocess, Device::Cpu)?;
+    let model = Model::new(loaded.backbone, head, images.classes.clone(), preprocess, device)?;
     match task {
         tl_heads::Task::Regression { .. } => {
             Ok(model.with_target_stats(tl_data::target_stats(&images.train)?)?)

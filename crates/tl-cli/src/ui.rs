@@ -202,6 +202,12 @@ pub(crate) fn seconds(n: f64) -> String {
     }
 }
 
+/// A line on stderr before there is a display.
+pub(crate) fn note(text: &str) {
+    // Nobody may be listening.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// Prints results to stdout; a reader that went away is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {

@@ -17,8 +17,8 @@ use std::time::Instant;
 use serde_json::json;
 use tl_data::{
     AffineParams, Augment, AugmentPreset, Augmentation, Crop, DataError, DataPool, Dataset, DecodedCache,
-    Erase, EraseFill, Key, Length, Loader, LoaderOptions, Op, Params, Preprocess, RandomResizedCrop, RgbImage, Sample,
-    SplitOptions, View, decode_rgb,
+    Erase, EraseFill, Key, Length, Loader, LoaderOptions, Op, Params, Preprocess, RandomResizedCrop,
+    RgbImage, Sample, SplitOptions, View, decode_rgb,
 };
 
 const BATCH: usize = 32;

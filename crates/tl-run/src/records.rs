@@ -285,8 +285,11 @@ pub struct Machine {
     pub threads: usize,
     /// Threads used for the images.
     pub data_threads: usize,
-    /// Where the net ran.
+    /// Where the net ran: `cpu`, or `cuda:0` and so on.
     pub device: String,
+    /// The GPU, where it ran on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
     /// Version of libtorch.
     pub libtorch: String,
 }

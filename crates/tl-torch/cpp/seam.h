@@ -11,8 +11,8 @@ class Tensor;
 extern "C" {
 struct TlModule;
 
-// Lets autocast to bf16 (on) or not (off) on the CPU for this thread; returns what it was.
-bool tl_autocast_cpu(bool on);
+// Lets autocast to bf16 (on) or not (off) on the CPU or on GPUs for this thread; returns what it was.
+bool tl_autocast(bool cuda, bool on);
 // Forgets the copies of weights that autocast has made.
 void tl_autocast_clear(void);
 
@@ -31,6 +31,11 @@ char *tl_fuse(bool on);
 // One step of Adam (or AdamW: `decoupled`) in one pass over memory. The four tensors have one shape and one layout.
 char *tl_adam(const at::Tensor *param, const at::Tensor *grad, const at::Tensor *mean, const at::Tensor *square,
               double step, double rate, double beta1, double beta2, double weight_decay, double epsilon, bool decoupled);
+
+// The GPUs that the driver knows, a line each: name, bytes, major and minor compute capability, with tabs between them.
+char *tl_gpus(char **lines);
+// Loads libtorch's part for GPUs into the process, and makes cuDNN choose what is reproducible.
+char *tl_cuda_load(void);
 
 void tl_free_text(char *text);
 }

@@ -28,6 +28,9 @@ pub enum TorchError {
         /// The shape given.
         got: Vec<i64>,
     },
+    /// There is no GPU, or nothing to use it with.
+    #[error("{0}")]
+    Gpu(String),
     /// libtorch refused.
     #[error("libtorch: {0}")]
     Torch(String),

@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{NonNull, null_mut};
 use std::sync::{Mutex, PoisonError};
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::error::{TorchError, short};
@@ -25,7 +25,7 @@ struct CModule {
 }
 
 unsafe extern "C" {
-    fn tl_autocast_cpu(on: bool) -> bool;
+    fn tl_autocast(cuda: bool, on: bool) -> bool;
     fn tl_autocast_clear();
     fn tl_trace_begin(input: *const C_tensor) -> *mut c_char;
     fn tl_trace_end(output: *const C_tensor, module: *mut *mut CModule) -> *mut c_char;
@@ -52,15 +52,17 @@ pub struct How {
 /// In bf16 what autocast does in bf16, as long as it lives; for this thread.
 #[derive(Debug)]
 pub struct Autocast {
+    cuda: bool,
     was: bool,
 }
 
 impl Autocast {
-    /// Begins, if `on`.
+    /// Begins on that device, if `on`.
     #[must_use]
-    pub fn bf16(on: bool) -> Self {
+    pub fn bf16(on: bool, device: Device) -> Self {
+        let cuda = device.is_cuda();
         // SAFETY: sets numbers of this thread.
-        Self { was: unsafe { tl_autocast_cpu(on) } }
+        Self { cuda, was: unsafe { tl_autocast(cuda, on) } }
     }
 }
 
@@ -68,7 +70,7 @@ impl Drop for Autocast {
     fn drop(&mut self) {
         // SAFETY: as above; the copies belong to this thread.
         unsafe {
-            tl_autocast_cpu(self.was);
+            tl_autocast(self.cuda, self.was);
             if !self.was {
                 tl_autocast_clear();
             }
@@ -118,7 +120,7 @@ impl Frozen {
     ) -> Result<Self, TorchError> {
         tch::no_grad(|| {
             let module = {
-                let _autocast = Autocast::bf16(how.bf16);
+                let _autocast = Autocast::bf16(how.bf16, Device::Cpu);
                 let recording = Recording;
                 let example = example.shallow_clone();
                 // SAFETY: the tensor is alive.
@@ -251,10 +253,10 @@ mod tests {
         let (xs, [a, ..]) = (example(1), weights());
         let conv = || xs.conv2d(&a, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1).kind();
         {
-            let _bf16 = Autocast::bf16(true);
+            let _bf16 = Autocast::bf16(true, Device::Cpu);
             assert_eq!(conv(), Kind::BFloat16);
             {
-                let _f32 = Autocast::bf16(false);
+                let _f32 = Autocast::bf16(false, Device::Cpu);
                 assert_eq!(conv(), Kind::Float);
             }
             assert_eq!(conv(), Kind::BFloat16);

@@ -7,12 +7,15 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::cuda::upload;
+
 /// `[N, C, H, W]` with channels innermost in memory; other ranks are made contiguous. Values and shape are unchanged.
 pub fn channels_last(xs: &Tensor) -> Tensor {
     if xs.dim() == 4 { xs.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]) } else { xs.contiguous() }
 }
 
-/// A batch for the net from values in `[N, C, H, W]` order, as f32, channels-last, on `device`. The values are copied once.
+/// A batch for the net from values in `[N, C, H, W]` order, as f32, channels-last, on `device`. The values are copied once,
+/// and once more to a GPU.
 ///
 /// # Panics
 /// When `data` does not hold `shape`'s number of values; the caller owns both.
@@ -24,9 +27,9 @@ pub fn image_batch(data: &[f32], shape: [i64; 4], device: Device) -> Tensor {
         let first = data.as_ptr().cast();
         Tensor::from_blob(first, &shape, &[c * h * w, h * w, w, 1], Kind::Float, Device::Cpu)
     };
-    let mut batch = Tensor::empty([n, h, w, c], (Kind::Float, device)).permute([0, 3, 1, 2]);
+    let mut batch = Tensor::empty([n, h, w, c], (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2]);
     batch.copy_(&planes);
-    batch
+    upload(batch, device)
 }
 
 #[cfg(test)]

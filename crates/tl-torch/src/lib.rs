@@ -8,6 +8,7 @@
 
 mod adam;
 mod allocator;
+mod cuda;
 mod error;
 mod frozen;
 mod layout;
@@ -18,6 +19,7 @@ mod seam;
 
 pub use adam::{Adam, adam};
 pub use allocator::keep_pages;
+pub use cuda::{Gpu, gpus, load_cuda, upload};
 pub use error::{TorchError, short};
 pub use frozen::{Autocast, Frozen, How};
 pub use layout::{channels_last, image_batch};

@@ -12,12 +12,17 @@ unsafe extern "C" {
 
 /// Takes an error text of the seam.
 pub(crate) fn check(text: *mut c_char) -> Result<(), TorchError> {
+    take(text).map_or(Ok(()), |words| Err(TorchError::Torch(short(&words))))
+}
+
+/// Takes a text of the seam, unless it is null.
+pub(crate) fn take(text: *mut c_char) -> Option<String> {
     if text.is_null() {
-        return Ok(());
+        return None;
     }
     // SAFETY: the seam returns a text that ends in zero and is ours until it is freed, which happens once, here.
     let words = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
     // SAFETY: as above.
     unsafe { tl_free_text(text) };
-    Err(TorchError::Torch(short(&words)))
+    Some(words)
 }

@@ -1,17 +1,21 @@
 //! Which files of a torch package a build needs, and what has to be added to them.
 //!
 //! The libraries look for each other by relative paths (`X/torch/lib`, `X/nvidia/cu13/lib`), so the packages' layout is
-//! kept. The wheel's own `libtorch.so` pulls in CUDA and with it gigabytes; for the CPU a linker script of that name
-//! takes its place.
+//! kept. The wheel's own `libtorch.so` pulls in CUDA and with it gigabytes; a linker script of that name takes its place.
+//! What is for CUDA lies where the linker does not look, in `X/cuda/lib`: a program that is linked to it would load it at
+//! every start, whether it uses a GPU or not. `tl` loads it when it does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::libtorch::{check, missing_libraries};
+use super::libtorch::{self, check, missing_libraries};
 use super::place::symlink;
 use super::{Device, VERSION};
+
+/// The folder of what is for GPUs alone, beside `torch`.
+pub(crate) const CUDA: &str = "cuda/lib";
 
 const LINKER_SCRIPT: &str = "GROUP ( libtorch_cpu.so libc10.so )\n";
 
@@ -20,7 +24,7 @@ pub(crate) fn keep(device: Device, member: &str) -> Option<PathBuf> {
     let parts: Vec<&str> = member.split('/').collect();
     let keep = match parts.as_slice() {
         ["torch", "include", ..] | ["torch.libs", _] => true,
-        ["torch", "lib", name] => keep_library(device, name),
+        ["torch", "lib", name] => return place_of_library(device, name),
         ["nvidia", .., "lib", name] => keep_nvidia(device, name),
         [info, .., name] if info.ends_with(".dist-info") => {
             ["LICENSE", "NOTICE", "License.txt"].iter().any(|prefix| name.starts_with(prefix))
@@ -30,15 +34,20 @@ pub(crate) fn keep(device: Device, member: &str) -> Option<PathBuf> {
     keep.then(|| PathBuf::from(member))
 }
 
-/// Whether a file of `torch/lib` is needed.
-pub(crate) fn keep_library(device: Device, name: &str) -> bool {
+/// Where a file of `torch/lib` goes, if it is needed.
+pub(crate) fn place_of_library(device: Device, name: &str) -> Option<PathBuf> {
     let library = name.contains(".so") || name.ends_with(".dylib");
     let python = ["libtorch_python", "libshm"].iter().any(|p| name.starts_with(p));
-    let cuda =
-        ["libtorch_cuda", "libc10_cuda", "libcaffe2_nvrtc", "libtorch_nvshmem", "libtorch_global_deps"];
-    let replaced = cfg!(target_os = "linux") && name == "libtorch.so";
-    let cpu_only = device == Device::Cpu && (replaced || cuda.iter().any(|p| name.starts_with(p)));
-    library && !python && !cpu_only
+    let replaced = cfg!(target_os = "linux") && ["libtorch.so", "libtorch_global_deps.so"].contains(&name);
+    let needed = library && !python && !replaced && (device == Device::Cuda || !is_cuda(name));
+    let apart = is_cuda(name) && cfg!(target_os = "linux");
+    needed.then(|| Path::new(if apart { CUDA } else { "torch/lib" }).join(name))
+}
+
+/// Whether a library of torch is for GPUs alone.
+fn is_cuda(name: &str) -> bool {
+    let names = ["libtorch_cuda", "libc10_cuda", "libcaffe2_nvrtc", "libtorch_nvshmem"];
+    names.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// libtorch_cpu itself wants two of CUDA's libraries: the runtime and the profiler.
@@ -51,7 +60,7 @@ fn keep_nvidia(device: Device, name: &str) -> bool {
 pub(crate) fn complete(folder: &Path, device: Device) -> Result<()> {
     let lib = folder.join("torch/lib");
     if cfg!(target_os = "linux") {
-        if device == Device::Cpu && !lib.join("libtorch.so").exists() {
+        if !lib.join("libtorch.so").exists() {
             fs::write(lib.join("libtorch.so"), LINKER_SCRIPT).context("cannot write `libtorch.so`")?;
         }
         if lib.join("libgomp.so.1").exists() && !lib.join("libgomp.so").exists() {
@@ -60,7 +69,7 @@ pub(crate) fn complete(folder: &Path, device: Device) -> Result<()> {
     }
     let torch = folder.join("torch");
     check(&torch)?;
-    if device == Device::Cuda && !lib.join("libtorch_cuda.so").exists() {
+    if device == Device::Cuda && libtorch::cuda(&torch).is_none() {
         bail!("this libtorch {VERSION} is for the CPU only");
     }
     let missing = missing_libraries(&torch);
@@ -84,7 +93,9 @@ mod tests {
         assert!(!kept("torch/__init__.py") && !kept("torch/lib/libshm/x.h"));
         assert!(!kept("nvidia/cu13/lib/libnvperf_host.so") && !kept("nvidia/cu13/include/cuda.h"));
         assert_eq!(kept("torch/lib/libtorch.so"), cfg!(not(target_os = "linux")));
-        assert!(keep(Device::Cuda, "torch/lib/libtorch_cuda.so").is_some());
+        let cuda = keep(Device::Cuda, "torch/lib/libtorch_cuda.so");
+        let apart = if cfg!(target_os = "linux") { "cuda/lib" } else { "torch/lib" };
+        assert_eq!(cuda, Some(Path::new(apart).join("libtorch_cuda.so")));
         assert!(keep(Device::Cuda, "nvidia/cudnn/lib/libcudnn.so.9").is_some());
         assert!(keep(Device::Cuda, "nvidia/cu13/lib/libcudart_static.a").is_none());
     }

@@ -1,12 +1,13 @@
 //! Whether a folder is a libtorch that this project can be built with; told from its files, without running it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
 use super::VERSION;
+use super::layout::CUDA;
 
 /// Checks that `torch` has headers and libraries of the right version.
 pub(crate) fn check(torch: &Path) -> Result<()> {
@@ -60,16 +61,30 @@ fn version_in(header: &str) -> Option<String> {
     Some(format!("{major}.{minor}.{patch}"))
 }
 
+/// What is for GPUs: beside the rest, or apart.
+pub(crate) fn cuda(torch: &Path) -> Option<PathBuf> {
+    let apart = torch.parent()?.join(CUDA);
+    [torch.join("lib"), apart]
+        .into_iter()
+        .map(|dir| dir.join(library("torch_cuda")))
+        .find(|file| file.exists())
+}
+
 /// What the libraries in `torch` want and the loader does not find; empty where there is no `ldd` to ask.
 pub(crate) fn missing_libraries(torch: &Path) -> Vec<String> {
     let mut missing = Vec::new();
-    for name in ["torch_cpu", "torch_cuda"] {
-        let file = torch.join("lib").join(library(name));
+    let lib = torch.join("lib");
+    for file in [Some(lib.join(library("torch_cpu"))), cuda(torch)].into_iter().flatten() {
         if !cfg!(target_os = "linux") || !file.exists() {
             continue;
         }
         let mut ldd = Command::new("ldd");
-        let Ok(output) = ldd.arg(&file).env_remove("LD_LIBRARY_PATH").stdin(Stdio::null()).output() else {
+        match file.parent() == Some(&lib) {
+            true => ldd.env_remove("LD_LIBRARY_PATH"),
+            // What lies apart is loaded when the rest is there already.
+            false => ldd.env("LD_LIBRARY_PATH", &lib),
+        };
+        let Ok(output) = ldd.arg(&file).stdin(Stdio::null()).output() else {
             continue;
         };
         let text = [output.stdout, output.stderr].concat();

@@ -125,8 +125,7 @@ fn linked(link: &Path) -> Result<Option<Libtorch>> {
 impl Libtorch {
     /// One that setup did not make.
     fn by_hand(dir: PathBuf, source: &str) -> Self {
-        let cuda = dir.join("lib").join(libtorch::library("torch_cuda")).exists();
-        let device = if cuda { Device::Cuda } else { Device::Cpu };
+        let device = if libtorch::cuda(&dir).is_some() { Device::Cuda } else { Device::Cpu };
         Self { source: format!("{source}, {}", device.name()), dir, device }
     }
 }

@@ -64,8 +64,10 @@ pub(crate) fn link(place: &Place, torch: &Path) -> Result<PathBuf> {
     symlink(&torch.join("include"), &made.path().join("torch/include"))?;
     for entry in fs::read_dir(torch.join("lib")).context("it has no `lib`")? {
         let name = entry?.file_name();
-        if layout::keep_library(place.device(), &name.to_string_lossy()) {
-            symlink(&torch.join("lib").join(&name), &lib.join(&name))?;
+        if let Some(here) = layout::place_of_library(place.device(), &name.to_string_lossy()) {
+            let here = made.path().join(here);
+            here.parent().map_or(Ok(()), fs::create_dir_all)?;
+            symlink(&torch.join("lib").join(&name), &here)?;
         }
     }
     // What the libraries look for beside their folder.

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Libtorch, VERSION};
+use super::{Device, Libtorch, VERSION, layout};
 
 const NAME: &str = "ok.json";
 
@@ -43,7 +43,7 @@ impl Stamp {
     /// Measures `folder` and writes its stamp.
     pub(crate) fn write(folder: &Path, device: Device, source: String, fetched: Vec<Item>) -> Result<()> {
         let mut files = BTreeMap::new();
-        for place in ["torch/lib", "torch.libs", "nvidia"] {
+        for place in ["torch/lib", layout::CUDA, "torch.libs", "nvidia"] {
             measure(folder, &folder.join(place), &mut files)?;
         }
         for header in ["torch/include/torch/script.h", "torch/include/c10/core/Device.h"] {

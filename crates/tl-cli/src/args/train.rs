@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use tl_train::Precision;
 
+use crate::device::DeviceChoice;
+
 /// Everything that decides a run but where it is written.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct Settings {
@@ -235,8 +237,13 @@ pub(crate) struct SourceArgs {
     pub(crate) exclude: Option<PathBuf>,
 }
 
+/// What of the machine is used.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct ThreadArgs {
+    /// What computes the net: auto (a GPU, if there is one that libtorch can use), cpu, cuda, or cuda:N for the GPU of that
+    /// number [default: auto]
+    #[arg(long, value_name = "auto|cpu|cuda[:N]")]
+    pub(crate) device: Option<DeviceChoice>,
     /// Threads of the net; results are the same only for the same number [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,

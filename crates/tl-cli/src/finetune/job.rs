@@ -56,6 +56,7 @@ impl Job {
     pub(crate) fn from_args(args: &Settings, run: Option<&Path>, ui: &RefCell<Ui>) -> anyhow::Result<Self> {
         let start = Instant::now();
         let machine = machine::set_up(&args.threads)?;
+        let device = machine::device(&machine);
         let mut problems = Problems::default();
         let resolved = resolve(args, &mut problems);
         if let Some(run) = run.filter(|run| run.symlink_metadata().is_ok()) {
@@ -81,12 +82,12 @@ impl Job {
         let median = tl_data::probe(&all)?.median_short_side;
         let chosen = prepare::weights(resolved.card, &resolved.spec.weights, ui)?;
         let partial = resolved.spec.partial_weights.then_some(resolved.spec.seed);
-        let loaded = chosen.load(resolved.card, false, partial, ui)?;
+        let loaded = chosen.load(resolved.card, false, (partial, device), ui)?;
         let (weights, matched) = (loaded.weights, loaded.matched.clone());
         let usual = weights.input.size;
         let size =
             resolved.spec.image_size.unwrap_or_else(|| prepare::input_size(resolved.card, usual, median));
-        let model = prepare::model(&resolved, loaded, &images, size)?;
+        let model = prepare::model(&resolved, loaded, &images, (size, device))?;
         let (schedule, plan) = prepare::plan(&resolved, &model)?;
         tl_train::check(&plan, &resolved.spec.augment)?;
         images.warnings.extend(prepare::check_anew(&matched, &model, &plan)?);

@@ -247,7 +247,7 @@ impl Job {
         mut known: Option<Scored>,
         ui: &RefCell<Ui>,
     ) -> anyhow::Result<(Vec<Evaluation>, Vec<Analysis>)> {
-        let (_, mut model) = SavedModel::load(run.dir.path(), tch::Device::Cpu)?;
+        let (_, mut model) = SavedModel::load(run.dir.path(), self.model.device)?;
         model.compute = self.model.compute.clone();
         known = known.filter(|_| model.has_weights_of(&self.model));
         let (mut evaluations, mut analyses) = (Vec::new(), Vec::<Analysis>::new());

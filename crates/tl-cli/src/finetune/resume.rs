@@ -44,7 +44,8 @@ pub(super) fn run(
     let epochs = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.progress.epochs);
     let rows = dir.keep_epochs(epochs)?;
     let given = &args.settings;
-    let threads = ThreadArgs { threads: Some(manifest.machine.threads), ..given.threads.clone() };
+    let device = manifest.machine.device.parse().ok();
+    let threads = ThreadArgs { device, threads: Some(manifest.machine.threads), ..given.threads.clone() };
     let settings =
         Settings { config: Some(spec), threads, caches: given.caches.clone(), ..Settings::default() };
     let mut job = Job::from_args(&settings, None, ui)?;

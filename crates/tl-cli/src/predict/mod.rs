@@ -30,6 +30,7 @@ type Answers = (Vec<String>, Vec<Vec<f32>>);
 pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
     let machine = machine::set_up(&args.threads)?;
+    let device = machine::device(&machine);
     anyhow::ensure!(args.top != Some(0), "--top is 0, expected 1 or more");
     if let Some(threshold) = args.threshold {
         anyhow::ensure!((0.0..=1.0).contains(&threshold), "--threshold is {threshold}, expected 0 to 1");
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
         ),
     };
     let pool = DataPool::new(machine.data_threads)?;
-    let mut saved = run.map(|run| SavedModel::load(run, Device::Cpu)).transpose()?;
+    let mut saved = run.map(|run| SavedModel::load(run, device)).transpose()?;
     let paths = dataset::list(&with_stdin(images)?)?;
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
     let bad = prepare::check_images(&samples, &pool, &ui);
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
         (Some((saved, model)), _) if args.raw && !numbers => {
             let runner = model.runner(0..model.stages(), tl_train::EVAL_BATCH, samples.len());
             let logits = |xs: &Tensor| Ok(model.classify(&runner.run(xs)?));
-            let rows = outputs(&samples, model.preprocess, &pool, logits)?;
+            let rows = outputs(&samples, (model.preprocess, device), &pool, logits)?;
             let classes = match model.task {
                 // One output: how much more likely the second class is.
                 Task::Binary => saved.classes[1..].to_vec(),
@@ -82,7 +83,10 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
             ui.borrow_mut().stop();
             (saved.classes, rows?)
         }
-        (None, backbone) => published(backbone.as_deref().unwrap_or_default(), args, &samples, &pool, &ui)?,
+        (None, backbone) => {
+            let name = backbone.as_deref().unwrap_or_default();
+            published((name, device), args, &samples, &pool, &ui)?
+        }
     };
     let saying = Saying { names: &classes, task, raw: args.raw, top: args.top, threshold: args.threshold };
     let format = match args.format {
@@ -134,7 +138,7 @@ pub(crate) fn unlabelled(path: PathBuf) -> Sample {
 
 /// The published classifier's answers.
 fn published(
-    name: &str,
+    (name, device): (&str, Device),
     args: &PredictArgs,
     samples: &Arc<[Sample]>,
     pool: &DataPool,
@@ -145,7 +149,8 @@ fn published(
         return Err(tl_backbones::BackboneError::NoClassifier { backbone: card.name }.into());
     }
     let chosen = prepare::weights(card, args.weights.as_deref().unwrap_or(""), ui)?;
-    let Loaded { backbone, classifier, classes, weights, .. } = chosen.load(card, true, None, ui)?;
+    let Loaded { backbone, classifier, classes, weights, .. } =
+        chosen.load(card, true, (None, device), ui)?;
     let classifier = classifier.context("the net has no classifier")?;
     let names = match tl_backbones::class_names(classes) {
         Some(names) => names.into_iter().map(str::to_owned).collect(),
@@ -153,7 +158,7 @@ fn published(
     };
     let preprocess = prepare::preprocess(weights.input, weights.input.size);
     let looks = args.looks();
-    let rows = outputs(samples, looks.preprocess(preprocess), pool, |xs| {
+    let rows = outputs(samples, (looks.preprocess(preprocess), device), pool, |xs| {
         let say = |xs: &Tensor| {
             let logits = tch::no_grad(|| classifier.forward(&backbone, &backbone.features(xs)));
             if args.raw { logits } else { logits.softmax(1, Kind::Float) }
@@ -167,7 +172,7 @@ fn published(
 /// What `net` says to each image.
 fn outputs(
     samples: &Arc<[Sample]>,
-    preprocess: Preprocess,
+    (preprocess, device): (Preprocess, Device),
     pool: &DataPool,
     net: impl Fn(&Tensor) -> anyhow::Result<Tensor>,
 ) -> anyhow::Result<Vec<Vec<f32>>> {
@@ -175,7 +180,7 @@ fn outputs(
     let mut rows = Vec::new();
     for batch in Loader::new(samples.clone(), View::Eval(preprocess), options, pool)? {
         let batch = batch?;
-        let ys = net(&tl_train::batch_tensor(&batch, Device::Cpu))?;
+        let ys = net(&tl_train::batch_tensor(&batch, device))?;
         rows.extend((0..ys.size()[0]).map(|i| floats(&ys.get(i))));
     }
     Ok(rows)
@@ -184,6 +189,6 @@ fn outputs(
 pub(crate) fn floats(xs: &Tensor) -> Vec<f32> {
     let mut values = vec![0f32; xs.numel()];
     let n = values.len();
-    xs.contiguous().copy_data(&mut values, n);
+    xs.to_device(Device::Cpu).contiguous().copy_data(&mut values, n);
     values
 }

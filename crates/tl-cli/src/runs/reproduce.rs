@@ -46,7 +46,11 @@ pub(super) fn run(args: &ReproduceArgs, interrupt: &Interrupt) -> anyhow::Result
     let threads = args.threads.unwrap_or(then.manifest.machine.threads);
     let settings = Settings {
         config: Some(args.run.join("spec.json")),
-        threads: ThreadArgs { threads: Some(threads), data_threads: None },
+        threads: ThreadArgs {
+            device: then.manifest.machine.device.parse().ok(),
+            threads: Some(threads),
+            data_threads: None,
+        },
         ..Settings::default()
     };
     let words = FinetuneArgs { settings, run: Some(dir.clone()), json: args.json, ..FinetuneArgs::default() };

@@ -144,7 +144,18 @@ pub(super) fn environment(report: &RunReport<'_>) -> Markup {
         ),
         ("model", format!("sha256 {model_sha256}")),
         ("machine", format!("{}, {} cores, {}", machine.cpu, machine.cores, machine.platform)),
-        ("ran on", format!("{}, {} threads, libtorch {}", machine.device, machine.threads, machine.libtorch)),
+        (
+            "ran on",
+            format!(
+                "{}, {} threads, libtorch {}",
+                machine
+                    .gpu
+                    .as_ref()
+                    .map_or(machine.device.clone(), |gpu| format!("{}, {gpu}", machine.device)),
+                machine.threads,
+                machine.libtorch
+            ),
+        ),
         ("computed", if compute.is_empty() { "as the spec says".to_owned() } else { compute.join("; ") }),
         ("peak memory", peak_memory_bytes.map_or("unknown".to_owned(), mib)),
         ("activations kept", mib(*cache_bytes)),

@@ -28,6 +28,7 @@ pub(crate) fn manifest() -> Manifest {
             threads: 2,
             data_threads: 2,
             device: text("cpu"),
+            gpu: None,
             libtorch: text("2"),
         },
         compute: Vec::new(),

@@ -62,10 +62,10 @@ fn timed<T>(images: usize, mut work: impl FnMut() -> Result<T, TrainError>) -> R
 
 /// Whether bf16 can pay at all: a product of two matrices is not slower than in f32. Where a processor lacks it,
 /// libtorch computes it all the same, up to ninety times slower, and trying the net would take minutes.
-fn bf16_pays() -> Result<bool, TrainError> {
-    const N: i64 = 384;
+fn bf16_pays(device: Device) -> Result<bool, TrainError> {
+    let n = if device == Device::Cpu { 384 } else { 4096 };
     let time = |kind| {
-        let matrix = Tensor::ones([N, N], (kind, Device::Cpu));
+        let matrix = Tensor::ones([n, n], (kind, device));
         timed(1, || Ok(matrix.mm(&matrix).double_value(&[0, 0])))
     };
     Ok(time(Kind::BFloat16)?.0 < time(Kind::Float)?.0)
@@ -98,10 +98,12 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
+    /// Images for trying what is slow; a GPU is measured on a whole batch, as it is idle with few.
+    fn few(&self) -> usize {
+        if self.model.device == Device::Cpu { FEW } else { EVAL_BATCH }
+    }
+
     fn choose(mut self) -> Result<Choice, TrainError> {
-        if self.model.device != Device::Cpu {
-            return Ok(Choice::default());
-        }
         let mut compute = self.frozen()?;
         compute.training_bf16 = self.training()?;
         Ok(Choice { compute, why: self.why })
@@ -135,7 +137,7 @@ impl Trial<'_> {
         let (levels, images) = self.work();
         let plain = Compute::default();
         if self.precision == Precision::Bf16 {
-            if !bf16_pays()? {
+            if !bf16_pays(self.model.device)? {
                 self.why.push("bf16 as asked for; this processor is faster in f32".to_owned());
             }
             return Ok(Compute { bf16: true, compiled: true, ..plain });
@@ -143,7 +145,7 @@ impl Trial<'_> {
         if images < WORTH_MEASURING {
             return Ok(plain);
         }
-        let few = self.batch(FEW)?;
+        let few = self.batch(self.few())?;
         let n = few.size()[0] as usize;
         let (f32_seconds, exact) = self.time(&few, &levels, &plain, n)?;
         let total = f32_seconds * images as f64;
@@ -153,7 +155,7 @@ impl Trial<'_> {
         }
         let mut best = (plain.clone(), f32_seconds, "f32");
         let mut error = 0.0;
-        let mut bf16 = self.precision == Precision::Auto && bf16_pays()?;
+        let mut bf16 = self.precision == Precision::Auto && bf16_pays(self.model.device)?;
         if bf16 {
             let way = Compute { bf16, ..plain.clone() };
             let (seconds, rounded) = self.time(&few, &levels, &way, n)?;
@@ -167,7 +169,8 @@ impl Trial<'_> {
                 best = (way, seconds, "bf16");
             }
         }
-        if images >= WORTH_COMPILING {
+        // What is fused is for the CPU.
+        if images >= WORTH_COMPILING && self.model.device == Device::Cpu {
             let way = Compute { bf16, compiled: true, ..plain.clone() };
             let many = self.batch(EVAL_BATCH)?;
             let (seconds, _) = self.time(&many, &levels, &way, many.size()[0] as usize)?;
@@ -199,7 +202,14 @@ impl Trial<'_> {
     ) -> Result<(f64, Tensor), TrainError> {
         self.model.compute = compute.clone();
         let runner = self.model.runner(levels.clone(), EVAL_BATCH, usize::MAX);
-        timed(n, || runner.run(xs))
+        timed(n, || {
+            let ys = runner.run(xs)?;
+            // A GPU says when it is done only if it is asked for a number.
+            if ys.device() != Device::Cpu {
+                let _ = ys.sum(Kind::Float).double_value(&[]);
+            }
+            Ok(ys)
+        })
     }
 
     /// What trains, by phase.
@@ -208,7 +218,7 @@ impl Trial<'_> {
         let pays = match self.precision {
             Precision::F32 => return Ok(Vec::new()),
             Precision::Bf16 => return Ok(vec![true; plan.phases.len()]),
-            Precision::Auto => bf16_pays()?,
+            Precision::Auto => bf16_pays(self.model.device)?,
         };
         if !pays {
             return Ok(Vec::new());
@@ -248,6 +258,6 @@ impl Trial<'_> {
         let mut training_bf16 = vec![false; index + 1];
         training_bf16[index] = bf16;
         self.model.compute = Compute { training_bf16, ..Compute::default() };
-        training_seconds(self.model, (phase, index), options, data, FEW)
+        training_seconds(self.model, (phase, index), options, data, self.few())
     }
 }

@@ -204,7 +204,7 @@ impl Runner<'_> {
     fn plain(&self, xs: &Tensor) -> Tensor {
         let (from, to) = (self.levels.start, self.levels.end);
         tch::no_grad(|| {
-            let _bf16 = Autocast::bf16(self.model.compute.bf16);
+            let _bf16 = Autocast::bf16(self.model.compute.bf16, self.model.device);
             self.model.forward(xs, from, to, |_| Mode::EVAL).to_kind(Kind::Float)
         })
     }

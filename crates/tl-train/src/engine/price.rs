@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use tl_data::{Loader, LoaderOptions, View};
 use tl_finetune::{Plan, PlannedPhase};
 
@@ -140,6 +140,10 @@ pub(crate) fn training_seconds(
     let seconds = fastest(|| {
         rules.gradients(&batch, Place { batch: 0, phase_epoch: 0 }, 1, &mut Seen::default());
         rules.forget_gradients();
+        if let Device::Cuda(number) = model.device {
+            // A GPU says when it is done only if it is asked.
+            tch::Cuda::synchronize(number as i64);
+        }
     });
     for param in model.tensors() {
         let _ = param.tensor.set_requires_grad(false);

@@ -107,7 +107,7 @@ impl<'a> Rules<'a> {
             false => Mode::EVAL,
         };
         let pooled = {
-            let _bf16 = Autocast::bf16(self.bf16);
+            let _bf16 = Autocast::bf16(self.bf16, model.device);
             model.forward(&batch.xs, phase.frontier, model.stages(), mode).to_kind(Kind::Float)
         };
         let logits =

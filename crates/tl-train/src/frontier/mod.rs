@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 use tl_data::{Loader, LoaderOptions, View};
 use tl_finetune::Plan;
+use tl_torch::upload;
 
 use crate::compute::Runner;
 use crate::engine::{Images, Observer, Tick};
@@ -54,7 +55,7 @@ pub(crate) struct Kept {
 /// One row an image, channels innermost, so that rows can be picked without losing that layout.
 #[derive(Debug)]
 enum Rows {
-    /// `[N, …]`.
+    /// `[N, …]`, in the computer's memory, of which there is more than on a GPU.
     Memory(Tensor),
     Disk(StoredRows),
 }
@@ -78,10 +79,11 @@ impl Kept {
         let rows = match &self.rows {
             Rows::Memory(rows) => {
                 let indices: Vec<i64> = indices.iter().map(|&i| i64::from(i)).collect();
-                rows.index_select(0, &Tensor::from_slice(&indices).to_device(device))
+                rows.index_select(0, &Tensor::from_slice(&indices))
             }
-            Rows::Disk(rows) => Tensor::from_slice(&rows.read(indices)?).to_device(device).view([n, -1]),
+            Rows::Disk(rows) => Tensor::from_slice(&rows.read(indices)?).view([n, -1]),
         };
+        let rows = upload(rows, device);
         Ok(match self.shape[..] {
             [c, h, w] => rows.view([n, h, w, c]).permute([0, 3, 1, 2]),
             [t, c] => rows.view([n, t, c]),
@@ -228,10 +230,10 @@ impl Cache {
         if tier == Tier::Disk {
             return Ok(Some(Kept { rows: Rows::Disk(stored), shape }));
         }
-        let memory = Tensor::empty([rows as i64, width as i64], (Kind::Float, model.device));
+        let memory = Tensor::empty([rows as i64, width as i64], (Kind::Float, Device::Cpu));
         stored.each(|start, values| {
             let n = values.len() as i64 / width.max(1) as i64;
-            let values = Tensor::from_slice(&values).view([n, -1]).to_device(model.device);
+            let values = Tensor::from_slice(&values).view([n, -1]);
             tch::no_grad(|| memory.narrow(0, start as i64, n).copy_(&values));
         })?;
         Ok(Some(Kept { rows: Rows::Memory(memory), shape }))
@@ -251,7 +253,7 @@ impl Cache {
             _ => None,
         };
         let memory = (tier == Tier::Memory)
-            .then(|| Tensor::empty([size.0 as i64, size.1 as i64], (Kind::Float, model.device)));
+            .then(|| Tensor::empty([size.0 as i64, size.1 as i64], (Kind::Float, Device::Cpu)));
         let shape = shape(model, need.level);
         Ok((file.is_some() || memory.is_some()).then_some(Sink { need, memory, file, key, shape }))
     }
@@ -322,10 +324,11 @@ impl Cache {
         };
         let preprocess = serde_json::to_string(&model.preprocess).ok()?;
         let below: Vec<usize> = self.cuts.iter().copied().filter(|cut| *cut <= need.level).collect();
-        let level = match (model.compute.bf16, model.compute.compiled) {
+        let level = match (model.compute.bf16, model.compute.compiled, model.device) {
             // Step by step in f32 it does not matter where the prefix is cut.
-            (false, false) => need.level.to_string(),
-            (bf16, compiled) => {
+            (false, false, Device::Cpu) => need.level.to_string(),
+            (bf16, _, Device::Cuda(_)) => format!("{}, bf16 {bf16}, on a GPU", need.level),
+            (bf16, compiled, _) => {
                 format!(
                     "{}, bf16 {bf16}, compiled {compiled} for {} images, cut at {below:?}",
                     need.level, self.images
