@@ -10,3 +10,5 @@ mod golden;
 mod gradients;
 mod keras;
 mod names;
+mod text;
+mod text_names;
