@@ -227,7 +227,9 @@ pub fn features(backbone: &Backbone, observed: &Observed, level: usize) -> Featu
 pub fn pool(backbone: &Backbone, head: &Head, features: &Tensor) -> Tensor {
     match head.spec.pool {
         _ if !backbone.has_neck() => head.pool(features),
-        Pool::Average | Pool::Max | Pool::Gem | Pool::Class => backbone.neck(&head.pool(features)),
+        Pool::Average | Pool::Max | Pool::Gem | Pool::Class | Pool::Last | Pool::Tokens => {
+            backbone.neck(&head.pool(features))
+        }
         Pool::Concat | Pool::Flatten => head.pool(&backbone.neck(features)),
     }
 }
