@@ -10,18 +10,39 @@ use crate::card::{Card, Net, Top, TopPool, Weights};
 use crate::error::BackboneError;
 use crate::layers::{Act, LayerNorm, Linear, LinearSpec};
 use crate::stage::{Block, Mode, Stage, grade_drop_path};
+use crate::text::{Lora, TextConfig};
 use crate::trace::{Layer, Trace};
 
 /// A net without its classifier.
 #[derive(Debug)]
 pub struct Backbone {
-    /// What is published about it.
-    pub card: &'static Card,
+    /// What it was built from.
+    pub definition: Definition,
     /// In forward order.
     pub stages: Vec<Stage>,
     /// All parameters and running statistics.
     pub store: ParamStore,
     neck: Option<LayerNorm>,
+}
+
+/// What a net was built from: a row of the table of image nets, or the configuration of a text net.
+#[derive(Debug)]
+pub enum Definition {
+    /// An image net.
+    Image(&'static Card),
+    /// A text net.
+    Text(Box<TextNet>),
+}
+
+/// A text net: what it is called and its sizes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextNet {
+    /// As it was asked for: a name of [`TEXT_CARDS`](crate::text::TEXT_CARDS), of the hub, or of a folder.
+    pub name: String,
+    /// Family and sizes.
+    pub config: TextConfig,
+    /// Its adapters.
+    pub lora: Option<Lora>,
 }
 
 /// A published classifier.
@@ -36,7 +57,8 @@ pub struct Classifier {
 pub struct Observed {
     /// In forward order, the input first.
     pub layers: Vec<Layer>,
-    /// Of the image and of every stage's output, without the batch dimension: `[C, H, W]` or `[T, C]`.
+    /// Of the image or text and of every stage's output, without the batch dimension: `[C, H, W]` or `[T, C]`; of a text
+    /// `[T, 2]`.
     pub shapes: Vec<Vec<i64>>,
 }
 
@@ -80,7 +102,7 @@ impl Backbone {
         fill: Fill,
     ) -> Result<Self, BackboneError> {
         let ((stages, neck), store) = ParamStore::build(device, fill, |scope| define(card, net, scope))?;
-        Ok(Self { card, stages, store, neck })
+        Ok(Self { definition: Definition::Image(card), stages, store, neck })
     }
 
     /// The same with the classifier that the card describes, for `classes` classes; its parameters are in the net's
@@ -100,7 +122,61 @@ impl Backbone {
             (define(card, net, scope), Classifier::define(top, card.features, classes, scope))
         };
         let (((stages, neck), classifier), store) = ParamStore::build(device, fill, define)?;
-        Ok((Self { card, stages, store, neck }, classifier))
+        let definition = Definition::Image(card);
+        Ok((Self { definition, stages, store, neck }, classifier))
+    }
+
+    /// The row of the table, of an image net.
+    #[must_use]
+    pub fn card(&self) -> Option<&'static Card> {
+        match &self.definition {
+            Definition::Image(card) => Some(card),
+            Definition::Text(_) => None,
+        }
+    }
+
+    /// Name and sizes, of a text net.
+    #[must_use]
+    pub fn text_net(&self) -> Option<&TextNet> {
+        match &self.definition {
+            Definition::Image(_) => None,
+            Definition::Text(net) => Some(net),
+        }
+    }
+
+    /// The card's name, or that of the text net.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.definition {
+            Definition::Image(card) => card.name,
+            Definition::Text(net) => &net.name,
+        }
+    }
+
+    /// Channels of the last stage's output.
+    #[must_use]
+    pub fn width(&self) -> i64 {
+        match &self.definition {
+            Definition::Image(card) => card.features,
+            Definition::Text(net) => net.config.width,
+        }
+    }
+
+    /// How many tokens of an image stand before those of its patches; none where maps flow, and for texts.
+    #[must_use]
+    pub fn prefix(&self) -> Option<i64> {
+        self.card()?.tokens.map(|tokens| tokens.prefix)
+    }
+
+    /// Refuses images of `size` × `size` pixels that the net cannot take.
+    ///
+    /// # Errors
+    /// As [`Card::check_size`]; the net reads texts.
+    pub fn check_size(&self, size: u32) -> Result<(), BackboneError> {
+        match &self.definition {
+            Definition::Image(card) => card.check_size(size),
+            Definition::Text(net) => Err(BackboneError::ReadsText { backbone: net.name.clone() }),
+        }
     }
 
     /// Runs the stages in `range`, each in its own mode.
@@ -165,9 +241,14 @@ impl Backbone {
     /// shapes at the stages' borders. One image of zeros goes through the net.
     #[must_use]
     pub fn observe(&self, size: u32) -> Observed {
+        self.observe_on(&self.blank(size))
+    }
+
+    /// What `input`, a batch of one, meets on its way.
+    pub(crate) fn observe_on(&self, input: &Tensor) -> Observed {
         let trace = Trace::default();
         let mode = Mode { trace: Some(&trace), ..Mode::EVAL };
-        let mut xs = self.blank(size);
+        let mut xs = input.shallow_clone();
         let mut shapes = vec![xs.size()[1..].to_vec()];
         tch::no_grad(|| {
             for i in 0..self.stages.len() {
@@ -191,10 +272,14 @@ impl Backbone {
         Observed { layers: std::iter::once(input).chain(trace.into_layers()).collect(), shapes }
     }
 
+    /// A net whose stages are built, without a neck.
+    pub(crate) fn assemble(definition: Definition, stages: Vec<Stage>, store: ParamStore) -> Self {
+        Self { definition, stages, store, neck: None }
+    }
+
     fn blank(&self, size: u32) -> Tensor {
         let side = i64::from(size);
-        let device = self.store.iter().next().map_or(Device::Cpu, |param| param.tensor.device());
-        tl_torch::channels_last(&Tensor::zeros([1, 3, side, side], (Kind::Float, device)))
+        tl_torch::channels_last(&Tensor::zeros([1, 3, side, side], (Kind::Float, self.device())))
     }
 }
 

@@ -38,7 +38,7 @@ pub enum BackboneError {
         /// The file.
         path: PathBuf,
         /// The net.
-        backbone: &'static str,
+        backbone: String,
         /// Every tensor that is missing, unused or misshapen.
         report: String,
     },
@@ -62,6 +62,43 @@ pub enum BackboneError {
         /// The side is a multiple of this.
         multiple: u32,
     },
+    /// The net reads texts.
+    #[error("backbone `{backbone}` reads texts and not images")]
+    ReadsText {
+        /// The net.
+        backbone: String,
+    },
+    /// A configuration is not that of a text net that is known here.
+    #[error("the configuration of the net cannot be used:\n{}", bullets(.problems))]
+    Config {
+        /// All that is wrong with it.
+        problems: Vec<String>,
+    },
+    /// Neither a text net, nor a folder, nor a repository.
+    #[error(
+        "there is no text net `{name}`\n\nhint: give the folder of one, a repository of the hub (`owner/name`), or one of {}",
+        .known.join(", ")
+    )]
+    UnknownText {
+        /// The name asked for.
+        name: String,
+        /// Names of the table.
+        known: Vec<&'static str>,
+    },
+    /// A folder does not hold all files of a text net.
+    #[error("`{}` does not hold all files of a text net, missing: {}", .path.display(), .missing.join("; "))]
+    TextFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The files.
+        missing: Vec<String>,
+    },
+    /// Adapters do not fit the net.
+    #[error("the adapters cannot be put into the net:\n{}", bullets(.problems))]
+    Lora {
+        /// All that is wrong with them.
+        problems: Vec<String>,
+    },
     /// The weights could not be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -75,6 +112,10 @@ fn unknown_hint(did_you_mean: Option<&str>, known: &[&str]) -> String {
         Some(name) => format!("did you mean `{name}`? There are: {}", known.join(", ")),
         None => format!("there are: {}", known.join(", ")),
     }
+}
+
+fn bullets(problems: &[String]) -> String {
+    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
 }
 
 fn expected_size(least: u32, multiple: u32) -> String {

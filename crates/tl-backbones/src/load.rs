@@ -72,7 +72,7 @@ pub fn load(
     let enough = matched.is_full() || (options.partial.is_some() && matched.fits_partly());
     if !enough {
         let (path, report) = (path.to_owned(), matched.to_string());
-        return Err(BackboneError::Misfit { path, backbone: card.name, report });
+        return Err(BackboneError::Misfit { path, backbone: card.name.to_owned(), report });
     }
     for (name, file_name) in &matched.applied {
         copy(&backbone.store, name, &file, file_name)?;
@@ -80,7 +80,12 @@ pub fn load(
     Ok(Loaded { backbone, classifier, classes, weights, matched })
 }
 
-fn copy(store: &ParamStore, name: &str, file: &WeightFile, file_name: &str) -> Result<(), BackboneError> {
+pub(crate) fn copy(
+    store: &ParamStore,
+    name: &str,
+    file: &WeightFile,
+    file_name: &str,
+) -> Result<(), BackboneError> {
     let shape = store.get(name).map(|param| param.tensor.size()).unwrap_or_default();
     // Kernels are channels-last in memory: they are small, and copied whole.
     if shape.len() == 4 {

@@ -3,6 +3,7 @@
 //! A stage's `forward` is the only place where its layers are called, and the mode is an argument of that call:
 //! nothing in a net remembers whether it is training.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use tch::Tensor;
@@ -38,6 +39,21 @@ pub struct DropPath {
     pub seed: u64,
 }
 
+/// Dropout (Srivastava et al. 2014) in text nets, as their papers have it: a block in which something trains zeroes
+/// values by chance, the others grow to `1 / (1 − p)`. Frozen blocks, and image nets, drop nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Chance of a value of the embeddings and of the branches, `0..1`; published as
+    /// [`TextConfig::dropout`](crate::text::TextConfig::dropout).
+    pub hidden: f64,
+    /// Chance of a weight of attention, `0..1`; published as
+    /// [`TextConfig::attention_dropout`](crate::text::TextConfig::attention_dropout). Above 0 attention is not computed
+    /// by the fused kernel.
+    pub attention: f64,
+    /// Seed of the step. What is dropped is a function of it and of the name of the place.
+    pub seed: u64,
+}
+
 /// How a stage is to behave in one forward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Mode<'a> {
@@ -51,12 +67,22 @@ pub struct Mode<'a> {
     /// Stochastic depth. What [`Stage::forward`] hands on to a block has the block's own rate, or is `None` if the block
     /// does not drop.
     pub drop_path: Option<DropPath>,
+    /// Dropout in text nets.
+    pub dropout: Option<Dropout>,
+    /// In text nets, bool `[N, T]`: which tokens are real. Others may stand only at the end of a row. `None`: all are.
+    pub mask: Option<&'a Tensor>,
 }
 
 impl Mode<'_> {
     /// Inference, and every frozen stage: running statistics, which stay as they are.
-    pub const EVAL: Mode<'static> =
-        Mode { norm: NormMode::Frozen, layers: None, trace: None, drop_path: None };
+    pub const EVAL: Mode<'static> = Mode {
+        norm: NormMode::Frozen,
+        layers: None,
+        trace: None,
+        drop_path: None,
+        dropout: None,
+        mask: None,
+    };
 
     pub(crate) fn norm_of(&self, tag: &Tag) -> NormMode {
         if self.trains(tag.params.start) { self.norm } else { NormMode::Frozen }
@@ -73,7 +99,8 @@ pub trait Block: std::fmt::Debug + Send {
     /// Runs the block.
     ///
     /// # Shapes
-    /// `[N, C_in, H, W]` to `[N, C_out, H / stride, W / stride]`, or tokens `[N, T, C]` to the same.
+    /// `[N, C_in, H, W]` to `[N, C_out, H / stride, W / stride]`, or tokens `[N, T, C]` to the same; the first block of
+    /// a text net takes int64 `[N, T, 2]`, ids of tokens and of segments.
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor;
 
     /// Whether it ends in a sum with its input, so that [`DropPath`] can leave out the rest.
@@ -98,7 +125,7 @@ impl NamedBlock {
             (Some(path), Some(part)) if trains() => Some(DropPath { rate: path.rate * part, ..path }),
             _ => None,
         };
-        Mode { drop_path, ..mode }
+        Mode { drop_path, dropout: mode.dropout.filter(|_| trains()), ..mode }
     }
 }
 
@@ -115,21 +142,23 @@ pub(crate) fn grade_drop_path(stages: &mut [Stage]) {
 /// A named run of blocks; stages in order are the net.
 #[derive(Debug)]
 pub struct Stage {
-    /// Unique in its net: `stem`, `stage1`, …
-    pub name: &'static str,
+    /// Unique in its net: `stem`, `stage1`, … or `embeddings`, `layer0`, …
+    pub name: Cow<'static, str>,
     /// Channels of its output.
     pub out_channels: i64,
     /// How much it divides height and width by, borders apart; for the stem of a transformer the side of a patch.
     pub stride: i64,
     pub(crate) blocks: Vec<NamedBlock>,
+    /// Where tensors stand in the store that it reads and that belong to an earlier stage.
+    pub(crate) shared: Range<usize>,
 }
 
 /// Names of the stages after the stem.
 pub(crate) const STAGES: [&str; 7] = ["stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "stage7"];
 
 impl Stage {
-    pub(crate) fn new(name: &'static str, out_channels: i64, stride: i64) -> Self {
-        Self { name, out_channels, stride, blocks: Vec::new() }
+    pub(crate) fn new(name: impl Into<Cow<'static, str>>, out_channels: i64, stride: i64) -> Self {
+        Self { name: name.into(), out_channels, stride, blocks: Vec::new(), shared: 0..0 }
     }
 
     /// Appends a block and notes which parameters of `scope` it defined.
@@ -167,6 +196,13 @@ impl Stage {
             (Some(first), Some(last)) => first.params.start..last.params.end,
             _ => 0..0,
         }
+    }
+
+    /// Where the parameters of an earlier stage stand in the net's store that this one reads, too: T5's table of
+    /// distances. Empty in all other nets.
+    #[must_use]
+    pub fn shared(&self) -> Range<usize> {
+        self.shared.clone()
     }
 
     /// Names of its blocks, in order.

@@ -94,19 +94,17 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
         Format::Npy => TensorWriter::npy(&args.out, &shape)?,
         Format::Safetensors => {
             let files = serde_json::to_string(&names)?;
-            let about = [("files", files), ("backbone", tap.model.backbone.card.name.to_owned())];
+            let about = [("files", files), ("backbone", tap.model.backbone.name().to_owned())];
             let metadata: BTreeMap<String, String> = about.map(|(k, v)| (k.to_owned(), v)).into();
             TensorWriter::safetensors(&args.out, "features", &shape, Vec::new(), &metadata)?
         }
     };
     // From here on there is a temporary file that has to go.
     interrupt.be_graceful();
-    let stage = tap.model.backbone.stages[tap.level - 1].name;
+    let stage = &tap.model.backbone.stages[tap.level - 1].name;
     let (n, each) = (samples.len(), &shape[1..]);
-    ui.borrow().line(&format!(
-        "features   {n} images, {} after {stage}, {each:?} each",
-        tap.model.backbone.card.name
-    ));
+    ui.borrow()
+        .line(&format!("features   {n} images, {} after {stage}, {each:?} each", tap.model.backbone.name()));
     let rows = write_rows(&tap, &samples, &pool, &mut writer, interrupt, &ui);
     ui.borrow_mut().stop();
     rows?;
@@ -116,7 +114,7 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
     }
     if args.json {
         let report = json!({ "file": args.out, "shape": shape, "bytes": written.bytes, "sha256": written.sha256,
-            "backbone": tap.model.backbone.card.name, "files": list });
+            "backbone": tap.model.backbone.name(), "files": list });
         return ui::print(&(serde_json::to_string_pretty(&report)? + "\n"));
     }
     let beside = list.map_or("names of the images in its metadata".to_owned(), |list| {
@@ -154,7 +152,7 @@ fn tap(args: &FeaturesArgs, run: Option<&Path>, device: Device, ui: &RefCell<Ui>
         }
     };
     if let Some(size) = args.image_size {
-        backbone.card.check_size(size)?;
+        backbone.check_size(size)?;
         preprocess = preprocess.scaled_to(size);
     }
     let level = level(&backbone, args.stage.as_deref())?;
@@ -191,9 +189,9 @@ fn tap(args: &FeaturesArgs, run: Option<&Path>, device: Device, ui: &RefCell<Ui>
 /// The number of stages up to the one of that name.
 fn level(backbone: &Backbone, stage: Option<&str>) -> anyhow::Result<usize> {
     let Some(name) = stage else { return Ok(backbone.stages.len()) };
-    let known = || backbone.stages.iter().map(|stage| stage.name).collect::<Vec<_>>().join(", ");
+    let known = || backbone.stages.iter().map(|stage| &*stage.name).collect::<Vec<_>>().join(", ");
     let found = backbone.stage_idx(name).with_context(|| {
-        format!("`{}` has no stage `{name}`\n\nhint: it has {}", backbone.card.name, known())
+        format!("`{}` has no stage `{name}`\n\nhint: it has {}", backbone.name(), known())
     })?;
     Ok(found + 1)
 }

@@ -23,7 +23,7 @@ struct Row {
     kind: &'static str,
     /// Stage and block; none in the head.
     #[serde(skip_serializing_if = "Option::is_none")]
-    stage: Option<&'static str>,
+    stage: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     block: Option<String>,
     /// Of the output for one image.
@@ -134,7 +134,7 @@ fn backbone_rows(
             index: Some(index),
             layer: layer.name.clone(),
             kind: layer.kind,
-            stage: Some(stage.name),
+            stage: Some(stage.name.to_string()),
             block: stage.blocks().nth(layer.block).map(str::to_owned),
             output: layer.output.clone(),
             parameters,
@@ -209,10 +209,10 @@ fn text(summary: &Summary<'_>) -> String {
         "{:>5}  {:name$}  {:kind$}  {:16}  {:>12}  trains",
         "", "layer", "kind", "output", "parameters"
     );
-    let mut stage = None;
+    let mut stage: Option<&str> = None;
     for row in &summary.layers {
-        if row.stage != stage || row.index == Some(0) {
-            stage = row.stage;
+        if row.stage.as_deref() != stage || row.index == Some(0) {
+            stage = row.stage.as_deref();
             let _ = writeln!(text, "{}", stage.unwrap_or("head"));
         }
         let index = row.index.map_or(String::new(), |index| index.to_string());

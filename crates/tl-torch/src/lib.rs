@@ -25,7 +25,7 @@ pub use frozen::{Autocast, Frozen, How};
 pub use layout::{channels_last, image_batch};
 pub use leave::leave_at_once;
 pub use params::{Fill, Init, Param, ParamStore, Role, Scope};
-pub use random::{drop_rows, dropout, uniform};
+pub use random::{drop_rows, drop_values, dropout, uniform};
 
 /// The version of libtorch that this is built for; `tch` refuses any other at build time.
 pub const LIBTORCH: &str = "2.11.0";

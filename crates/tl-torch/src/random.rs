@@ -41,6 +41,25 @@ pub fn drop_rows(xs: &Tensor, p: f64, seed: u64, name: &str) -> Tensor {
     xs * mask(p, (seed, name), &shape).to_kind(xs.kind()).to_device(xs.device())
 }
 
+/// Dropout whose mask is a function of `seed` and `name`, in the kind of `xs`; `p` is met to 1 / 65536. For large tensors:
+/// 16 random bits decide on a value.
+///
+/// # Shapes
+/// Any, to the same.
+pub fn drop_values(xs: &Tensor, p: f64, seed: u64, name: &str) -> Tensor {
+    if p <= 0.0 {
+        return xs.shallow_clone();
+    }
+    let threshold = (p * 65536.0).round() as u32;
+    let keep = if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 };
+    let mut bytes = vec![0; 2 * xs.numel()];
+    stream(seed, name).fill_bytes(&mut bytes);
+    let draws = bytes.chunks_exact(2).map(|pair| u32::from(u16::from_le_bytes([pair[0], pair[1]])));
+    let mask: Vec<f32> = draws.map(|draw| if draw < threshold { 0.0 } else { keep }).collect();
+    let mask = Tensor::from_slice(&mask).view(&xs.size()[..]);
+    xs * mask.to_kind(xs.kind()).to_device(xs.device())
+}
+
 /// Zeros by chance `p`, the rest `1 / (1 − p)`.
 fn mask(p: f64, (seed, name): (u64, &str), shape: &[i64]) -> Tensor {
     let threshold = (2.0 * p - 1.0) as f32;
@@ -98,6 +117,20 @@ mod tests {
         assert!(drop_rows(&ones, 1.0, 7, "add").equal(&ones.zeros_like()));
         let none = Tensor::ones([0, 3], (Kind::Float, Device::Cpu));
         assert_eq!(drop_rows(&none, 0.5, 7, "add").size(), [0, 3]);
+    }
+
+    #[test]
+    fn values_are_dropped_by_seed_and_name() {
+        let ones = Tensor::ones([100, 300], (Kind::BFloat16, Device::Cpu));
+        let ys = drop_values(&ones, 0.25, 7, "a");
+        assert_eq!((ys.kind(), ys.size()), (Kind::BFloat16, ones.size()));
+        let kept = ys.ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        assert!((kept - 0.75).abs() < 0.01, "{kept}");
+        assert!((ys.max().double_value(&[]) - 4.0 / 3.0).abs() < 0.01);
+        assert!(ys.equal(&drop_values(&ones, 0.25, 7, "a")));
+        assert!(!ys.equal(&drop_values(&ones, 0.25, 8, "a")) && !ys.equal(&drop_values(&ones, 0.25, 7, "b")));
+        assert!(drop_values(&ones, 0.0, 7, "a").equal(&ones));
+        assert!(drop_values(&ones, 1.0, 7, "a").equal(&ones.zeros_like()));
     }
 
     #[test]

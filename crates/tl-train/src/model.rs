@@ -63,7 +63,7 @@ impl Model {
         preprocess: Preprocess,
         device: Device,
     ) -> Result<Self, TrainError> {
-        backbone.card.check_size(preprocess.input)?;
+        backbone.check_size(preprocess.input)?;
         check_task(head.task, &classes)?;
         let observed = backbone.observe(preprocess.input);
         let NewHead { spec, task, dropout, fill } = head;
@@ -200,7 +200,7 @@ pub fn net_info(backbone: &Backbone, observed: &Observed) -> NetInfo {
         }
     };
     let stage = |stage: &tl_backbones::Stage| StageInfo {
-        name: stage.name.to_owned(),
+        name: stage.name.clone().into_owned(),
         blocks: stage.blocks().map(str::to_owned).collect(),
     };
     NetInfo {
@@ -212,8 +212,8 @@ pub fn net_info(backbone: &Backbone, observed: &Observed) -> NetInfo {
 /// What a head finds behind stage `level - 1` of a backbone.
 #[must_use]
 pub fn features(backbone: &Backbone, observed: &Observed, level: usize) -> Features {
-    match (observed.shapes.get(level).map(Vec::as_slice), backbone.card.tokens) {
-        (Some(&[tokens, channels]), Some(info)) => Features::Tokens { tokens, channels, prefix: info.prefix },
+    match (observed.shapes.get(level).map(Vec::as_slice), backbone.prefix()) {
+        (Some(&[tokens, channels]), Some(prefix)) => Features::Tokens { tokens, channels, prefix },
         (Some(&[channels, height, width]), _) => Features::Map { channels, height, width },
         _ => Features::Map { channels: 0, height: 0, width: 0 },
     }
@@ -227,7 +227,9 @@ pub fn features(backbone: &Backbone, observed: &Observed, level: usize) -> Featu
 pub fn pool(backbone: &Backbone, head: &Head, features: &Tensor) -> Tensor {
     match head.spec.pool {
         _ if !backbone.has_neck() => head.pool(features),
-        Pool::Average | Pool::Max | Pool::Gem | Pool::Class => backbone.neck(&head.pool(features)),
+        Pool::Average | Pool::Max | Pool::Gem | Pool::Class | Pool::Last | Pool::Tokens => {
+            backbone.neck(&head.pool(features))
+        }
         Pool::Concat | Pool::Flatten => head.pool(&backbone.neck(features)),
     }
 }

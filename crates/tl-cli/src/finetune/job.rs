@@ -213,7 +213,7 @@ impl Job {
         }
         // The package or repository is enough here; the manifest has the file in it too.
         let source = self.chosen.located.source.split(": ").next().unwrap_or_default();
-        ui.line(&format!("backbone   {}, weights from {}", self.model.backbone.card.name, source));
+        ui.line(&format!("backbone   {}, weights from {}", self.model.backbone.name(), source));
         let (size, usual) = (self.model.preprocess.input, self.weights.input.size);
         let why = match size < usual {
             true => format!(" ({usual} is usual; the images' shorter side is {} px)", self.median),

@@ -292,7 +292,7 @@ impl Job {
         let data = name(&self.images.facts.path).unwrap_or_default();
         let path = run.dir.path();
         let report = RunReport {
-            title: &format!("{} on {data}", self.model.backbone.card.name),
+            title: &format!("{} on {data}", self.model.backbone.name()),
             names: &self.images.classes,
             plan: &self.plan.to_string(),
             epochs: &run.epochs,

@@ -335,7 +335,7 @@ impl Cache {
                 )
             }
         };
-        Some(store.key(&[model.backbone.card.name, prefix, &level, &preprocess, of_set, &view]))
+        Some(store.key(&[model.backbone.name(), prefix, &level, &preprocess, of_set, &view]))
     }
 }
 

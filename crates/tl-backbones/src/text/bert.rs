@@ -1,0 +1,165 @@
+//! BERT (Devlin et al. 2018, arXiv:1810.04805) and what is built as it is: RoBERTa, XLM-R, CamemBERT, ELECTRA and
+//! DistilBERT. Attention and a perceptron, each added to its input and then normalised. Families differ in names, in the
+//! tables at the beginning and in where DistilBERT drops nothing; so one block serves all of them.
+
+use tch::{Kind, Tensor};
+use tl_torch::Scope;
+
+use super::config::{Family, TextConfig};
+use super::layers::{Attend, Dense, Drop, Table};
+use super::lora::Build;
+use crate::layers::{Act, Add, LayerNorm, Tag};
+use crate::stage::{Block, Mode, Stage};
+
+/// What a family calls the layers of a block.
+struct Names {
+    layers: &'static str,
+    qkv: [&'static str; 3],
+    out: &'static str,
+    norm1: &'static str,
+    fc1: &'static str,
+    fc2: &'static str,
+    norm2: &'static str,
+}
+
+const BERT: Names = Names {
+    layers: "encoder.layer",
+    qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
+    out: "attention.output.dense",
+    norm1: "attention.output.LayerNorm",
+    fc1: "intermediate.dense",
+    fc2: "output.dense",
+    norm2: "output.LayerNorm",
+};
+
+const DISTILBERT: Names = Names {
+    layers: "transformer.layer",
+    qkv: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
+    out: "attention.out_lin",
+    norm1: "sa_layer_norm",
+    fc1: "ffn.lin1",
+    fc2: "ffn.lin2",
+    norm2: "output_layer_norm",
+};
+
+pub(super) fn stages(scope: &Scope<'_>, config: &Build<'_>) -> Vec<Stage> {
+    let names = if config.family == Family::DistilBert { &DISTILBERT } else { &BERT };
+    let mut embeddings = Stage::new("embeddings", config.width, 1);
+    embeddings.push(scope, "embeddings", |scope| Embeddings::new(scope, config));
+    let layers = (0..config.layers).map(|i| {
+        let name = format!("{}.{i}", names.layers);
+        let mut stage = Stage::new(format!("layer{i}"), config.width, 1);
+        stage.push(scope, name.clone(), |scope| Encoder::new(&scope.sub(&name), config, names));
+        stage
+    });
+    std::iter::once(embeddings).chain(layers).collect()
+}
+
+/// Sums of tables, normalised.
+#[derive(Debug)]
+struct Embeddings {
+    words: Table,
+    positions: Table,
+    first: i64,
+    types: Option<Table>,
+    sum: Tag,
+    norm: LayerNorm,
+    drop: Drop,
+    /// To the width of the net, where tables have another.
+    project: Option<Dense>,
+}
+
+impl Embeddings {
+    fn new(scope: &Scope<'_>, config: &Build<'_>) -> Self {
+        let TextConfig { embedding, width, .. } = **config;
+        let root = scope;
+        let scope = root.sub("embeddings");
+        let table = |name, rows| Table::new(&scope, name, [rows, embedding]);
+        Self {
+            words: table("word_embeddings", config.vocabulary),
+            positions: table("position_embeddings", config.positions),
+            first: config.first_position(),
+            types: (config.types > 0).then(|| table("token_type_embeddings", config.types)),
+            sum: Tag::bare(&scope, "add"),
+            norm: LayerNorm::new(&scope, "LayerNorm", embedding, config.eps),
+            drop: Drop::new(&scope, "dropout"),
+            project: (embedding != width)
+                .then(|| Dense::new(config, root, "embeddings_project", [embedding, width], Act::None)),
+        }
+    }
+}
+
+impl Block for Embeddings {
+    /// int64 `[N, T, 2]` to `[N, T, C]`.
+    fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
+        let mut ys = self.words.rows(&xs.select(2, 0), mode);
+        if let Some(types) = &self.types {
+            ys += types.rows(&xs.select(2, 1), mode);
+        }
+        ys += self.positions.places(self.first, xs.size()[1], mode);
+        self.sum.note("Add", &ys, 0, mode);
+        let ys = self.drop.forward(self.norm.forward(&ys, mode), mode);
+        match &self.project {
+            Some(project) => project.forward(&ys, mode),
+            None => ys,
+        }
+    }
+}
+
+/// A layer of the encoder.
+#[derive(Debug)]
+struct Encoder {
+    qkv: [Dense; 3],
+    attend: Attend,
+    out: Dense,
+    /// None in DistilBERT.
+    drop1: Option<Drop>,
+    add1: Add,
+    norm1: LayerNorm,
+    fc1: Dense,
+    fc2: Dense,
+    drop2: Drop,
+    add2: Add,
+    norm2: LayerNorm,
+}
+
+impl Encoder {
+    fn new(scope: &Scope<'_>, config: &Build<'_>, names: &Names) -> Self {
+        let TextConfig { width, heads, inner, eps, act, .. } = **config;
+        let dense = |name, sizes, act| Dense::new(config, scope, name, sizes, act);
+        let scale = (config.head_width as f64).powf(-0.5);
+        let distil = config.family == Family::DistilBert;
+        Self {
+            qkv: names.qkv.map(|name| dense(name, [width, width], Act::None)),
+            attend: Attend::new(scope, heads, scale, false),
+            out: dense(names.out, [width, width], Act::None),
+            drop1: (!distil).then(|| Drop::new(scope, "attention.dropout")),
+            add1: Add::new(&scope.sub("attention"), Act::None),
+            norm1: LayerNorm::new(scope, names.norm1, width, eps),
+            fc1: dense(names.fc1, [width, inner], act),
+            fc2: dense(names.fc2, [inner, width], Act::None),
+            drop2: Drop::new(scope, "dropout"),
+            add2: Add::new(scope, Act::None),
+            norm2: LayerNorm::new(scope, names.norm2, width, eps),
+        }
+    }
+}
+
+impl Block for Encoder {
+    fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
+        let [q, k, v] = self.qkv.each_ref().map(|layer| layer.forward(xs, mode));
+        let ys = self.attend.forward([&q, &k, &v], None, mode);
+        let mut ys = self.out.forward(&ys, mode);
+        if let Some(drop) = &self.drop1 {
+            ys = drop.forward(ys, mode);
+        }
+        let xs = self.norm1.forward(&self.add1.forward(ys, xs, mode), mode);
+        let ys = self.fc2.forward(&self.fc1.forward(&xs, mode), mode);
+        let ys = self.drop2.forward(ys, mode);
+        self.norm2.forward(&self.add2.forward(ys, &xs, mode), mode).to_kind(Kind::Float)
+    }
+
+    fn is_residual(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,193 @@
+//! The layers of text nets: tables, linear layers, attention over real tokens, dropout. The decision: a mask and dropout
+//! come with the [`Mode`] of a pass; without them attention is the fused kernel on all tokens.
+
+use tch::{Kind, Tensor};
+use tl_torch::{Init, Role, Scope, drop_values};
+
+use super::lora::{Adapter, Build};
+use crate::layers::{Act, Tag};
+use crate::stage::Mode;
+
+/// Added to the scores of what is filled up: its weight is 0, and a row of nothing else stays finite.
+const MASKED: f64 = -1e9;
+
+/// A table of vectors.
+#[derive(Debug)]
+pub(crate) struct Table {
+    tag: Tag,
+    pub(crate) weight: Tensor,
+}
+
+impl Table {
+    /// Defines `NAME.weight`, `[rows, width]`.
+    pub(crate) fn new(scope: &Scope<'_>, name: &str, [rows, width]: [i64; 2]) -> Self {
+        let start = scope.defined();
+        let scope = scope.sub(name);
+        // A deviation of 0.02, as BERT.
+        let init = Init::FanIn { gain: 1.0, fan_in: 2500 };
+        let weight = scope.param("weight", &[rows, width], Role::Weight, init);
+        Self { tag: Tag::new(&scope, start), weight }
+    }
+
+    /// `[…]` to `[…, width]`; a leading dimension of the batch is the caller's.
+    pub(crate) fn rows(&self, at: &Tensor, mode: Mode<'_>) -> Tensor {
+        let ys = Tensor::embedding(&self.weight, at, -1, false, false);
+        self.tag.note("Embedding", &ys, 0, mode);
+        ys
+    }
+
+    /// The first rows from `first` on, as one text has them: `[1, count, width]`.
+    pub(crate) fn places(&self, first: i64, count: i64, mode: Mode<'_>) -> Tensor {
+        let ys = self.weight.narrow(0, first, count).unsqueeze(0);
+        self.tag.note("Embedding", &ys, 0, mode);
+        ys
+    }
+}
+
+/// A linear layer, with or without a bias, with or without an adapter.
+#[derive(Debug)]
+pub(crate) struct Dense {
+    tag: Tag,
+    weight: Tensor,
+    bias: Option<Tensor>,
+    act: Act,
+    /// Whether the weight is `[inputs, outputs]`, as GPT-2 has it.
+    transposed: bool,
+    adapter: Option<Adapter>,
+}
+
+impl Dense {
+    pub(crate) fn new(build: &Build<'_>, scope: &Scope<'_>, name: &str, sizes: [i64; 2], act: Act) -> Self {
+        Self::define(build, scope, name, sizes, (act, true, false))
+    }
+
+    pub(crate) fn unbiased(
+        build: &Build<'_>,
+        scope: &Scope<'_>,
+        name: &str,
+        sizes: [i64; 2],
+        act: Act,
+    ) -> Self {
+        Self::define(build, scope, name, sizes, (act, false, false))
+    }
+
+    pub(crate) fn transposed(
+        build: &Build<'_>,
+        scope: &Scope<'_>,
+        name: &str,
+        sizes: [i64; 2],
+        act: Act,
+    ) -> Self {
+        Self::define(build, scope, name, sizes, (act, true, true))
+    }
+
+    fn define(
+        build: &Build<'_>,
+        scope: &Scope<'_>,
+        name: &str,
+        [inputs, outputs]: [i64; 2],
+        (act, biased, transposed): (Act, bool, bool),
+    ) -> Self {
+        let start = scope.defined();
+        let scope = scope.sub(name);
+        let init = Init::Glorot { fan_in: inputs, fan_out: outputs };
+        let shape = if transposed { [inputs, outputs] } else { [outputs, inputs] };
+        let weight = scope.param("weight", &shape, Role::Weight, init);
+        let bias = biased.then(|| scope.param("bias", &[outputs], Role::Bias, Init::Zeros));
+        let tag = Tag::new(&scope, start);
+        let adapter = build.adapter(&scope, [inputs, outputs]);
+        Self { tag, weight, bias, act, transposed, adapter }
+    }
+
+    /// `[…, inputs]` to `[…, outputs]`.
+    pub(crate) fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
+        let transposed = self.transposed.then(|| self.weight.tr());
+        let mut ys = xs.linear(transposed.as_ref().unwrap_or(&self.weight), self.bias.as_ref());
+        if let Some(adapter) = &self.adapter {
+            ys += adapter.forward(xs, mode);
+        }
+        let ys = self.act.apply(ys);
+        let rows = ys.size()[1..ys.dim() - 1].iter().product::<i64>();
+        self.tag.note("Linear", &ys, rows * self.weight.numel() as i64, mode);
+        ys
+    }
+}
+
+/// Scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762), without parameters.
+#[derive(Debug)]
+pub(crate) struct Attend {
+    tag: Tag,
+    heads: i64,
+    /// What scores are multiplied by.
+    scale: f64,
+    /// Whether a token sees those before it only.
+    causal: bool,
+}
+
+impl Attend {
+    pub(crate) fn new(scope: &Scope<'_>, heads: i64, scale: f64, causal: bool) -> Self {
+        Self { tag: Tag::bare(scope, "attention"), heads, scale, causal }
+    }
+
+    /// Queries, keys and values `[N, T, C]` to `[N, T, C]`. `bias` is added to the scores, `[1, heads, T, T]`.
+    pub(crate) fn forward(&self, qkv: [&Tensor; 3], bias: Option<&Tensor>, mode: Mode<'_>) -> Tensor {
+        let (n, t, c) = qkv[0].size3().unwrap_or_default();
+        let [q, k, v] = qkv.map(|xs| xs.view([n, t, self.heads, c / self.heads]).transpose(1, 2));
+        let mask = self.mask(bias, mode);
+        let dropped = mode.dropout.filter(|dropout| dropout.attention > 0.0);
+        let ys = match dropped {
+            None => {
+                let causal = self.causal;
+                Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, causal, self.scale, false)
+            }
+            Some(dropout) => {
+                let mut scores = q.matmul(&k.transpose(2, 3)) * self.scale;
+                if let Some(mask) = mask {
+                    scores += mask;
+                }
+                if self.causal {
+                    let later = Tensor::ones([t, t], (Kind::Bool, q.device())).triu(1);
+                    scores = scores.masked_fill(&later, MASKED);
+                }
+                let weights = scores.softmax(-1, Kind::Float);
+                drop_values(&weights, dropout.attention, dropout.seed, &self.tag.name)
+                    .to_kind(v.kind())
+                    .matmul(&v)
+            }
+        };
+        let ys = ys.transpose(1, 2).reshape([n, t, c]);
+        self.tag.note("Attention", &ys, 2 * t * t * c, mode);
+        ys
+    }
+
+    /// What is added to the scores: broadcast over heads and queries, a form that the fused kernel takes. Where a token
+    /// sees those before it only, it never sees what fills up the end.
+    fn mask(&self, bias: Option<&Tensor>, mode: Mode<'_>) -> Option<Tensor> {
+        let filled = mode.mask.filter(|_| !self.causal).map(|mask| {
+            let absent = mask.logical_not().to_kind(Kind::Float) * MASKED;
+            absent.unsqueeze(1).unsqueeze(1)
+        });
+        match (bias, filled) {
+            (Some(bias), Some(filled)) => Some(bias + filled),
+            (Some(bias), None) => Some(bias.shallow_clone()),
+            (None, filled) => filled,
+        }
+    }
+}
+
+/// Dropout of values, where it acts; its mask is named.
+#[derive(Debug)]
+pub(crate) struct Drop(String);
+
+impl Drop {
+    pub(crate) fn new(scope: &Scope<'_>, name: &str) -> Self {
+        Self(scope.sub(name).path().to_owned())
+    }
+
+    pub(crate) fn forward(&self, xs: Tensor, mode: Mode<'_>) -> Tensor {
+        match mode.dropout {
+            Some(dropout) => drop_values(&xs, dropout.hidden, dropout.seed, &self.0),
+            None => xs,
+        }
+    }
+}
