@@ -19,6 +19,26 @@ pub enum HeadError {
         /// What the net gives.
         features: Features,
     },
+    /// The pooling is one of texts.
+    #[error(
+        "pooling `{pool}` is for the tokens of a text, and the net gives {features}\n\nhint: use `gap`, the mean over positions"
+    )]
+    NotText {
+        /// The pooling.
+        pool: &'static str,
+        /// What the net gives.
+        features: Features,
+    },
+    /// Batch-norm would mix the tokens of a text with what fills it up.
+    #[error(
+        "a head with an answer for each token cannot have `bn`\n\nhint: leave it out, text nets normalise by layer"
+    )]
+    NormOfTokens,
+    /// The number of values differs from text to text.
+    #[error(
+        "pooling `flatten` keeps all positions, and texts have any number of them\n\nhint: use `gap`, `cls` or `last`"
+    )]
+    AnyLength,
     /// There is nothing to pool.
     #[error(
         "features of this shape cannot be pooled: {features}\n\nhint: the image may be too small for the net"

@@ -7,7 +7,7 @@ use tch::{Device, Tensor};
 use tl_torch::{Fill, ParamStore, Scope};
 
 use crate::error::HeadError;
-use crate::pool::Features;
+use crate::pool::{Features, Pool};
 use crate::spec::{Activation, HeadSpec, Part};
 use crate::step::Step;
 
@@ -99,6 +99,9 @@ impl Head {
         if !(0.0..1.0).contains(&(dropout as f32)) {
             return Err(HeadError::Dropout { dropout });
         }
+        if spec.pool == Pool::Tokens && spec.parts().contains(&Part::BatchNorm) {
+            return Err(HeadError::NormOfTokens);
+        }
         let weights = count_weights(spec.parts(), pooled, outputs);
         if weights > MAX_WEIGHTS {
             return Err(HeadError::TooLarge { weights, limit: MAX_WEIGHTS });
@@ -122,7 +125,19 @@ impl Head {
     /// # Panics
     /// When the input has another shape; the caller owns both.
     pub fn pool(&self, features: &Tensor) -> Tensor {
-        self.spec.pool.forward(features, self.features)
+        self.pool_masked(features, None)
+    }
+
+    /// The same for texts, of which `mask`, bool `[N, T]`, says which tokens are real; none means all. What fills up
+    /// stands at the end.
+    ///
+    /// # Shapes
+    /// `[N, T, C]` to `[N, D]`, f32; with [`Pool::Tokens`] to `[N, T, D]`.
+    ///
+    /// # Panics
+    /// As [`Head::pool`].
+    pub fn pool_masked(&self, features: &Tensor, mask: Option<&Tensor>) -> Tensor {
+        self.spec.pool.forward(features, self.features, mask)
     }
 
     /// The layers after pooling; in inference `train` is `None`. In training dropout acts, and batch-norm uses the
@@ -130,7 +145,7 @@ impl Head {
     /// in inference). What is dropped is a function of the step's seed.
     ///
     /// # Shapes
-    /// Pooled features `[N, D]` to logits `[N, outputs]`.
+    /// Pooled features `[N, D]` to logits `[N, outputs]`, or `[N, T, D]` to `[N, T, outputs]`.
     ///
     /// # Panics
     /// When the input has another width; the caller owns both.

@@ -1,4 +1,4 @@
-//! Pooling: from a feature map or from tokens to one vector per image.
+//! Pooling: from a feature map or from tokens to one vector per image or text.
 //!
 //! The decision behind it: no pooling here has parameters, and each is a pure function of its input. So its result can
 //! be computed once for a frozen backbone and kept. GeM's exponent is learned in its paper; here it is fixed for that
@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::at_least_float;
 use crate::error::HeadError;
@@ -15,8 +15,10 @@ use crate::error::HeadError;
 const GEM_P: f64 = 3.0;
 /// What smaller values count as in the generalised mean, which is defined for positive ones only.
 const GEM_FLOOR: f64 = 1e-6;
+/// What fills up counts as this where the greatest value is looked for: less than all others, and finite.
+const LEAST: f64 = -1e30;
 
-/// The shape of what a net gives for one image.
+/// The shape of what a net gives for one image or text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Features {
     /// Feature maps `[N, C, H, W]`.
@@ -37,9 +39,15 @@ pub enum Features {
         /// How many of the first tokens stand for no patch: the class token (which comes first), registers. `0..T`.
         prefix: i64,
     },
+    /// Tokens of texts `[N, T, C]`, any number of them, of which some at the end of a text may be there to fill up.
+    Text {
+        /// C.
+        channels: i64,
+    },
 }
 
-/// How features become a vector. Over tokens all but [`Pool::Class`] see patches only, as timm's `global_pool` does.
+/// How features become a vector. Over tokens of images all but [`Pool::Class`] see patches only, as timm's `global_pool`
+/// does; over those of texts they see all real tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
     /// `gap` or `avg`: the mean over positions (Lin et al. 2013, arXiv:1312.4400).
@@ -55,8 +63,12 @@ pub enum Pool {
     Gem,
     /// `flatten`: all values, in the order of the dimensions. Fixes the image size.
     Flatten,
-    /// `cls`: the class token, token 0.
+    /// `cls`: the class token, token 0; of a text its first token.
     Class,
+    /// `last`: the last real token of a text.
+    Last,
+    /// `tokens`: nothing is pooled, each token of a text has an answer of its own.
+    Tokens,
 }
 
 impl Features {
@@ -64,7 +76,7 @@ impl Features {
     #[must_use]
     pub const fn channels(self) -> i64 {
         match self {
-            Self::Map { channels, .. } | Self::Tokens { channels, .. } => channels,
+            Self::Map { channels, .. } | Self::Tokens { channels, .. } | Self::Text { channels } => channels,
         }
     }
 
@@ -73,6 +85,8 @@ impl Features {
         let positions = match self {
             Self::Map { height, width, .. } if height > 0 && width > 0 => height.checked_mul(width)?,
             Self::Tokens { tokens, prefix, .. } if prefix >= 0 => tokens.checked_sub(prefix)?,
+            // Any number; what depends on it is refused before it is asked for.
+            Self::Text { .. } => 1,
             _ => return None,
         };
         (positions > 0 && self.channels() > 0).then_some(positions)
@@ -88,19 +102,22 @@ impl fmt::Display for Features {
             Self::Tokens { tokens, channels, prefix } => {
                 write!(f, "{tokens} tokens of {channels} channels, {prefix} of them before the patches")
             }
+            Self::Text { channels } => write!(f, "the tokens of a text, of {channels} channels"),
         }
     }
 }
 
 impl Pool {
     /// All of them, by the word that stands for each.
-    pub(crate) const WORDS: [(&'static str, Self); 6] = [
+    pub(crate) const WORDS: [(&'static str, Self); 8] = [
         ("gap", Self::Average),
         ("max", Self::Max),
         ("concat", Self::Concat),
         ("gem", Self::Gem),
         ("flatten", Self::Flatten),
         ("cls", Self::Class),
+        ("last", Self::Last),
+        ("tokens", Self::Tokens),
     ];
 
     /// The word for it in a [`crate::HeadSpec`].
@@ -113,6 +130,8 @@ impl Pool {
             Self::Gem => "gem",
             Self::Flatten => "flatten",
             Self::Class => "cls",
+            Self::Last => "last",
+            Self::Tokens => "tokens",
         }
     }
 
@@ -125,34 +144,49 @@ impl Pool {
             Self::Gem => "generalised-mean pooling",
             Self::Flatten => "flatten",
             Self::Class => "class token",
+            Self::Last => "last token",
+            Self::Tokens => "each token",
         }
     }
 
     /// The length of the pooled vector.
     ///
     /// # Errors
-    /// The features have no class token, or no positions to pool over.
+    /// The features have no class token or no last token, no positions to pool over, or any number of them and are to
+    /// be kept apart.
     pub fn width(self, features: Features) -> Result<i64, HeadError> {
         let nothing = HeadError::NoFeatures { features };
         let (channels, Some(positions)) = (features.channels(), features.positions()) else {
             return Err(nothing);
         };
         match self {
+            Self::Flatten if matches!(features, Features::Text { .. }) => Err(HeadError::AnyLength),
             Self::Average | Self::Max | Self::Gem => Ok(channels),
             Self::Concat => channels.checked_mul(2).ok_or(nothing),
             Self::Flatten => channels.checked_mul(positions).ok_or(nothing),
-            Self::Class if matches!(features, Features::Tokens { prefix: 1.., .. }) => Ok(channels),
+            Self::Class
+                if matches!(features, Features::Tokens { prefix: 1.., .. } | Features::Text { .. }) =>
+            {
+                Ok(channels)
+            }
+            Self::Last | Self::Tokens if matches!(features, Features::Text { .. }) => Ok(channels),
+            Self::Last | Self::Tokens => Err(HeadError::NotText { pool: self.word(), features }),
             Self::Class => Err(HeadError::NoClassToken { features }),
         }
     }
 
     /// # Shapes
-    /// `[N, C, H, W]` or `[N, T, C]`, as `features` says, to `[N, D]`, D being [`Pool::width`]. Half precision
-    /// becomes f32.
-    pub(crate) fn forward(self, xs: &Tensor, features: Features) -> Tensor {
+    /// `[N, C, H, W]` or `[N, T, C]`, as `features` says, to `[N, D]`, D being [`Pool::width`]; [`Pool::Tokens`] to
+    /// `[N, T, D]`. Half precision
+    /// becomes f32. `mask`, bool `[N, T]`, says which tokens of texts are real, none means all.
+    pub(crate) fn forward(self, xs: &Tensor, features: Features, mask: Option<&Tensor>) -> Tensor {
+        if let (Features::Text { .. }, Some(mask)) = (features, mask) {
+            return self.masked(xs, mask);
+        }
         let (patches, dims): (Tensor, &[i64]) = match features {
             Features::Map { .. } => (xs.shallow_clone(), &[2, 3]),
             Features::Tokens { prefix, .. } => (xs.slice(1, prefix, None, 1), &[1]),
+            Features::Text { .. } => (xs.shallow_clone(), &[1]),
         };
         let kind = at_least_float(xs.kind());
         let mean = |xs: &Tensor| xs.mean_dim(dims, false, kind);
@@ -167,6 +201,34 @@ impl Pool {
             }
             Self::Flatten => patches.contiguous().flatten(1, -1).to_kind(kind),
             Self::Class => xs.select(1, 0).to_kind(kind),
+            Self::Last => xs.select(1, -1).to_kind(kind),
+            Self::Tokens => xs.to_kind(kind),
+        }
+    }
+
+    /// Over the real tokens of texts. A text without any is finite.
+    fn masked(self, xs: &Tensor, mask: &Tensor) -> Tensor {
+        let xs = xs.to_kind(at_least_float(xs.kind()));
+        let real = mask.to_kind(xs.kind()).unsqueeze(2);
+        let count = real.sum_dim_intlist(1, false, xs.kind()).clamp_min(1.0);
+        let mean = |xs: &Tensor| (xs * &real).sum_dim_intlist(1, false, xs.kind()) / &count;
+        let max = || xs.masked_fill(&mask.logical_not().unsqueeze(2), LEAST).amax(1, false);
+        match self {
+            Self::Average => mean(&xs),
+            Self::Max => max(),
+            Self::Concat => Tensor::cat(&[max(), mean(&xs)], 1),
+            Self::Gem => {
+                mean(&xs.clamp_min(GEM_FLOOR).pow_tensor_scalar(GEM_P)).pow_tensor_scalar(1.0 / GEM_P)
+            }
+            // No head of texts flattens: its width is refused.
+            Self::Flatten => (&xs * &real).contiguous().flatten(1, -1),
+            Self::Class => xs.select(1, 0),
+            Self::Tokens => xs * real,
+            Self::Last => {
+                let last = mask.sum_dim_intlist(1, false, Kind::Int64).clamp_min(1) - 1;
+                let at = last.view([-1, 1, 1]).expand([-1, 1, xs.size()[2]], false);
+                xs.gather(1, &at, false).squeeze_dim(1)
+            }
         }
     }
 }
@@ -186,6 +248,33 @@ mod tests {
             assert_eq!(pool.width(tokens).unwrap(), width);
         }
         assert_eq!(Pool::Class.width(tokens).unwrap(), 6);
+    }
+
+    /// What fills up is as good as cut off.
+    #[test]
+    fn texts_are_pooled_over_their_real_tokens() {
+        let (lengths, t, c) = ([5, 2, 1], 5, 3);
+        let xs = (Tensor::arange(3 * t * c, (Kind::Float, tch::Device::Cpu)) * 1.7).sin().view([3, t, c]);
+        let places = Tensor::arange(t, (Kind::Int64, tch::Device::Cpu)).unsqueeze(0);
+        let mask = places.less_tensor(&Tensor::from_slice(&lengths).unsqueeze(1));
+        let features = Features::Text { channels: c };
+        for pool in [Pool::Average, Pool::Max, Pool::Concat, Pool::Gem, Pool::Class, Pool::Last] {
+            let pooled = pool.forward(&xs, features, Some(&mask));
+            assert_eq!(pooled.size(), [3, pool.width(features).unwrap()], "{pool:?}");
+            for (i, length) in lengths.into_iter().enumerate() {
+                let alone = xs.narrow(0, i as i64, 1).narrow(1, 0, length);
+                let alone = pool.forward(&alone, features, None);
+                assert!(pooled.get(i as i64).allclose(&alone.get(0), 1e-6, 1e-6, false), "{pool:?} {length}");
+            }
+            let nothing = pool.forward(&xs, features, Some(&mask.zeros_like()));
+            assert_eq!(nothing.isfinite().all().int64_value(&[]), 1, "{pool:?}");
+        }
+        assert!(Pool::Flatten.width(features).unwrap_err().to_string().starts_with("pooling `flatten`"));
+        let map = Features::Map { channels: 2, height: 1, width: 1 };
+        assert!(Pool::Last.width(map).unwrap_err().to_string().starts_with("pooling `last`"));
+        assert_eq!(Pool::Tokens.width(features).unwrap(), c);
+        let kept = Pool::Tokens.forward(&xs, features, Some(&mask));
+        assert!(kept.equal(&(&xs * mask.unsqueeze(2).to_kind(Kind::Float))));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::pool::Pool;
 ///
 /// | word | is |
 /// |---|---|
-/// | `gap` (or `avg`), `max`, `concat`, `gem`, `flatten`, `cls` | the [`Pool`] |
+/// | `gap` (or `avg`), `max`, `concat`, `gem`, `flatten`, `cls`, `last`, `tokens` | the [`Pool`] |
 /// | `1024` | a dense layer of that width (1 to 65536) with ReLU |
 /// | `1024-gelu` | the same with another [`Activation`]: `relu`, `gelu`, `silu`, `tanh`, `elu`, `leaky`, `none` |
 /// | `bn` | batch-norm (Ioffe and Szegedy 2015, arXiv:1502.03167) |
@@ -264,6 +264,8 @@ mod tests {
             "max",
             "gem-bn",
             "cls-drop0.1",
+            "last-768-tanh",
+            "tokens-drop0.1",
             "concat-bn-drop0.25-512-bn-drop0.5",
             "gap-1024-gelu-256-none-8-leaky-bn-4-silu-3-tanh-2-elu",
             "gap-drop0.0000001",
@@ -294,7 +296,7 @@ mod tests {
 
     #[test]
     fn errors_say_what_was_expected() {
-        let pools = "expected `gap`, `max`, `concat`, `gem`, `flatten` or `cls`";
+        let pools = "expected `gap`, `max`, `concat`, `gem`, `flatten`, `cls`, `last` or `tokens`";
         let dropout = "expected `dropP`, P from 0 up to but not 1, as in `drop0.5`";
         let empty = "there is nothing after a `-`; expected a width, `bn`, `dropP` or an activation";
         let part = "expected a width from 1 to 65536, `bn`, `dropP` or, right after a width, `relu`, `gelu`, `silu`, `tanh`, `elu`, `leaky` or `none`";
