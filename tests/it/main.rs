@@ -12,3 +12,4 @@ mod run;
 mod support;
 mod tasks;
 mod text;
+mod texts;

@@ -95,6 +95,11 @@ impl Source {
         }
     }
 
+    /// The columns of what is to be learned.
+    pub(crate) fn label_columns(&self) -> &[String] {
+        self.label_column.as_ref().map(Names::as_slice).unwrap_or_default()
+    }
+
     /// The same with the paths of a run's own files made whole.
     pub(crate) fn relative_to(mut self, folder: &Path) -> Self {
         for path in [&mut self.split, &mut self.exclude].into_iter().flatten() {
@@ -250,7 +255,7 @@ fn open_as(
     Some(dataset)
 }
 
-fn split_mode(source: &Source) -> anyhow::Result<SplitMode> {
+pub(crate) fn split_mode(source: &Source) -> anyhow::Result<SplitMode> {
     match (&source.split, source.folds, source.fold) {
         (None, None, None) => Ok(SplitMode::Fractions),
         (Some(path), None, None) => Ok(SplitMode::Saved(SplitFile::read(path)?)),
@@ -292,7 +297,7 @@ fn group_choice(data: &Path, source: &Source) -> anyhow::Result<GroupChoice> {
 
 /// Where a table has what is to be learned. A trained model has `names` for it.
 fn target(data: &Path, source: &Source, names: Option<&[String]>) -> anyhow::Result<TargetSpec> {
-    let columns = source.label_column.as_ref().map(Names::as_slice).unwrap_or_default();
+    let columns = source.label_columns();
     let separator = source.label_separator;
     anyhow::ensure!(
         separator.is_none() || source.task == Task::MultiLabel,

@@ -13,7 +13,7 @@ use tl_data::{DataPool, LabelledFolder, Sample, Task};
 use tl_heads::Task as HeadTask;
 use tl_run::analysis::Analysis;
 use tl_run::{Evaluation, EvaluationReport, LabelResult, Machine, SetReport, TargetResult};
-use tl_train::{Model, Precision, SavedModel, Scored, Scores};
+use tl_train::{Model, Precision, SavedModel, Scored, Scores, SetInputs};
 
 use crate::args::EvaluateArgs;
 use crate::dataset;
@@ -21,19 +21,20 @@ use crate::judge;
 use crate::machine;
 use crate::prepare;
 use crate::remembered;
+use crate::texts::{self, Asked};
 use crate::ui::{self, Ui};
 
 /// Finds out how to compute a model, of the file with this sha256, for one look at every sample.
 pub(crate) fn choose(
     (model, sha256): (&mut Model, &str),
-    samples: (&Arc<[Sample]>, &DataPool),
+    samples: (&Arc<[Sample]>, SetInputs<'_>),
     precision: Option<Precision>,
     machine: &Machine,
     ui: &RefCell<Ui>,
 ) -> anyhow::Result<()> {
     let precision = precision.unwrap_or_default();
     let about = serde_json::json!({ "machine": machine, "precision": precision, "model": sha256,
-        "images": samples.0.len() });
+        samples.1.unit(): samples.0.len() });
     let find = || Ok(tl_train::choose(model, None, samples, precision)?);
     let choice = remembered::choice(about, &ui.borrow(), find)?;
     model.compute = choice.compute;
@@ -47,31 +48,41 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     }
     let machine = machine::set_up(&args.threads)?;
     let (saved, mut model) = SavedModel::load(&args.run, machine::device(&machine))?;
-    let (root, samples, part, warnings) = labelled(args, &saved.classes, dataset::task_of(model.task))?;
     let pool = DataPool::new(machine.data_threads)?;
-    let bad = prepare::check_images(&samples, &pool, &ui);
-    prepare::refuse_bad(&bad, &root, args.skip_bad)?;
-    for bad in &bad {
-        let skipped = prepare::skipped(bad, &root);
-        ui.borrow().line(&format!("warning: left out {}: {}", skipped.file, skipped.reason));
-    }
-    for warning in &warnings {
-        ui.borrow().line(&format!("warning: {warning}"));
-    }
-    let samples = prepare::good(samples, &bad);
-    anyhow::ensure!(!samples.is_empty(), "no image in `{}` can be decoded", root.display());
-    choose((&mut model, &saved.sha256), (&samples, &pool), args.precision, &machine, &ui)?;
-    let scored = score(&model, &samples, &pool, &ui)?;
+    let asked = match &saved.text {
+        Some(text) => Given::Texts(texts::asked(args, (&saved, text), model.task)?),
+        None => Given::Images(images(args, &saved.classes, model.task, (&pool, &ui))?),
+    };
+    let (samples, inputs, part) = match &asked {
+        Given::Texts(asked) => {
+            let Asked { samples, encoded, part, .. } = asked;
+            texts::say_cut(encoded, saved.text.as_ref().map_or(0, |text| text.max_length), &ui);
+            (samples, SetInputs::Texts(encoded), part.map(str::to_owned))
+        }
+        Given::Images((samples, part)) => (samples, SetInputs::Images(&pool), part.clone()),
+    };
+    choose((&mut model, &saved.sha256), (samples, inputs), args.precision, &machine, &ui)?;
+    let scored = score(&model, samples, inputs, &ui)?;
     let set = part.unwrap_or_else(|| "data".to_owned());
     let evaluation = evaluation(&set, &scored, &saved.classes);
-    let analysis = judge::analyse(&set, &scored, (&samples, &saved.classes), judge::temperature(&args.run));
+    let analysis = judge::analyse(&set, &scored, (samples, &saved.classes), judge::temperature(&args.run));
     if let Some(path) = &args.report {
-        let pictures = judge::pictures(std::slice::from_ref(&analysis), samples.iter(), &pool);
+        let wanted = analysis.files();
+        let (pictures, texts) = match &asked {
+            Given::Texts(Asked { texts, .. }) => {
+                (BTreeMap::new(), texts::named(&wanted, &[(&samples[..], texts)]))
+            }
+            Given::Images(_) => {
+                (judge::pictures(std::slice::from_ref(&analysis), samples.iter(), &pool), BTreeMap::new())
+            }
+        };
         let set = SetReport {
             names: &saved.classes,
             evaluation: &evaluation,
             analysis: &analysis,
             pictures: &pictures,
+            texts: &texts,
+            unit: inputs.unit(),
             monitor: tl_train::default_metric(model.task, &[]).name(),
         };
         write_report(path, args, set)?;
@@ -84,6 +95,37 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let details = details(&evaluation, &analysis, &saved.classes);
     let gap = if details.is_empty() { "" } else { "\n" };
     ui::print(&format!("{}\n{gap}{details}", lines(&evaluation).join("\n")))
+}
+
+/// What there is to measure.
+enum Given {
+    /// The images, and the part of a split that they are.
+    Images((Arc<[Sample]>, Option<String>)),
+    Texts(Asked),
+}
+
+/// The labelled images that can be decoded.
+fn images(
+    args: &EvaluateArgs,
+    classes: &[String],
+    task: HeadTask,
+    (pool, ui): (&DataPool, &RefCell<Ui>),
+) -> anyhow::Result<(Arc<[Sample]>, Option<String>)> {
+    let given = args.texts.given();
+    anyhow::ensure!(given.is_empty(), "{} is for texts, and this model takes images", given.join(" and "));
+    let (root, samples, part, warnings) = labelled(args, classes, dataset::task_of(task))?;
+    let bad = prepare::check_images(&samples, pool, ui);
+    prepare::refuse_bad(&bad, &root, args.skip_bad)?;
+    for bad in &bad {
+        let skipped = prepare::skipped(bad, &root);
+        ui.borrow().line(&format!("warning: left out {}: {}", skipped.file, skipped.reason));
+    }
+    for warning in &warnings {
+        ui.borrow().line(&format!("warning: {warning}"));
+    }
+    let samples = prepare::good(samples, &bad);
+    anyhow::ensure!(!samples.is_empty(), "no image in `{}` can be decoded", root.display());
+    Ok((samples, part))
 }
 
 /// What `--json` prints.
@@ -129,12 +171,12 @@ fn labelled(args: &EvaluateArgs, classes: &[String], task: Task) -> anyhow::Resu
 pub(crate) fn score(
     model: &Model,
     samples: &Arc<[Sample]>,
-    pool: &DataPool,
+    inputs: SetInputs<'_>,
     ui: &RefCell<Ui>,
 ) -> anyhow::Result<Scored> {
     ui.borrow_mut().start("evaluating", samples.len() as u64, false);
     let never = AtomicBool::new(false);
-    let scored = tl_train::evaluate(model, samples, pool, &never, &mut |done| ui.borrow().at(done as u64));
+    let scored = tl_train::evaluate(model, samples, inputs, &never, &mut |done| ui.borrow().at(done as u64));
     ui.borrow_mut().stop();
     Ok(scored?)
 }

@@ -16,7 +16,7 @@ use tl_backbones::{Backbone, Mode};
 use tl_data::{DataPool, Loader, LoaderOptions, Sample, View};
 use tl_heads::{Head, HeadSpec, Task};
 use tl_torch::{Autocast, Fill};
-use tl_train::{EVAL_BATCH, Model, NewHead, Precision, SavedModel, TrainError};
+use tl_train::{EVAL_BATCH, Model, NewHead, Precision, SavedModel, SetInputs, TrainError};
 use tl_weights::TensorWriter;
 
 use crate::args::FeaturesArgs;
@@ -26,11 +26,12 @@ use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::machine;
 use crate::predict::{floats, unlabelled};
 use crate::prepare;
+use crate::texts;
 use crate::ui::{self, Ui};
 
 /// A kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+pub(crate) enum Format {
     Npy,
     Safetensors,
 }
@@ -59,6 +60,7 @@ enum Take {
 pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
     let machine = machine::set_up(&args.threads)?;
+    let device = machine::device(&machine);
     let format = format(&args.out)?;
     let list = names_file(&args.out, format);
     for path in [Some(&args.out), list.as_ref()].into_iter().flatten() {
@@ -72,8 +74,13 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
              hint: `tl features RUN IMAGE… --out FILE`, or `tl features --backbone NAME IMAGE… --out FILE`"
         ),
     };
+    let named = args.backbone.as_deref().is_some_and(texts::is_text_net);
+    if named || run.is_some_and(|run| texts::is_text_run(run)) {
+        return texts::features(args, (run.map(PathBuf::as_path), images), (format, device), interrupt);
+    }
+    anyhow::ensure!(!args.normalize, "--normalize is for texts");
     let paths = dataset::list(images)?;
-    let mut tap = tap(args, run.map(PathBuf::as_path), machine::device(&machine), &ui)?;
+    let mut tap = tap(args, run.map(PathBuf::as_path), device, &ui)?;
     let pool = DataPool::new(machine.data_threads)?;
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
     let bad = prepare::check_images(&samples, &pool, &ui);
@@ -85,7 +92,8 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
     anyhow::ensure!(!samples.is_empty(), "none of the images can be decoded");
     // What others compute with should not depend on the machine, unless that is asked for.
     let precision = args.precision.unwrap_or(Precision::F32);
-    tap.model.compute = tl_train::choose(&mut tap.model, None, (&samples, &pool), precision)?.compute;
+    tap.model.compute =
+        tl_train::choose(&mut tap.model, None, (&samples, SetInputs::Images(&pool)), precision)?.compute;
 
     let mut shape = vec![samples.len()];
     shape.extend(tap.shape.iter().map(|&n| n as usize));
@@ -141,7 +149,8 @@ fn tap(args: &FeaturesArgs, run: Option<&Path>, device: Device, ui: &RefCell<Ui>
     let (backbone, mut preprocess, pooling) = match run {
         Some(run) => {
             let (_, model) = SavedModel::load(run, device)?;
-            (model.backbone, model.preprocess, HeadSpec::from(model.head.spec.pool))
+            let preprocess = model.preprocess()?;
+            (model.backbone, preprocess, HeadSpec::from(model.head.spec.pool))
         }
         None => {
             let card = tl_backbones::find(args.backbone.as_deref().unwrap_or_default())?;
@@ -234,7 +243,7 @@ fn write_rows(
     ui.borrow_mut().start("features", samples.len() as u64, false);
     let options = LoaderOptions::in_order(samples.len(), EVAL_BATCH);
     let (rows, mut done) = (tap.rows(samples.len()), 0);
-    for batch in Loader::new(samples.clone(), View::Eval(tap.model.preprocess), options, pool)? {
+    for batch in Loader::new(samples.clone(), View::Eval(tap.model.preprocess()?), options, pool)? {
         let batch = batch?;
         if interrupt.stop.load(Ordering::SeqCst) {
             return Err(Exit(EXIT_CODE).into());

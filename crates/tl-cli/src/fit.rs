@@ -4,29 +4,29 @@
 use std::path::Path;
 
 use tch::Device;
-use tl_backbones::Backbone;
+use tl_backbones::{Backbone, Card, Observed};
 use tl_finetune::{Metric, Schedule};
 use tl_heads::Task;
 use tl_torch::Fill;
 
 use crate::errors::Problems;
 use crate::prepare;
-use crate::spec::{Outputs, Resolved, Spec};
+use crate::spec::{Net, Outputs, Resolved, Spec};
 
 /// Checks all that needs no more than shapes and the number of classes, if that is known.
 pub(crate) fn check(resolved: &Resolved, classes: Option<usize>, problems: &mut Problems) {
-    let Resolved { spec, card, .. } = resolved;
-    if let Some(size) = spec.image_size {
-        problems.take(card.check_size(size).map_err(anyhow::Error::from));
+    let Resolved { spec, .. } = resolved;
+    if let Net::Image(card) = &resolved.net {
+        if let Some(size) = spec.image_size {
+            problems.take(card.check_size(size).map_err(anyhow::Error::from));
+        }
+        weights(spec, card, problems);
     }
-    weights(resolved, problems);
     if let Some(classes) = classes {
         problems.take(count(resolved, classes));
         problems.take(task(spec, classes));
     }
-    let net = Backbone::new(card, Device::Cpu, Fill::Shapes).map_err(anyhow::Error::from);
-    let Some(net) = problems.take(net) else { return };
-    let observed = net.observe(card.min_size);
+    let Some((net, observed)) = problems.take(shapes(resolved)) else { return };
     let features = tl_train::features(&net, &observed, net.stages.len());
     problems.take(spec.head.pool.width(features).map_err(anyhow::Error::from));
     let net = tl_train::net_info(&net, &observed);
@@ -37,8 +37,30 @@ pub(crate) fn check(resolved: &Resolved, classes: Option<usize>, problems: &mut 
     }
 }
 
-fn weights(resolved: &Resolved, problems: &mut Problems) {
-    let Resolved { spec, card, .. } = resolved;
+/// The net without values, as its smallest input meets it.
+pub(crate) fn shapes(resolved: &Resolved) -> anyhow::Result<(Backbone, Observed)> {
+    match &resolved.net {
+        Net::Image(card) => {
+            let net = Backbone::new(card, Device::Cpu, Fill::Shapes)?;
+            let observed = net.observe(card.min_size);
+            Ok((net, observed))
+        }
+        Net::Text(text) => {
+            let length = resolved.spec.text.as_ref().map_or(0, |text| text.max_length);
+            let most = text.config.max_tokens().unwrap_or(i64::MAX);
+            anyhow::ensure!(
+                length >= 3 && length as i64 <= most,
+                "--max-length is {length}, expected 3 to {most}: backbone `{}` takes no more",
+                text.name
+            );
+            let net = Backbone::text(&text.name, &text.config, Device::Cpu, Fill::Shapes)?;
+            let observed = net.observe_text(3);
+            Ok((net, observed))
+        }
+    }
+}
+
+fn weights(spec: &Spec, card: &'static Card, problems: &mut Problems) {
     let published = card.find_weights(&spec.weights).is_some();
     if !published && !Path::new(&spec.weights).exists() {
         problems.add(prepare::unknown_weights(card, &spec.weights).into());

@@ -42,6 +42,8 @@ pub(crate) struct Live {
     since: (Instant, &'static str, usize),
     state: Option<State>,
     drawn: Option<Instant>,
+    /// What is counted.
+    unit: &'static str,
 }
 
 /// Where the training stands.
@@ -79,7 +81,13 @@ impl Live {
             since: (Instant::now(), "", 0),
             state: None,
             drawn: None,
+            unit: "images",
         }
+    }
+
+    /// The same of what is called `unit`, several of them.
+    pub(crate) fn of(self, unit: &'static str) -> Self {
+        Self { unit, ..self }
     }
 
     /// A batch was trained on.
@@ -143,7 +151,7 @@ impl Live {
             }
             None => (style(tick.what).for_stderr().bold().to_string(), String::new()),
         };
-        let counts = format!("{} of {} images", tick.done, tick.of);
+        let counts = format!("{} of {} {}", tick.done, tick.of, self.unit);
         let remaining = self
             .remaining(tick, now)
             .map_or_else(String::new, |left| format!("  {} left", ui::seconds(left)));
@@ -180,7 +188,8 @@ impl Live {
         let mut parts: Vec<String> =
             state.map(|state| format!("loss {:.4}", state.loss)).into_iter().collect();
         parts.extend(state.and_then(|state| state.rate).map(|rate| format!("rate {rate:.1e}")));
-        parts.extend((done > 0 && spent > 0.0).then(|| format!("{:.0} images/s", done as f64 / spent)));
+        parts
+            .extend((done > 0 && spent > 0.0).then(|| format!("{:.0} {}/s", done as f64 / spent, self.unit)));
         parts.extend(machine::memory().map(ui::bytes));
         let phase = state.and_then(|state| self.phases.iter().find(|phase| phase.name == state.phase));
         parts.extend(phase.map(|phase| phase.parts.clone()));
@@ -241,6 +250,7 @@ mod tests {
             since: (Instant::now(), "", 0),
             state: None,
             drawn: None,
+            unit: "images",
         }
     }
 

@@ -27,6 +27,7 @@ mod spec;
 mod spin;
 mod summary;
 mod text;
+mod texts;
 mod ui;
 
 use std::any::Any;

@@ -6,10 +6,7 @@
 use std::cell::RefCell;
 use std::sync::atomic::AtomicBool;
 
-use tch::Device;
-use tl_backbones::Backbone;
 use tl_finetune::Plan;
-use tl_torch::Fill;
 use tl_train::PhasePrice;
 
 use crate::args::PlanArgs;
@@ -44,8 +41,7 @@ fn print_schedule(args: &PlanArgs) -> anyhow::Result<()> {
     }
     problems.check()?;
     let Some(resolved) = resolved else { return Err(crate::errors::Exit(1).into()) };
-    let net = Backbone::new(resolved.card, Device::Cpu, Fill::Shapes)?;
-    let observed = net.observe(resolved.card.min_size);
+    let (net, observed) = fit::shapes(&resolved)?;
     let schedule = prepare::schedule(&resolved, &tl_train::net_info(&net, &observed))?;
     ui::print(&(serde_json::to_string_pretty(&schedule)? + "\n"))
 }

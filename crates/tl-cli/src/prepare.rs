@@ -22,12 +22,12 @@ use crate::fit;
 use crate::spec::{Resolved, Spec};
 use crate::ui::{Ui, show_fetch};
 
-/// Images that can be decoded, in three sets.
+/// Images that can be decoded, or texts, in three sets.
 #[derive(Debug)]
-pub(crate) struct Images {
+pub(crate) struct Samples {
     pub(crate) classes: Vec<String>,
     pub(crate) train: Arc<[Sample]>,
-    /// How much each training image counts.
+    /// How much each training sample counts.
     pub(crate) weights: Option<Arc<[f32]>>,
     pub(crate) val: Arc<[Sample]>,
     pub(crate) test: Arc<[Sample]>,
@@ -52,7 +52,7 @@ pub(crate) fn verify(
     skip_bad: bool,
     pool: &DataPool,
     ui: &RefCell<Ui>,
-) -> anyhow::Result<Images> {
+) -> anyhow::Result<Samples> {
     let all: Vec<Sample> =
         [&dataset.train, &dataset.val, &dataset.test].into_iter().flatten().cloned().collect();
     let bad = check_images(&all, pool, ui);
@@ -112,7 +112,7 @@ pub(crate) fn verify(
         split: split.to_string(),
     };
     let skipped = bad.iter().map(|bad| skipped(bad, &root)).collect();
-    Ok(Images { classes, train, weights, val, test, saved_split, skipped, notes, warnings, facts })
+    Ok(Samples { classes, train, weights, val, test, saved_split, skipped, notes, warnings, facts })
 }
 
 /// The classes or labels without a training image.
@@ -279,17 +279,17 @@ pub(crate) fn input_size(card: &Card, usual: u32, median_short_side: u32) -> u32
 pub(crate) fn model(
     resolved: &Resolved,
     loaded: Loaded,
-    images: &Images,
+    data: &Samples,
     (size, device): (u32, Device),
 ) -> anyhow::Result<Model> {
     let spec = &resolved.spec;
-    let task = fit::task(spec, images.classes.len())?;
+    let task = fit::task(spec, data.classes.len())?;
     let head = NewHead { spec: spec.head.clone(), task, dropout: spec.dropout, fill: Fill::Seed(spec.seed) };
     let preprocess = preprocess(loaded.weights.input, size);
-    let model = Model::new(loaded.backbone, head, images.classes.clone(), preprocess, device)?;
+    let model = Model::new(loaded.backbone, head, data.classes.clone(), preprocess, device)?;
     match task {
         tl_heads::Task::Regression { .. } => {
-            Ok(model.with_target_stats(tl_data::target_stats(&images.train)?)?)
+            Ok(model.with_target_stats(tl_data::target_stats(&data.train)?)?)
         }
         _ => Ok(model),
     }
@@ -309,7 +309,8 @@ pub(crate) fn schedule(resolved: &Resolved, net: &NetInfo) -> anyhow::Result<Sch
     let options = PresetOptions {
         part: resolved.unfreeze.clone(),
         views,
-        images: resolved.images,
+        images: resolved.samples,
+        texts: resolved.spec.text.is_some(),
         ..PresetOptions::default()
     };
     let mut schedule = match &resolved.spec.schedule {

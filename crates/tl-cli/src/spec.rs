@@ -11,10 +11,11 @@ use tl_finetune::{Metric, Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
 use tl_train::{Compute, Precision};
 
-use crate::args::Settings;
+use crate::args::{Of, Settings};
 use crate::dataset::{Source, absolute};
 use crate::errors::Problems;
 use crate::prepare;
+use crate::texts::{self, TextNet, TextSpec};
 
 /// `spec.json`: everything that decides a run's result but the machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +24,9 @@ pub(crate) struct Spec {
     /// Version of this format.
     pub(crate) format: u32,
     pub(crate) data: PathBuf,
+    /// What is said of texts; none of images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<TextSpec>,
     /// How it is read and split.
     #[serde(default)]
     pub(crate) source: Source,
@@ -149,11 +153,20 @@ fn parse_classes(text: &str) -> anyhow::Result<(Outputs, Option<usize>)> {
     }
 }
 
+/// The net by its name.
+#[derive(Clone, Debug)]
+pub(crate) enum Net {
+    /// A row of the table.
+    Image(&'static Card),
+    /// One that takes texts.
+    Text(Box<TextNet>),
+}
+
 /// A spec whose words have been looked up.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) spec: Spec,
-    pub(crate) card: &'static Card,
+    pub(crate) net: Net,
     /// Makes the schedule when the spec has none yet.
     pub(crate) preset: Preset,
     /// The part of the net that the preset trains after the head.
@@ -166,19 +179,22 @@ pub(crate) struct Resolved {
     pub(crate) epochs: Option<Vec<u32>>,
     /// Views of each image to keep, where the preset's are not wanted.
     pub(crate) views: Option<u32>,
-    /// The number of training images, once it is known.
-    pub(crate) images: Option<usize>,
+    /// The number of training samples, once it is known.
+    pub(crate) samples: Option<usize>,
 }
 
-pub(crate) const FORMAT: u32 = 5;
+pub(crate) const FORMAT: u32 = 6;
 const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
 
 /// Looks up and checks everything that needs neither images nor weights.
 pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolved> {
     let base = match &args.config {
         Some(path) => problems.take(read(path))?,
+        None if args.texts.task == Some(Of::Text) => defaults_for_texts(),
         None => defaults(),
     };
+    let texts = base.text.is_some();
+    texts::check_words(args, texts, problems);
     let given = |value: &Option<String>, old: &str| value.clone().unwrap_or_else(|| old.to_owned());
     let preset = match &args.preset {
         Some(name) => problems.take(name.parse::<Preset>().map_err(anyhow::Error::from)),
@@ -219,14 +235,23 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
     let backbone = given(&args.backbone, &base.backbone);
     // What an earlier run chose for its net says nothing about another one.
     let same_net = backbone == base.backbone;
-    let card = problems.take(tl_backbones::find(&backbone).map_err(anyhow::Error::from));
-    let head = match (&args.head, card) {
+    let net = problems.take(match texts {
+        false => tl_backbones::find(&backbone).map(Net::Image).map_err(anyhow::Error::from),
+        true => texts::find(&backbone).map(|net| Net::Text(Box::new(net))),
+    });
+    let head = match (&args.head, &net) {
         (Some(text), _) => problems.take(text.parse().map_err(anyhow::Error::from)),
-        (None, Some(card)) if args.config.is_none() => Some(prepare::default_head(card)),
+        (None, Some(Net::Image(card))) if args.config.is_none() => Some(prepare::default_head(card)),
+        (None, Some(Net::Text(net))) if args.config.is_none() => Some(net.pool.into()),
         (None, _) => Some(base.head.clone()),
+    };
+    let card = match &net {
+        Some(Net::Image(card)) => Some(*card),
+        _ => None,
     };
     let data = data_folder(args, &base, problems).unwrap_or_default();
     let same_data = args.data.is_none() || data == base.data;
+    let text = base.text.as_ref().map(|text| text.merged(&args.texts, same_data));
     let source = Source { task: outputs.of_data(), ..Source::merged(&args.source, &base.source, same_data) };
     source.check_names(problems);
     if args.val_fraction.is_some() && (source.split.is_some() || source.folds.is_some()) {
@@ -240,6 +265,7 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
         && !makes_schedule
         && schedule.is_none()
         && args.precision.is_none()
+        && args.texts.max_length.is_none()
         && args.image_size.is_none()
         && args.batch.is_none();
     let epochs = args.epochs.as_deref().map(|text| problems.take(parse_epochs(text)));
@@ -247,6 +273,7 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
     let spec = Spec {
         format: FORMAT,
         data,
+        text,
         source,
         val_fraction: args.val_fraction.unwrap_or(base.val_fraction),
         backbone,
@@ -265,6 +292,7 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
         batch: args.batch.unwrap_or(base.batch),
         label_smoothing: args.label_smoothing.unwrap_or(match base.outputs.of_data() == outputs.of_data() {
             true => base.label_smoothing,
+            false if texts => 0.0,
             false => outputs.label_smoothing(),
         }),
         focal: args.focal.unwrap_or(base.focal),
@@ -285,7 +313,7 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
     let preset = preset.filter(|preset| unfreeze.is_none() || preset.takes_part());
     let preset = preset.unwrap_or(if unfreeze.is_some() { Preset::TwoStep } else { Preset::Gradual });
     let views = args.views;
-    Some(Resolved { spec, card: card?, preset, unfreeze, classes, augment_auto, epochs, views, images: None })
+    Some(Resolved { spec, net: net?, preset, unfreeze, classes, augment_auto, epochs, views, samples: None })
 }
 
 /// A head that says where it drops out is not given more.
@@ -295,10 +323,24 @@ fn default_dropout(args: &Settings, base: &Spec) -> f64 {
     if head.is_some_and(|head| head.parts().iter().any(drops)) { 0.0 } else { base.dropout }
 }
 
+/// What fine-tuning of transformers on texts is usually done with.
+fn defaults_for_texts() -> Spec {
+    Spec {
+        text: Some(TextSpec::default()),
+        backbone: texts::DEFAULT_BACKBONE.to_owned(),
+        dropout: 0.1,
+        augment: Augment::none().into(),
+        batch: 32,
+        label_smoothing: 0.0,
+        ..defaults()
+    }
+}
+
 fn defaults() -> Spec {
     Spec {
         format: FORMAT,
         data: PathBuf::new(),
+        text: None,
         source: Source::default(),
         val_fraction: 0.2,
         backbone: DEFAULT_BACKBONE.to_owned(),
@@ -387,6 +429,7 @@ fn data_folder(args: &Settings, base: &Spec, problems: &mut Problems) -> Option<
     let folder = match &args.data {
         Some(folder) => folder.clone(),
         None if !base.data.as_os_str().is_empty() => base.data.clone(),
+        None if base.text.is_some() => problems.take(embedded(texts::TEXTS, "labelled texts"))?,
         None => problems.take(embedded(IMAGES, "a folder of labelled images"))?,
     };
     // What is not there is reported when the folder is opened, under the name that was given.

@@ -20,10 +20,8 @@ use crate::args::{TextCommand, TextDoctorArgs, TextFitArgs, TextPredictArgs, Tex
 use crate::data::look::fresh;
 use crate::errors::{Exit, Problems};
 use crate::spec::embedded;
+use crate::texts::TEXTS;
 use crate::ui::{self, Ui};
-
-/// The set of texts that comes with the project.
-const TEXTS: &str = "datasets/movie-review-snippets";
 
 pub(crate) fn run(command: &TextCommand) -> anyhow::Result<()> {
     match command {

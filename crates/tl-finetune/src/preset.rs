@@ -130,6 +130,8 @@ pub struct PresetOptions {
     pub views: Option<u32>,
     /// The number of training images, where it is known; `gradual` depends on it.
     pub images: Option<usize>,
+    /// Whether the net takes texts: nothing is augmented, and rates and epochs are those of pretrained transformers.
+    pub texts: bool,
 }
 
 /// Options that do not fit the preset.
@@ -232,6 +234,9 @@ impl Preset {
             return Err(PresetError::TakesNoPart { preset, part, takers: takers.join(", ") });
         }
         let mut schedule = Schedule { phases: self.phases(net, options) };
+        if options.texts {
+            for_texts(&mut schedule);
+        }
         if let Some(rate) = options.rate {
             scale(&mut schedule, rate);
         }
@@ -251,6 +256,7 @@ impl Preset {
                 _ => vec![head()],
             },
             Self::FineTune => fine_tune(&stages),
+            Self::Gradual if options.texts => gradual_texts(&stages),
             Self::Gradual => gradual(&stages, options),
             Self::Ulmfit => ulmfit(&stages),
             Self::ChainThaw => chain_thaw(&stages),
@@ -317,6 +323,38 @@ fn gradual(stages: &[&str], options: &PresetOptions) -> Vec<Phase> {
     };
     let last = tail("last-stage", last, 2e-4, 5, false);
     vec![kept(head(), 24), kept(last, 12), tail("all", stages, 2e-5, 2, true)]
+}
+
+/// Of texts a part of the rates that images have: pretrained transformers are fine-tuned at 2e-5 to 1e-4 (Devlin et al.
+/// 2018, arXiv:1810.04805).
+const TEXT_RATES: f64 = 0.25;
+
+/// The same for texts: nothing is augmented, gradients are cut at a norm of 1 as in BERT, and what is not the head alone has
+/// lower rates.
+fn for_texts(schedule: &mut Schedule) {
+    for phase in &mut schedule.phases {
+        (phase.augment, phase.views, phase.clip_norm) = (false, 0, Some(1.0));
+        if phase.train.iter().any(|entry| entry.part != "head") && phase.name != LAYERS {
+            phase.train.iter_mut().for_each(|entry| entry.rate *= TEXT_RATES);
+        }
+    }
+}
+
+/// The phase of [`gradual_texts`] that trains all but the embeddings.
+const LAYERS: &str = "layers";
+
+/// Head, then all layers with it. The embeddings stay as they are: of few texts few of their rows would move, and they are
+/// half of a small net.
+fn gradual_texts(stages: &[&str]) -> Vec<Phase> {
+    let layers = stages.get(1..).filter(|layers| !layers.is_empty()).unwrap_or(stages);
+    let steps = layers.len().saturating_sub(1).max(1) as f64;
+    let of = |(i, stage): (usize, &&str)| {
+        PartRate::new(stage, 1e-4 / RATIO.powf((layers.len() - 1 - i) as f64 / steps))
+    };
+    let mut train: Vec<PartRate> = layers.iter().enumerate().map(of).collect();
+    train.push(PartRate::new("head", 3e-4));
+    let layers = Phase { curve: Curve::Linear { warmup: 0.1 }, ..Phase::new(LAYERS, train, 2) };
+    vec![Phase { epochs: 12, ..head() }, layers]
 }
 
 /// Trains the head and `stages`; the last stage at `rate`, each one below at a lower rate, the head at three times.

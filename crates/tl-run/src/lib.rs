@@ -18,8 +18,8 @@ pub use atomic::write_whole;
 pub use error::RunError;
 pub use plot::{PlotFile, rate_plot};
 pub use records::{
-    Best, DataFacts, EpochRow, Evaluation, LabelResult, Machine, Manifest, PhaseTime, Prediction, Skipped,
-    Status, Summary, TargetResult, WeightsFacts, metric_title,
+    Baseline, Best, DataFacts, EpochRow, Evaluation, LabelResult, Machine, Manifest, PhaseTime, Prediction,
+    Skipped, Status, Summary, TargetResult, WeightsFacts, metric_title,
 };
 pub use report::{CompareReport, EvaluationReport, RunReport, SetReport};
 pub use run_dir::{RunDir, remove_run, utc_now};

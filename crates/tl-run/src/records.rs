@@ -206,6 +206,34 @@ pub struct Skipped {
     pub reason: String,
 }
 
+/// A simpler model on the same split, and what it costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// What it is.
+    pub what: String,
+    /// Its accuracy on the validation samples.
+    pub val_accuracy: f64,
+    /// The mean over the classes.
+    pub val_balanced_accuracy: f64,
+    /// Its accuracy on the test samples, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_accuracy: Option<f64>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+impl Baseline {
+    /// In a line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let test = self.test_accuracy.map_or_else(String::new, |test| format!(", {test:.4} on test"));
+        format!(
+            "baseline   {:.4} accuracy on val{test}: {}, {:.1} s",
+            self.val_accuracy, self.what, self.seconds
+        )
+    }
+}
+
 /// `summary.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -234,6 +262,9 @@ pub struct Summary {
     pub peak_memory_bytes: Option<u64>,
     /// sha256 of `model.safetensors`.
     pub model_sha256: String,
+    /// What a simpler model says of the same split, of texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
     /// Images left out.
     pub skipped: Vec<Skipped>,
     /// What a person should know about the result.

@@ -35,7 +35,8 @@ pub struct TextSample {
 }
 
 impl TextSample {
-    fn new(record: Record, names: usize) -> Self {
+    /// A record that is to be learned from; `names` is how many classes, labels or numbers there are.
+    pub fn new(record: Record, names: usize) -> Self {
         let Record { text, pair, target, name, file, line, .. } = record;
         let (label, target) = match target {
             Target::Class(class) => (class, None),

@@ -6,6 +6,7 @@ use tl_backbones::BackboneError;
 use tl_data::DataError;
 use tl_fetch::FetchError;
 use tl_heads::HeadError;
+use tl_text::TextError;
 use tl_torch::TorchError;
 use tl_weights::WeightsError;
 
@@ -25,6 +26,47 @@ pub enum TrainError {
     /// The head does not fit the net.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// Texts or their tokens.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A net was given what it does not take.
+    #[error("`{net}` takes {reads}, and got {got}")]
+    Reads {
+        /// The net.
+        net: String,
+        /// What it takes.
+        reads: &'static str,
+        /// What it was given.
+        got: &'static str,
+    },
+    /// A text has more tokens than the model was made for.
+    #[error("a text has {longest} tokens, and the model on `{net}` takes up to {max_length}")]
+    TooLong {
+        /// The net.
+        net: String,
+        /// Tokens of the longest text.
+        longest: usize,
+        /// Tokens that the model takes.
+        max_length: usize,
+    },
+    /// Texts cannot be so long.
+    #[error("texts of up to {max_length} tokens are more than `{net}` takes, expected 1 to {most}")]
+    MaxLength {
+        /// The net.
+        net: String,
+        /// What was asked for.
+        max_length: usize,
+        /// The most that it takes.
+        most: i64,
+    },
+    /// Tokens are not those of the samples.
+    #[error("there are tokens of {texts} texts for {samples} samples")]
+    Tokens {
+        /// Texts that have tokens.
+        texts: usize,
+        /// Samples.
+        samples: usize,
+    },
     /// The outputs do not fit the names.
     #[error(
         "outputs `{task}` do not fit {classes} classes: expected one output for two classes, one each for two or more, or \
@@ -72,6 +114,14 @@ pub enum TrainError {
         phase: String,
         /// Its views.
         views: u32,
+    },
+    /// A phase augments, and there are texts.
+    #[error(
+        "phase `{phase}` augments, and texts are not augmented\n\nhint: set `augment` of the phase to false"
+    )]
+    AugmentedTexts {
+        /// The phase.
+        phase: String,
     },
     /// The folder of kept activations refuses.
     #[error("failed to {what} `{}`: {reason}", .path.display())]

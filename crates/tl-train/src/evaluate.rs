@@ -8,10 +8,12 @@ use tch::{Device, Kind, Tensor};
 use tl_data::{Batch, DataPool, Loader, LoaderOptions, Preprocess, Sample, View};
 use tl_finetune::Metric;
 use tl_heads::Task;
+use tl_text::tokens::Encoded;
 use tl_torch::{channels_last, image_batch};
 
 use crate::answers::{self, Answers};
 use crate::error::TrainError;
+use crate::feed::{SetInputs, text_batches};
 use crate::loss::{Loss, Shown};
 use crate::metrics::{self, Judged, Scores};
 use crate::model::Model;
@@ -126,19 +128,24 @@ fn highest(row: &[f32]) -> u32 {
 /// when `stop` is set.
 ///
 /// # Errors
-/// A sample has not what the model answers, or an image cannot be read.
+/// A sample has not what the model answers, the inputs are not what the net takes, or an image cannot be read.
 pub fn evaluate(
     model: &Model,
     samples: &Arc<[Sample]>,
-    pool: &DataPool,
+    inputs: SetInputs<'_>,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Scored, TrainError> {
     answers::check(model.task, samples)?;
+    inputs.check(model, samples)?;
     let mut tally = Tally::new(model);
+    let pool = match inputs {
+        SetInputs::Images(pool) => pool,
+        SetInputs::Texts(encoded) => return evaluate_texts(tally, (samples, encoded), stop, progress),
+    };
     let runner = model.runner(0..model.stages(), EVAL_BATCH, samples.len());
     let options = LoaderOptions::in_order(samples.len(), EVAL_BATCH);
-    for batch in Loader::new(samples.clone(), View::Eval(model.preprocess), options, pool)? {
+    for batch in Loader::new(samples.clone(), View::Eval(model.preprocess()?), options, pool)? {
         if stop.load(Ordering::Relaxed) {
             break;
         }
@@ -148,6 +155,82 @@ pub fn evaluate(
         progress(tally.probabilities.len());
     }
     Ok(tally.finish())
+}
+
+/// Longest texts first, and the answers in the order of the samples.
+fn evaluate_texts(
+    mut tally: Tally<'_>,
+    (samples, encoded): (&Arc<[Sample]>, &Encoded),
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Scored, TrainError> {
+    let model = tally.model;
+    let mut order = Vec::new();
+    for places in text_batches(encoded) {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let logits = model.classify(&model.pooled_texts(encoded, &places)?);
+        let answers = Answers::of(model.task, places.iter().map(|&place| &samples[place as usize]));
+        tally.add(&logits, &Shown::plain(answers));
+        order.extend(places);
+        progress(order.len());
+    }
+    Ok(tally.finish_in(&order))
+}
+
+/// The same for texts of which nothing is known: what the model says of each, in their order, see [`Model::answers`]; or
+/// its outputs as they are, with `raw`.
+///
+/// # Errors
+/// The net does not take texts, or not so long ones.
+pub fn predict_texts(
+    model: &Model,
+    encoded: &Encoded,
+    raw: bool,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Vec<f32>>, TrainError> {
+    let mut rows = vec![Vec::new(); encoded.texts.len()];
+    let mut done = 0;
+    for places in text_batches(encoded) {
+        let logits = model.classify(&model.pooled_texts(encoded, &places)?);
+        let said = if raw { floats(&logits) } else { model.answers(&logits) };
+        done += places.len();
+        places.iter().zip(said).for_each(|(&place, row)| rows[place as usize] = row);
+        progress(done);
+    }
+    Ok(rows)
+}
+
+/// The pooled features of texts, in their order.
+///
+/// # Errors
+/// As [`predict_texts`].
+pub fn embed_texts(
+    model: &Model,
+    encoded: &Encoded,
+    progress: &mut dyn FnMut(usize) -> bool,
+) -> Result<Vec<Vec<f32>>, TrainError> {
+    let mut rows = vec![Vec::new(); encoded.texts.len()];
+    let mut done = 0;
+    for places in text_batches(encoded) {
+        done += places.len();
+        let said = floats(&model.pooled_texts(encoded, &places)?);
+        places.iter().zip(said).for_each(|(&place, row)| rows[place as usize] = row);
+        if !progress(done) {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+/// The rows of a matrix.
+fn floats(xs: &Tensor) -> Vec<Vec<f32>> {
+    let xs = xs.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+    let mut flat = vec![0f32; xs.numel()];
+    let n = flat.len();
+    xs.view([-1]).copy_data(&mut flat, n);
+    flat.chunks((n / xs.size()[0].max(1) as usize).max(1)).map(<[f32]>::to_vec).collect()
 }
 
 /// The same for images of which nothing is known: what the model says, see [`Model::answers`].
@@ -164,11 +247,11 @@ pub fn predict(
     let mut rows = Vec::new();
     let runner = model.runner(0..model.stages(), EVAL_BATCH, samples.len());
     let options = LoaderOptions::in_order(samples.len(), EVAL_BATCH);
-    let view = View::Eval(looks.preprocess(model.preprocess));
+    let view = View::Eval(looks.preprocess(model.preprocess()?));
     for batch in Loader::new(samples.clone(), view, options, pool)? {
         let batch = batch_tensor(&batch?, model.device);
         let mut said = Vec::new();
-        for look in looks.of(&batch, model.preprocess.input) {
+        for look in looks.of(&batch, model.preprocess()?.input) {
             said.push(model.answers(&model.classify(&runner.run(&look)?)));
         }
         rows.extend(mean_rows(&said));
@@ -292,6 +375,23 @@ impl<'a> Tally<'a> {
         self.loss_sum += loss.of(&logits, &unweighted).sum(Kind::Double).double_value(&[]);
         self.probabilities.extend(self.model.answers(&logits));
         self.answers.extend(shown.mostly());
+    }
+
+    /// What was counted as `order` says, with the answers in their own order.
+    pub(crate) fn finish_in(mut self, order: &[u32]) -> Scored {
+        let mut places = vec![0; order.len()];
+        order.iter().zip(0..).for_each(|(&of, at)| {
+            if let Some(place) = places.get_mut(of as usize) {
+                *place = at;
+            }
+        });
+        // One that was stopped has a part of the answers, in no order.
+        if self.probabilities.len() == order.len() && order.iter().all(|&of| (of as usize) < order.len()) {
+            self.answers = self.answers.pick(&places);
+            let mut rows: Vec<Vec<f32>> = std::mem::take(&mut self.probabilities);
+            self.probabilities = places.iter().map(|&at| std::mem::take(&mut rows[at as usize])).collect();
+        }
+        self.finish()
     }
 
     pub(crate) fn finish(self) -> Scored {

@@ -10,6 +10,7 @@ mod compute;
 mod engine;
 mod error;
 mod evaluate;
+mod feed;
 mod frontier;
 mod loss;
 pub mod metrics;
@@ -20,13 +21,16 @@ mod saved;
 pub use answers::Answers;
 pub use compute::{Choice, Compute, Precision, Runner, choose};
 pub use engine::{
-    BestEpoch, CHECKPOINT, Checkpoint, Checkpointing, Ended, EpochResult, Images, Observer, Options, Outcome,
+    BestEpoch, CHECKPOINT, Checkpoint, Checkpointing, Ended, EpochResult, Observer, Options, Outcome,
     PhasePrice, Progress, RateRange, Seen, Tick, Training, Tried, check, lr_find, price, steepest, train,
 };
 pub use error::TrainError;
-pub use evaluate::{EVAL_BATCH, Looks, Scored, batch_tensor, evaluate, mean_rows, predict};
+pub use evaluate::{
+    EVAL_BATCH, Looks, Scored, batch_tensor, embed_texts, evaluate, mean_rows, predict, predict_texts,
+};
+pub use feed::{Feed, Images, Inputs, SetInputs, TextInput, Texts, text_batches, text_tensor};
 pub use frontier::{FeatureStore, cache_bytes};
 pub use metrics::{Confusion, OneClass, Scores, default_metric, measured, wilson};
-pub use model::{Model, NewHead, features, net_info, pool};
+pub use model::{Model, NewHead, Reads, features, net_info, pool};
 pub use optimizer::{Optimizer, StateError, Target};
-pub use saved::{Pretrained, SavedModel};
+pub use saved::{Pretrained, SavedModel, SavedText};

@@ -1,14 +1,17 @@
 //! A model: backbone, head, task, classes and the preprocessing they were trained with.
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use tl_backbones::{Backbone, Mode, Observed};
 use tl_data::{Preprocess, TargetStats};
 use tl_finetune::{LayerInfo, NetInfo, StageInfo};
 use tl_heads::{Features, Head, HeadSpec, Pool, Task};
+use tl_text::tokens::Encoded;
 use tl_torch::{Fill, Param, Role};
 
 use crate::compute::{Compiled, Compute};
 use crate::error::TrainError;
+use crate::feed::text_tensor;
 
 /// What answers questions about images: classes, labels or numbers.
 #[derive(Debug)]
@@ -24,8 +27,8 @@ pub struct Model {
     /// The scale of numbers, of which outputs are multiples: `y = mean + std * output`. Without it outputs are the numbers
     /// themselves.
     pub target_stats: Option<TargetStats>,
-    /// How an image becomes the net's input.
-    pub preprocess: Preprocess,
+    /// What it takes.
+    pub reads: Reads,
     /// Where its tensors are.
     pub device: Device,
     /// The backbone as one image meets it.
@@ -35,6 +38,23 @@ pub struct Model {
     pub(crate) compiled: Compiled,
     /// By place in the backbone's store, the index of the layer that the tensor belongs to.
     layer_of: Vec<usize>,
+}
+
+/// Tokens of the text on which a net is observed, at most: layers and parameters do not depend on it, and nothing is
+/// planned by the figures that do.
+const OBSERVED_TOKENS: i64 = 128;
+
+/// What becomes a model's input.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reads {
+    /// Images, prepared in this way.
+    Images(Preprocess),
+    /// Texts.
+    Texts {
+        /// The most tokens of a text, special tokens counted.
+        max_length: usize,
+    },
 }
 
 /// What a head is built from.
@@ -64,8 +84,43 @@ impl Model {
         device: Device,
     ) -> Result<Self, TrainError> {
         backbone.check_size(preprocess.input)?;
-        check_task(head.task, &classes)?;
         let observed = backbone.observe(preprocess.input);
+        Self::on(backbone, observed, head, classes, Reads::Images(preprocess), device)
+    }
+
+    /// The same on a net that takes texts, of up to `max_length` tokens.
+    ///
+    /// # Errors
+    /// The net takes images, or no texts of that length; and those of [`Model::new`].
+    pub fn for_texts(
+        backbone: Backbone,
+        head: NewHead,
+        classes: Vec<String>,
+        max_length: usize,
+        device: Device,
+    ) -> Result<Self, TrainError> {
+        let net = || backbone.name().to_owned();
+        let Some(text) = backbone.text_net() else {
+            return Err(TrainError::Reads { net: net(), reads: "images", got: "texts" });
+        };
+        let most = text.config.max_tokens().unwrap_or(i64::MAX);
+        let tokens = i64::try_from(max_length).unwrap_or(i64::MAX);
+        if !(1..=most).contains(&tokens) {
+            return Err(TrainError::MaxLength { net: net(), max_length, most });
+        }
+        let observed = backbone.observe_text(tokens.min(OBSERVED_TOKENS));
+        Self::on(backbone, observed, head, classes, Reads::Texts { max_length }, device)
+    }
+
+    fn on(
+        backbone: Backbone,
+        observed: Observed,
+        head: NewHead,
+        classes: Vec<String>,
+        reads: Reads,
+        device: Device,
+    ) -> Result<Self, TrainError> {
+        check_task(head.task, &classes)?;
         let NewHead { spec, task, dropout, fill } = head;
         let features = features(&backbone, &observed, backbone.stages.len());
         let head = Head::new(spec, features, task.outputs(), dropout, (device, fill))?;
@@ -80,7 +135,7 @@ impl Model {
             task,
             classes,
             target_stats,
-            preprocess,
+            reads,
             device,
             observed,
             compute,
@@ -105,6 +160,20 @@ impl Model {
         }
         self.target_stats = Some(stats);
         Ok(self)
+    }
+
+    /// How an image becomes the net's input.
+    ///
+    /// # Errors
+    /// It takes texts.
+    pub fn preprocess(&self) -> Result<Preprocess, TrainError> {
+        match self.reads {
+            Reads::Images(preprocess) => Ok(preprocess),
+            Reads::Texts { .. } => {
+                let net = self.backbone.name().to_owned();
+                Err(TrainError::Reads { net, reads: "texts", got: "images" })
+            }
+        }
     }
 
     /// The backbone as a plan needs to know it.
@@ -136,8 +205,18 @@ impl Model {
         to: usize,
         mode: impl Fn(usize) -> Mode<'m>,
     ) -> Tensor {
+        let mask = to.checked_sub(1).and_then(|last| mode(last).mask);
         let ys = self.backbone.forward(xs, from..to, mode);
-        if to == self.stages() && from < to { pool(&self.backbone, &self.head, &ys) } else { ys }
+        if to == self.stages() && from < to { pool(&self.backbone, &self.head, &ys, mask) } else { ys }
+    }
+
+    /// The pooled features of texts, without gradients.
+    ///
+    /// # Shapes
+    /// `[places, D]`.
+    pub(crate) fn pooled_texts(&self, encoded: &Encoded, places: &[u32]) -> Result<Tensor, TrainError> {
+        let input = text_tensor(encoded, places, self.device)?;
+        self.runner(0..self.stages(), places.len(), 0).run_masked(&input.xs, input.mask.as_ref())
     }
 
     /// What outputs say: the probability of each class or label, in rows; or numbers in their own units.
@@ -212,6 +291,9 @@ pub fn net_info(backbone: &Backbone, observed: &Observed) -> NetInfo {
 /// What a head finds behind stage `level - 1` of a backbone.
 #[must_use]
 pub fn features(backbone: &Backbone, observed: &Observed, level: usize) -> Features {
+    if backbone.text_net().is_some() {
+        return Features::Text { channels: backbone.width() };
+    }
     match (observed.shapes.get(level).map(Vec::as_slice), backbone.prefix()) {
         (Some(&[tokens, channels]), Some(prefix)) => Features::Tokens { tokens, channels, prefix },
         (Some(&[channels, height, width]), _) => Features::Map { channels, height, width },
@@ -223,10 +305,10 @@ pub fn features(backbone: &Backbone, observed: &Observed, level: usize) -> Featu
 /// pooling leaves one value a channel, else before it.
 ///
 /// # Shapes
-/// `[N, C, H, W]` or `[N, T, C]` to `[N, D]`.
-pub fn pool(backbone: &Backbone, head: &Head, features: &Tensor) -> Tensor {
+/// `[N, C, H, W]` or `[N, T, C]` to `[N, D]`; the mask of real tokens is bool `[N, T]`.
+pub fn pool(backbone: &Backbone, head: &Head, features: &Tensor, mask: Option<&Tensor>) -> Tensor {
     match head.spec.pool {
-        _ if !backbone.has_neck() => head.pool(features),
+        _ if !backbone.has_neck() => head.pool_masked(features, mask),
         Pool::Average | Pool::Max | Pool::Gem | Pool::Class | Pool::Last | Pool::Tokens => {
             backbone.neck(&head.pool(features))
         }

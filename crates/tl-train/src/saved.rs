@@ -8,29 +8,33 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use tl_backbones::{Backbone, BackboneError, Weights};
+use tl_backbones::text::TextConfig;
+use tl_backbones::{Backbone, BackboneError};
 use tl_data::{Preprocess, TargetStats};
 use tl_heads::{HeadSpec, Task};
 use tl_torch::{Fill, ParamStore};
 use tl_weights::{DType, Expected, Rename, WeightFile};
 
 use crate::error::TrainError;
-use crate::model::{Model, NewHead};
+use crate::model::{Model, NewHead, Reads};
 
 /// Name of the tensor file.
 pub(crate) const TENSORS: &str = "model.safetensors";
 /// Name of the description.
 pub(crate) const DESCRIPTION: &str = "model.json";
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
+/// Of image nets, which older versions know.
+const IMAGE_FORMAT: u32 = 3;
 
 /// `model.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedModel {
     /// Version of this format.
     pub format: u32,
-    /// What the model does: `image-classification`, `image-multi-label-classification` or `image-regression`.
+    /// What the model does: `image-classification`, `image-multi-label-classification` or `image-regression`; or the same of
+    /// `text`.
     pub task: String,
-    /// Name of the net's card.
+    /// Name of the net's card, or of the text net.
     pub backbone: String,
     /// Name of the card's row of weights whose details (an epsilon) the net has; the first where none is given.
     #[serde(default)]
@@ -47,14 +51,29 @@ pub struct SavedModel {
     /// The scale of numbers, of which outputs are multiples; outputs are the numbers themselves where it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_stats: Option<TargetStats>,
-    /// How an image becomes the net's input.
-    pub preprocess: Preprocess,
+    /// How an image becomes the net's input; none of texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocess: Option<Preprocess>,
+    /// The net that takes texts, and how they become its input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<SavedText>,
     /// What the backbone started from.
     pub pretrained: Pretrained,
     /// sha256 of the tensor file.
     pub sha256: String,
     /// Version of the program that wrote it.
     pub version: String,
+}
+
+/// What a model of texts has besides its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedText {
+    /// Family and sizes of the net, as the `config.json` of transformers has them.
+    pub config: TextConfig,
+    /// The most tokens of a text, special tokens counted; what is longer is cut.
+    pub max_length: usize,
+    /// The tokenizer's files beside this one, and the sha256 of each; the first is the tokenizer.
+    pub tokenizer: Vec<(String, String)>,
 }
 
 /// The weights a model started from; their licence goes with it.
@@ -72,13 +91,15 @@ pub struct Pretrained {
 
 impl SavedModel {
     /// Writes the tensors to `DIR/model.safetensors`, whole or not at all, and returns the description that belongs
-    /// beside them as `model.json`.
+    /// beside them as `model.json`. `weights` is the name of the card's row; `tokenizer` is for texts, see
+    /// [`SavedText::tokenizer`].
     ///
     /// # Errors
     /// The disk refuses.
     pub fn write(
         model: &Model,
-        weights: &Weights,
+        weights: &str,
+        tokenizer: Vec<(String, String)>,
         pretrained: Pretrained,
         version: &str,
         dir: &Path,
@@ -89,22 +110,33 @@ impl SavedModel {
         });
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         let written = tl_weights::write_safetensors(dir.join(TENSORS), tensors, &metadata)?;
-        Ok(Self {
-            format: FORMAT,
-            task: match model.task {
-                Task::Softmax { .. } | Task::Binary => "image-classification",
-                Task::MultiLabel { .. } => "image-multi-label-classification",
-                Task::Regression { .. } => "image-regression",
+        let (format, of, preprocess) = match model.reads {
+            Reads::Images(preprocess) => (IMAGE_FORMAT, "image", Some(preprocess)),
+            Reads::Texts { .. } => (FORMAT, "text", None),
+        };
+        let text = match (model.reads, model.backbone.text_net()) {
+            (Reads::Texts { max_length }, Some(net)) => {
+                Some(SavedText { config: net.config.clone(), max_length, tokenizer })
             }
-            .to_owned(),
+            _ => None,
+        };
+        let does = match model.task {
+            Task::Softmax { .. } | Task::Binary => "classification",
+            Task::MultiLabel { .. } => "multi-label-classification",
+            Task::Regression { .. } => "regression",
+        };
+        Ok(Self {
+            format,
+            task: format!("{of}-{does}"),
             backbone: model.backbone.name().to_owned(),
-            weights: weights.name.to_owned(),
+            weights: weights.to_owned(),
             head: model.head.spec.clone(),
             outputs: Some(model.task),
             dropout: model.head.dropout,
             classes: model.classes.clone(),
             target_stats: model.target_stats.clone(),
-            preprocess: model.preprocess,
+            preprocess,
+            text,
             pretrained,
             sha256: written.sha256,
             version: version.to_owned(),
@@ -124,21 +156,40 @@ impl SavedModel {
             let reason = format!("its sha256 is {sha256}, `{DESCRIPTION}` says {}", saved.sha256);
             return Err(refused(reason, "it is damaged or from another run; copy both files again"));
         }
-        let card = tl_backbones::find(&saved.backbone)?;
-        let weights = card.find_weights(&saved.weights).ok_or_else(|| BackboneError::UnknownWeights {
-            backbone: card.name,
-            name: saved.weights.clone(),
-            known: card.weights.iter().map(|weights| weights.name).collect(),
-        })?;
-        let backbone = Backbone::for_weights(card, weights, device, Fill::Later)?;
         let task = saved.outputs.unwrap_or(Task::Softmax { classes: saved.classes.len() as i64 });
         let head = NewHead { spec: saved.head.clone(), task, dropout: saved.dropout, fill: Fill::Later };
-        let mut model = Model::new(backbone, head, saved.classes.clone(), saved.preprocess, device)?;
+        let classes = saved.classes.clone();
+        let mut model = match (&saved.text, saved.preprocess) {
+            (Some(text), _) => {
+                let backbone = Backbone::text(&saved.backbone, &text.config, device, Fill::Later)?;
+                Model::for_texts(backbone, head, classes, text.max_length, device)?
+            }
+            (None, Some(preprocess)) => {
+                Model::new(saved.image_net(device)?, head, classes, preprocess, device)?
+            }
+            (None, None) => {
+                let hint = "copy it again from its run";
+                return Err(refused(
+                    "it says nothing of inputs: no `preprocess` and no `text`".to_owned(),
+                    hint,
+                ));
+            }
+        };
         if let Some(stats) = &saved.target_stats {
             model = model.with_target_stats(stats.clone())?;
         }
         fill(&model, &path)?;
         Ok((saved, model))
+    }
+
+    fn image_net(&self, device: Device) -> Result<Backbone, TrainError> {
+        let card = tl_backbones::find(&self.backbone)?;
+        let weights = card.find_weights(&self.weights).ok_or_else(|| BackboneError::UnknownWeights {
+            backbone: card.name,
+            name: self.weights.clone(),
+            known: card.weights.iter().map(|weights| weights.name).collect(),
+        })?;
+        Ok(Backbone::for_weights(card, weights, device, Fill::Later)?)
     }
 
     fn read(path: &Path) -> Result<Self, TrainError> {
@@ -161,7 +212,9 @@ impl SavedModel {
         if saved.classes.is_empty() {
             return Err(refused("it names no classes".to_owned(), "copy it again from its run"));
         }
-        saved.preprocess.check()?;
+        if let Some(preprocess) = &saved.preprocess {
+            preprocess.check()?;
+        }
         Ok(saved)
     }
 }

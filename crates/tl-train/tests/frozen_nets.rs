@@ -14,7 +14,7 @@ use tl_data::{Augment, DataPool, Dataset, Preprocess, Sample, SplitOptions};
 use tl_finetune::{BatchNorm, Plan, Preset, PresetOptions};
 use tl_heads::Task;
 use tl_torch::{Fill, Role, channels_last};
-use tl_train::{Ended, EpochResult, Images, Model, NewHead, Observer, Options, Tick, train};
+use tl_train::{Ended, EpochResult, Feed, Images, Inputs, Model, NewHead, Observer, Options, Tick, train};
 
 /// A small net of each kind.
 const SMALL: [&str; 13] = [
@@ -122,7 +122,7 @@ fn model_of(card: &'static Card) -> Model {
 }
 
 /// What is wrong after a run of the preset with an epoch a phase.
-fn wrong(card: &'static Card, preset: Preset, images: &Images<'_>) -> Vec<String> {
+fn wrong(card: &'static Card, preset: Preset, feed: &Feed<'_>) -> Vec<String> {
     let model = model_of(card);
     let mut schedule = preset.schedule(&model.net_info(), &PresetOptions::default()).unwrap();
     for phase in &mut schedule.phases {
@@ -132,7 +132,7 @@ fn wrong(card: &'static Card, preset: Preset, images: &Images<'_>) -> Vec<String
     let plan = schedule.plan(&model.net_info(), model.head.store.count()).unwrap();
     let mut watch = Watch::new(&model, &plan);
     let options = Options { batch: 2, ..common::options(1 << 30) };
-    let outcome = train(&model, &plan, images, &options, None, &mut watch).unwrap();
+    let outcome = train(&model, &plan, feed, &options, None, &mut watch).unwrap();
     assert_eq!(
         (outcome.ended, watch.phases),
         (Ended::Finished, plan.phases.len()),
@@ -150,16 +150,15 @@ fn what_a_preset_freezes_stays_as_it_is_in_every_kind_of_net() {
     let samples = samples(dir.path());
     let (train_set, val): (Arc<[_]>, Arc<[_]>) = (samples[..4].into(), samples[4..].into());
     let (pool, stop) = (DataPool::new(1).unwrap(), AtomicBool::new(false));
-    let images = Images {
+    let augmentation = Augment::basic().into();
+    let images = Images { pool: &pool, augmentation: &augmentation, shrink: None, decoded: None };
+    let feed = Feed {
         train: &train_set,
         val: &val,
         ids: None,
-        pool: &pool,
-        augmentation: &Augment::basic().into(),
-        shrink: None,
-        decoded: None,
         weights: None,
         stop: &stop,
+        inputs: Inputs::Images(images),
     };
     let wanted = std::env::var(NETS).ok();
     let presets = Preset::ALL.len();
@@ -176,7 +175,7 @@ fn what_a_preset_freezes_stays_as_it_is_in_every_kind_of_net() {
     };
     for (card, preset) in pairs {
         let start = std::time::Instant::now();
-        let wrong = wrong(card, preset, &images);
+        let wrong = wrong(card, preset, &feed);
         if wanted.is_some() {
             eprintln!("{} {}: {:.1} s", card.name, preset.name(), start.elapsed().as_secs_f64());
         }

@@ -30,7 +30,7 @@ fn survives(net: &str, row: &str, head: &str, task: Task, dir: &Path) -> serde_j
     for param in model.head.store.iter().filter(|param| param.role == Role::Buffer) {
         let _ = tch::no_grad(|| param.tensor.shallow_clone().uniform_(0.5, 1.5));
     }
-    let saved = SavedModel::write(&model, weights, pretrained(), "test", dir).unwrap();
+    let saved = SavedModel::write(&model, weights.name, Vec::new(), pretrained(), "test", dir).unwrap();
     let json = serde_json::to_value(&saved).unwrap();
     std::fs::write(dir.join("model.json"), json.to_string()).unwrap();
     let (again, loaded) = SavedModel::load(dir, Device::Cpu).unwrap();

@@ -17,7 +17,7 @@ use tl_data::{Augment, DataPool, Dataset, Preprocess, Sample, SplitOptions};
 use tl_finetune::{BatchNorm, Curve, Decay, DecayBy, Optimizer, PartRate, Phase, Schedule};
 use tl_heads::Task;
 use tl_torch::{Fill, ParamStore, Role};
-use tl_train::{EpochResult, Images, Model, NewHead, Observer, Options, Tick, train};
+use tl_train::{EpochResult, Feed, Images, Inputs, Model, NewHead, Observer, Options, Tick, train};
 
 const SIZE: u32 = 64;
 const IMAGES: u32 = 8;
@@ -181,20 +181,19 @@ fn steps(model: &Model, name: &str, samples: &Arc<[Sample]>) -> (Vec<f64>, Vec<V
     let (schedule, batch) = schedule(name);
     let plan = schedule.plan(&model.net_info(), model.head.store.count()).unwrap();
     let (pool, stop) = (DataPool::new(1).unwrap(), AtomicBool::new(false));
-    let images = Images {
+    let augmentation = Augment::basic().into();
+    let images = Images { pool: &pool, augmentation: &augmentation, shrink: None, decoded: None };
+    let feed = Feed {
         train: samples,
         val: samples,
         ids: None,
-        pool: &pool,
-        augmentation: &Augment::basic().into(),
-        shrink: None,
-        decoded: None,
         weights: None,
         stop: &stop,
+        inputs: Inputs::Images(images),
     };
     let options = Options { batch, label_smoothing: 0.1, ..common::options(1 << 30) };
     let mut steps = Steps { model, losses: Vec::new(), after: Vec::new() };
-    train(model, &plan, &images, &options, None, &mut steps).unwrap();
+    train(model, &plan, &feed, &options, None, &mut steps).unwrap();
     (steps.losses, steps.after)
 }
 

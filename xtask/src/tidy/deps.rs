@@ -20,7 +20,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tl-heads", &["tl-torch"]),
     (
         "tl-train",
-        &["tl-backbones", "tl-data", "tl-fetch", "tl-finetune", "tl-heads", "tl-torch", "tl-weights"],
+        &[
+            "tl-backbones",
+            "tl-data",
+            "tl-fetch",
+            "tl-finetune",
+            "tl-heads",
+            "tl-text",
+            "tl-torch",
+            "tl-weights",
+        ],
     ),
     ("tl-cli", &["*"]),
     ("tl-bench", &["tl-backbones", "tl-data", "tl-finetune", "tl-heads", "tl-torch", "tl-train"]),

@@ -9,15 +9,17 @@ use crate::predict::Format;
 
 mod runs;
 mod text;
+mod texts;
 mod train;
 
 pub(crate) use runs::{CompareArgs, ListArgs, RemoveArgs, ReproduceArgs, RunsCommand, ShowArgs};
 pub(crate) use text::{TextArgs, TextCommand, TextDoctorArgs, TextFitArgs, TextPredictArgs, TextSourceArgs};
+pub(crate) use texts::{Of, TextColumns, TextWords};
 pub(crate) use train::{
     CacheArgs, ColumnArgs, FinetuneArgs, LrFindArgs, PlanArgs, Settings, SourceArgs, ThreadArgs,
 };
 
-/// Fine-tune pretrained nets on your images.
+/// Fine-tune pretrained nets on your images or texts.
 #[derive(Debug, Parser)]
 #[command(name = "tl", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -27,9 +29,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Fine-tune a pretrained net on a folder of labelled images.
+    /// Fine-tune a pretrained net on a folder of labelled images, or on texts.
     ///
-    /// With no arguments: on the small Fashion-MNIST set that comes with the project.
+    /// With no arguments: on the small Fashion-MNIST set that comes with the project; with --task text alone, on the
+    /// movie-review snippets.
     /// The folder is DIR/train/CLASS/*, DIR/val/CLASS/* (and test/), or DIR/CLASS/*, which is then split.
     #[command(after_help = FINETUNE_EXAMPLES)]
     Finetune(Box<FinetuneArgs>),
@@ -46,13 +49,13 @@ pub(crate) enum Command {
     /// List, show, compare, repeat and delete runs that are there.
     #[command(after_help = runs::EXAMPLES)]
     Runs(RunsArgs),
-    /// Measure a fine-tuned model on a folder of labelled images, or a table.
+    /// Measure a fine-tuned model on a folder of labelled images, a table, or texts.
     #[command(after_help = EVALUATE_EXAMPLES)]
     Evaluate(EvaluateArgs),
-    /// Say what images show.
+    /// Say what images show, or texts say.
     #[command(after_help = PREDICT_EXAMPLES)]
     Predict(PredictArgs),
-    /// Write the features of images to a file, for use elsewhere.
+    /// Write the features of images or texts to a file, for use elsewhere.
     #[command(after_help = FEATURES_EXAMPLES)]
     Features(FeaturesArgs),
     /// List a net's layers: shapes, parameters, what trains; totals and memory.
@@ -97,6 +100,8 @@ const FINETUNE_EXAMPLES: &str = "Examples:
   tl finetune --data photos --epochs 30,8,4 --seed 7 --run runs/second
   tl finetune --data labels.csv --classes multi-label --label-separator ';'
   tl finetune --data ages.csv --classes regression --label-column age
+  tl finetune --task text --data reviews.csv        texts: MiniLM, and TF-IDF beside it
+  tl finetune --task text --data pairs.jsonl --backbone bert-base-uncased --preset ulmfit --max-length 64
   tl finetune --config runs/first/spec.json         repeat a run
   tl finetune --resume runs/first                   go on with a run that was stopped";
 
@@ -113,14 +118,17 @@ const LR_FIND_EXAMPLES: &str = "Examples:
 const EVALUATE_EXAMPLES: &str = "Examples:
   tl evaluate runs/ants photos/test
   tl evaluate runs/ants photos/test --report test.html     mistakes with pictures, calibration, suspicious labels
-  tl evaluate runs/ants labels.csv --json --analysis       all of it for a program";
+  tl evaluate runs/ants labels.csv --json --analysis       all of it for a program
+  tl evaluate runs/reviews test.csv                        a model of texts";
 
 const PREDICT_EXAMPLES: &str = "Examples:
   tl predict runs/ants photo.jpg more-photos/
   find photos -name '*.jpg' | tl predict runs/ants - --format csv > said.csv
   tl predict runs/ants photos --tta --threshold 0.8     surer answers, and only sure ones
   tl predict --backbone resnet50 --weights mine.pth --raw photo.jpg
-  tl predict --backbone efficientnet-lite0 photo.jpg    the pretrained net's own 1,000 classes";
+  tl predict --backbone efficientnet-lite0 photo.jpg    the pretrained net's own 1,000 classes
+  tl predict runs/reviews \"A wonderful film.\" more.txt
+  cut -f2 table.tsv | tl predict runs/reviews - --json    a text on each line";
 
 const AUGMENT_EXAMPLES: &str = "Examples:
   tl augment photos --augment medium --out sheet.png
@@ -132,6 +140,7 @@ const FEATURES_EXAMPLES: &str = "Examples:
   tl features --backbone resnet50 photos --out features.npy               pooled, one row an image
   tl features --backbone resnet50 --stage stage3 --pool gap photos --out stage3.safetensors
   tl features runs/ants photos --raw --out maps.npy                       feature maps, not pooled
+  tl features --backbone minilm texts.csv --normalize --out texts.npy     sentence embeddings
 
 The names of the images go beside a .npy file (features.files.txt) or into the metadata of a .safetensors file.";
 
@@ -149,11 +158,13 @@ pub(crate) struct EvaluateArgs {
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
     /// Folder of labelled images: DIR/CLASS/*, or one with test/ or val/ inside; or a table of files and labels, of which
-    /// the test part is taken, else the validation part, else all
+    /// the test part is taken, else the validation part, else all. Of a model of texts: a table or folder of labelled texts
     #[arg(value_name = "DATA")]
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) columns: ColumnArgs,
+    #[command(flatten)]
+    pub(crate) texts: TextColumns,
     /// Go on without the images that cannot be decoded
     #[arg(long)]
     pub(crate) skip_bad: bool,
@@ -177,9 +188,12 @@ pub(crate) struct EvaluateArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PredictArgs {
     /// Run directory (left out with --backbone), then images, folders of images, tables or lists of them (.csv, .tsv,
-    /// .txt), and - for names on standard input, a line each
-    #[arg(value_name = "RUN IMAGE", required = true)]
+    /// .txt), and - for names on standard input, a line each. For a model of texts: texts in quotes, files of texts (tables,
+    /// or .txt with a text on each line), and - for texts on standard input, a line each
+    #[arg(value_name = "RUN IMAGE|TEXT", required = true)]
     pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) texts: TextColumns,
     /// Ask the pretrained net itself, with its published classes
     #[arg(long, value_name = "NAME")]
     pub(crate) backbone: Option<String>,
@@ -232,9 +246,18 @@ impl PredictArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct FeaturesArgs {
-    /// Run directory (left out with --backbone), then images and folders of images
-    #[arg(value_name = "RUN IMAGE", required = true)]
+    /// Run directory (left out with --backbone), then images and folders of images. For a net that takes texts: texts in
+    /// quotes, files of texts, and - for texts on standard input, a line each
+    #[arg(value_name = "RUN IMAGE|TEXT", required = true)]
     pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) texts: TextColumns,
+    /// Of texts: scale every vector to length 1
+    #[arg(long)]
+    pub(crate) normalize: bool,
+    /// Of texts: the most tokens of a text; longer ones are cut [default: 128, or the run's]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_length: Option<usize>,
     /// File to write, .npy or .safetensors, which must not exist
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,

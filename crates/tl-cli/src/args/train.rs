@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use clap::Args;
 use tl_train::Precision;
 
+use super::texts::TextWords;
 use crate::device::DeviceChoice;
 
 /// Everything that decides a run but where it is written.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct Settings {
-    /// Folder of labelled images, or a table (.csv, .tsv, .txt) of files and labels
+    /// Folder of labelled images, or a table (.csv, .tsv, .txt) of files and labels; with --task text, of texts
     #[arg(long, value_name = "DIR|FILE")]
     pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) texts: TextWords,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     /// Random changes to training images in phases that augment: none, basic, light, medium, strong, auto (by the number of
@@ -31,7 +34,8 @@ pub(crate) struct Settings {
     /// Draw images of rare classes more often, so that each epoch sees all classes alike
     #[arg(long)]
     pub(crate) balanced_sampling: bool,
-    /// Pretrained net (`tl backbones` lists them) [default: efficientnet-lite0]
+    /// Pretrained net (`tl backbones` lists them) [default: efficientnet-lite0]. With --task text: a name of that list, a
+    /// repository of the hub (OWNER/NAME), or a folder with config.json, weights and tokenizer [default: minilm]
     #[arg(long, value_name = "NAME")]
     pub(crate) backbone: Option<String>,
     /// Its weights: a name from `tl backbones`, or a .safetensors or .pth file [default: the first published]
@@ -73,16 +77,16 @@ pub(crate) struct Settings {
     /// [default: softmax]
     #[arg(long, value_name = "softmax|binary|multi-label|regression|N")]
     pub(crate) classes: Option<String>,
-    /// Dropout before the last layer, 0 to below 1 [default: 0.2, or 0 where the head drops out itself]
+    /// Dropout before the last layer, 0 to below 1 [default: 0.2, of texts 0.1, or 0 where the head drops out itself]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub(crate) dropout: Option<f64>,
     /// Height and width of the net's input in pixels [default: the net's own, smaller if the images are tiny]
     #[arg(long, value_name = "PX")]
     pub(crate) image_size: Option<u32>,
-    /// Images in a training step [default: 16]
+    /// Images or texts in a training step [default: 16; of texts 32]
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
-    /// Label smoothing, 0 to below 1 [default: 0.1; 0 with multi-label]
+    /// Label smoothing, 0 to below 1 [default: 0.1; 0 with multi-label, and of texts]
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     pub(crate) label_smoothing: Option<f64>,
     /// Focal loss (arXiv:1708.02002): images that are easily told count less, the more so the higher this is; 2 is usual

@@ -5,6 +5,7 @@ mod record;
 mod resume;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,9 +27,10 @@ use crate::judge;
 use crate::live::Live;
 use crate::machine;
 use crate::spec::Spec;
+use crate::texts;
 use crate::ui::{self, Ui};
 
-pub(crate) use job::Job;
+pub(crate) use job::{Built, Job, JobInputs, Origin};
 use record::{Recorder, Run};
 
 pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &FinetuneArgs, interrupt: &Interrupt) -> anyhow::Result<
     let mut job = Job::from_args(&args.settings, args.run.as_deref(), &ui)?;
     job.announce(&ui);
     job.choose(&interrupt.stop, &ui)?;
+    job.make_baseline(&ui)?;
     let run = job.create_run(args.run.as_deref(), interrupt)?;
     go(&job, run, None, (args, interrupt), &ui)
 }
@@ -74,13 +77,13 @@ impl Job {
         let tensors: usize = self.model.tensors().map(|param| param.tensor.numel() * size_of::<f32>()).sum();
         // The model, and a checkpoint: weights, the best ones, moments, and the file that takes its place.
         machine::check_space(&path, tensors as u64 * 8 + (16 << 20))?;
-        let pretrained = self.chosen.pretrained();
+        let pretrained = self.origin.pretrained.clone();
         let manifest = Manifest {
             version: machine::version(),
             started: now["long"].clone(),
             resumed: Vec::new(),
             command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-            data: self.images.facts.clone(),
+            data: self.data.facts.clone(),
             weights: WeightsFacts {
                 name: pretrained.name,
                 source: pretrained.source,
@@ -110,8 +113,8 @@ impl Job {
         }
         run.dir.write_text("plan.txt", &self.plan.to_string())?;
         run.dir.write_json("manifest.json", &run.manifest)?;
-        run.dir.write_text("split.json", &self.images.saved_split)?;
-        run.dir.write_text("classes.txt", &(self.images.classes.join("\n") + "\n"))?;
+        run.dir.write_text("split.json", &self.data.saved_split)?;
+        run.dir.write_text("classes.txt", &(self.data.classes.join("\n") + "\n"))?;
         // The last: a run with a spec has all the rest as well.
         run.dir.write_json("spec.json", &spec)?;
         Ok(())
@@ -126,8 +129,8 @@ impl Job {
             "run": run.dir.path(),
             "phases": phases.collect::<Vec<_>>(),
             "monitor": self.monitor.to_string(),
-            "train_images": self.images.train.len(),
-            "val_images": self.images.val.len(),
+            "train_images": self.data.train.len(),
+            "val_images": self.data.val.len(),
             "epochs_before": run.before,
         })
     }
@@ -139,19 +142,20 @@ impl Job {
         (every, interrupt, json): (Duration, &Interrupt, bool),
         ui: &RefCell<Ui>,
     ) -> anyhow::Result<Outcome> {
-        let images = self.training(&interrupt.stop);
+        let feed = self.training(&interrupt.stop);
         let mut options = self.options()?;
         options.checkpoints = Some(Checkpointing { dir: run.dir.path().to_owned(), every });
-        ui.borrow().row(&record::header(self.model.task, &options.monitor.to_string()), "");
+        ui.borrow()
+            .row(&record::header(self.model.task, &options.monitor.to_string(), self.inputs.unit()), "");
         for row in &run.epochs[..run.before] {
             ui.borrow().row(&record::line(row, self.model.task), "");
         }
         let mut live = Live::new(&self.plan, &options.monitor.to_string());
         run.epochs.iter().for_each(|row| live.epoch(&row.phase, row.epoch, row.monitored, row.seconds));
-        ui.borrow_mut().watch(live);
+        ui.borrow_mut().watch(live.of(self.inputs.unit()));
         interrupt.beside(ui.borrow().handle());
         let mut recorder = Recorder { run, ui, json };
-        let outcome = tl_train::train(&self.model, &self.plan, &images, &options, checkpoint, &mut recorder);
+        let outcome = tl_train::train(&self.model, &self.plan, &feed, &options, checkpoint, &mut recorder);
         ui.borrow_mut().stop();
         match outcome {
             Ok(outcome) if outcome.best.is_none() => Err(self.nothing_kept(run, &outcome.ended)),
@@ -184,8 +188,9 @@ impl Job {
     fn finish(&self, run: Run, mut outcome: Outcome, json: bool, ui: &RefCell<Ui>) -> anyhow::Result<()> {
         let saved = SavedModel::write(
             &self.model,
-            self.weights,
-            self.chosen.pretrained(),
+            self.origin.row,
+            self.inputs.write_tokenizer(&run.dir)?,
+            self.origin.pretrained.clone(),
             &machine::version(),
             run.dir.path(),
         )?;
@@ -221,7 +226,8 @@ impl Job {
             cache_bytes: outcome.cache_bytes,
             peak_memory_bytes: machine::peak_memory(),
             model_sha256: saved.sha256,
-            skipped: self.images.skipped.clone(),
+            baseline: self.baseline.clone(),
+            skipped: self.data.skipped.clone(),
             warnings: self.warnings(val),
             evaluations,
         };
@@ -235,7 +241,7 @@ impl Job {
             run.dir.remove(CHECKPOINT)?;
         }
         run.dir.close()?;
-        show_summary(&summary, &path, json)?;
+        show_summary(&summary, &path, self.inputs.unit(), json)?;
         conclude(&outcome.ended, &summary, &path)
     }
 
@@ -251,37 +257,38 @@ impl Job {
         model.compute = self.model.compute.clone();
         known = known.filter(|_| model.has_weights_of(&self.model));
         let (mut evaluations, mut analyses) = (Vec::new(), Vec::<Analysis>::new());
-        for (set, samples) in [("val", &self.images.val), ("test", &self.images.test)] {
+        for (set, samples) in [("val", &self.data.val), ("test", &self.data.test)] {
             if samples.is_empty() {
                 continue;
             }
             let scored = match known.take() {
                 Some(scored) => scored,
-                None => crate::evaluate::score(&model, samples, &self.pool, ui)?,
+                None => crate::evaluate::score(&model, samples, self.inputs.of_set(set), ui)?,
             };
             write_predictions(
                 &run.dir,
                 &format!("{set}_predictions.csv"),
                 &scored,
-                (samples, &self.images.classes),
+                (samples, &self.data.classes),
             )?;
-            evaluations.push(crate::evaluate::evaluation(set, &scored, &self.images.classes));
+            evaluations.push(crate::evaluate::evaluation(set, &scored, &self.data.classes));
             // The first is that of the validation images.
             let fitted = analyses.first().and_then(|first| first.calibration.as_ref()?.temperature);
-            analyses.push(judge::analyse(set, &scored, (samples, &self.images.classes), fitted));
+            analyses.push(judge::analyse(set, &scored, (samples, &self.data.classes), fitted));
         }
         Ok((evaluations, analyses))
     }
 
     fn warnings(&self, val: &Evaluation) -> Vec<String> {
-        let mut warnings = self.images.warnings.clone();
+        let mut warnings = self.data.warnings.clone();
         let interval = val.accuracy_low.zip(val.accuracy_high);
         let width = interval.map_or(0.0, |(low, high)| high - low) * 100.0;
         if width > 5.0 {
             warnings.push(format!(
-                "validation has {} images: the 95 % interval of its accuracy is {width:.1} points wide, and smaller \
+                "validation has {} {}: the 95 % interval of its accuracy is {width:.1} points wide, and smaller \
                  differences between runs mean little",
-                val.images
+                val.images,
+                self.inputs.unit()
             ));
         }
         warnings
@@ -289,11 +296,11 @@ impl Job {
 
     fn write_report(&self, run: &Run, summary: &Summary, analyses: &[Analysis]) -> anyhow::Result<()> {
         let name = |path: &str| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
-        let data = name(&self.images.facts.path).unwrap_or_default();
+        let data = name(&self.data.facts.path).unwrap_or_default();
         let path = run.dir.path();
         let report = RunReport {
             title: &format!("{} on {data}", self.model.backbone.name()),
-            names: &self.images.classes,
+            names: &self.data.classes,
             plan: &self.plan.to_string(),
             epochs: &run.epochs,
             summary,
@@ -305,14 +312,27 @@ impl Job {
                 ui::word(path)
             ),
             analyses,
-            pictures: &judge::pictures(
-                analyses,
-                self.images.val.iter().chain(self.images.test.iter()),
-                &self.pool,
-            ),
+            pictures: &self.pictures(analyses),
+            texts: &self.texts(analyses),
+            unit: self.inputs.unit(),
         };
         run.dir.write_plots(&report.plots())?;
         Ok(run.dir.write_text("report.html", &report.html())?)
+    }
+
+    /// Pictures of the images that the analyses name.
+    fn pictures(&self, analyses: &[Analysis]) -> BTreeMap<String, Vec<u8>> {
+        let samples = self.data.val.iter().chain(self.data.test.iter());
+        let images = self.inputs.images();
+        images.map_or_else(BTreeMap::new, |images| judge::pictures(analyses, samples, &images.pool))
+    }
+
+    /// The texts that the analyses name.
+    fn texts(&self, analyses: &[Analysis]) -> BTreeMap<String, String> {
+        let JobInputs::Texts(texts) = &self.inputs else { return BTreeMap::new() };
+        let sets: [(&[Sample], &[_]); 2] =
+            [(&self.data.val, &texts.dataset.val), (&self.data.test, &texts.dataset.test)];
+        texts::named(&analyses.iter().flat_map(Analysis::files).collect(), &sets)
     }
 }
 
@@ -403,7 +423,7 @@ fn conclude(ended: &Ended, summary: &Summary, run: &Path) -> anyhow::Result<()> 
     }
 }
 
-fn show_summary(summary: &Summary, run: &Path, json: bool) -> anyhow::Result<()> {
+fn show_summary(summary: &Summary, run: &Path, unit: &str, json: bool) -> anyhow::Result<()> {
     if json {
         let event = serde_json::json!({ "event": "end", "run": run, "summary": summary });
         return ui::print(&format!("{event}\n"));
@@ -412,12 +432,13 @@ fn show_summary(summary: &Summary, run: &Path, json: bool) -> anyhow::Result<()>
     for evaluation in &summary.evaluations {
         lines.extend(crate::evaluate::lines(evaluation));
     }
+    lines.extend(summary.baseline.as_ref().map(tl_run::Baseline::line));
     lines.push(format!("best       epoch {}, phase {}", summary.best.epoch, summary.best.phase));
     let parts: Vec<String> =
         summary.phases.iter().map(|part| format!("{} {:.1}", part.phase, part.seconds)).collect();
     let waited = match summary.wait_seconds {
         waited if waited < 0.05 => String::new(),
-        waited => format!("; the net waited {waited:.1} for images"),
+        waited => format!("; the net waited {waited:.1} for {unit}"),
     };
     lines.push(format!("time       {:.1} s: {}{waited}", summary.seconds, parts.join(", ")));
     if let Some(peak) = summary.peak_memory_bytes {
@@ -427,6 +448,7 @@ fn show_summary(summary: &Summary, run: &Path, json: bool) -> anyhow::Result<()>
     lines.extend(summary.warnings.iter().map(|warning| format!("note       {warning}")));
     lines.push(format!("model      {}", run.join("model.safetensors").display()));
     lines.push(format!("report     {}", run.join("report.html").display()));
-    lines.push(format!("try it     tl predict {} IMAGE…", run.display()));
+    let one = if unit == "texts" { "TEXT" } else { "IMAGE" };
+    lines.push(format!("try it     tl predict {} {one}…", run.display()));
     ui::print(&(lines.join("\n") + "\n"))
 }

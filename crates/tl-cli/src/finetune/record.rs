@@ -80,18 +80,18 @@ fn extra(task: Task, monitor: &str) -> Option<&str> {
 }
 
 /// What stands above the lines of the epochs of a run that is judged by `monitor`.
-pub(super) fn header(task: Task, monitor: &str) -> String {
+pub(super) fn header(task: Task, monitor: &str, unit: &str) -> String {
     let extra = extra(task, monitor).map(tl_run::metric_title);
     let extra = extra.map_or_else(String::new, |title| format!("  {title:>0$}", width(title)));
     let metrics = metrics(task);
     if metrics.is_empty() {
         return format!(
-            "phase         epoch   train loss  accuracy   val loss  accuracy  balanced{extra}   seconds  images/s"
+            "phase         epoch   train loss  accuracy   val loss  accuracy  balanced{extra}   seconds  {unit:>6}/s"
         );
     }
     let titles = metrics.iter().map(|name| tl_run::metric_title(name));
     let titles: String = titles.map(|title| format!("  {title:>0$}", width(title))).collect();
-    format!("phase         epoch   train loss   val loss{titles}{extra}   seconds  images/s")
+    format!("phase         epoch   train loss   val loss{titles}{extra}   seconds  {unit:>6}/s")
 }
 
 /// An epoch as a line below [`header`].

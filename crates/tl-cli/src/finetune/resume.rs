@@ -52,6 +52,7 @@ pub(super) fn run(
     same_run(&job, &manifest)?;
     job.announce(ui);
     job.choose(&interrupt.stop, ui)?;
+    job.make_baseline(ui)?;
     say_where(&job, checkpoint.as_ref(), ui);
     if manifest.version != machine::version() {
         ui.borrow().line(&format!(
@@ -104,12 +105,12 @@ fn refuse_finished(path: &Path) -> anyhow::Result<()> {
 
 /// Images and weights have to be those that the run began with.
 fn same_run(job: &Job, manifest: &Manifest) -> anyhow::Result<()> {
-    let (now, then) = (&job.images.facts, &manifest.data);
+    let (now, then) = (&job.data.facts, &manifest.data);
     let mut changed = Vec::new();
     for (what, now, then) in [
         ("the training images", &now.train_sha256, &then.train_sha256),
         ("the validation images", &now.val_sha256, &then.val_sha256),
-        ("the pretrained weights", &job.chosen.pretrained().sha256, &manifest.weights.sha256),
+        ("the pretrained weights", &job.origin.pretrained.sha256, &manifest.weights.sha256),
     ] {
         if now != then {
             changed.push(what);

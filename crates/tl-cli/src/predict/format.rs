@@ -23,13 +23,15 @@ pub(crate) enum Format {
 
 /// What is to be said of each image.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Saying<'a> {
-    pub(super) names: &'a [String],
+pub(crate) struct Saying<'a> {
+    pub(crate) names: &'a [String],
     /// None of outputs as they come from the net, or of a pretrained net's own classes.
-    pub(super) task: Option<Task>,
-    pub(super) raw: bool,
-    pub(super) top: Option<usize>,
-    pub(super) threshold: Option<f32>,
+    pub(crate) task: Option<Task>,
+    pub(crate) raw: bool,
+    pub(crate) top: Option<usize>,
+    pub(crate) threshold: Option<f32>,
+    /// What a sample is called: `file`, or `text`.
+    pub(crate) key: &'static str,
 }
 
 /// From this probability on a label counts as said.
@@ -53,12 +55,20 @@ impl Saying<'_> {
         order
     }
 
+    /// The name of a file as it is; a text on one line.
+    fn called(&self, sample: &Sample) -> String {
+        match self.key {
+            "file" => sample.rel.clone(),
+            _ => tl_data::shown(&sample.rel).to_string(),
+        }
+    }
+
     fn is_numbers(&self) -> bool {
         matches!(self.task, Some(Task::Regression { .. }))
     }
 
     /// All answers in this form.
-    pub(super) fn text(
+    pub(crate) fn text(
         &self,
         format: Format,
         samples: &[Sample],
@@ -76,21 +86,21 @@ impl Saying<'_> {
     fn json(&self, sample: &Sample, row: &[f32]) -> String {
         let names = self.names;
         let value = match self.task {
-            _ if self.raw => json!({ "file": sample.rel, "outputs": row, "classes": names }),
+            _ if self.raw => json!({ self.key: sample.rel, "outputs": row, "classes": names }),
             Some(Task::MultiLabel { .. }) => {
                 let said: Vec<&str> = self.said(row).iter().map(|&i| names[i].as_str()).collect();
                 let all = names.iter().zip(row).map(|(label, p)| json!({ "label": label, "probability": p }));
-                json!({ "file": sample.rel, "labels": said, "all": all.collect::<Vec<_>>() })
+                json!({ self.key: sample.rel, "labels": said, "all": all.collect::<Vec<_>>() })
             }
             Some(Task::Regression { .. }) => {
                 let values =
                     names.iter().zip(row).map(|(name, value)| json!({ "name": name, "value": value }));
-                json!({ "file": sample.rel, "values": values.collect::<Vec<_>>() })
+                json!({ self.key: sample.rel, "values": values.collect::<Vec<_>>() })
             }
             _ => {
                 let top = self.said(row).into_iter();
                 let top = top.map(|i| json!({ "class": names[i], "probability": row[i] }));
-                json!({ "file": sample.rel, "top": top.collect::<Vec<_>>() })
+                json!({ self.key: sample.rel, "top": top.collect::<Vec<_>>() })
             }
         };
         value.to_string() + "\n"
@@ -110,23 +120,23 @@ impl Saying<'_> {
     fn line(&self, sample: &Sample, row: &[f32]) -> String {
         if self.raw {
             let row: Vec<String> = row.iter().map(f32::to_string).collect();
-            return format!("{}\t{}\n", sample.rel, row.join("\t"));
+            return format!("{}\t{}\n", self.called(sample), row.join("\t"));
         }
-        format!("{}\t{}\n", sample.rel, self.answers(row))
+        format!("{}\t{}\n", self.called(sample), self.answers(row))
     }
 
     fn table(&self, samples: &[Sample], rows: &[Vec<f32>]) -> String {
-        let width = samples.iter().map(|sample| console::measure_text_width(&sample.rel)).max().unwrap_or(0);
-        let width = width.max(4);
+        let called: Vec<String> = samples.iter().map(|sample| self.called(sample)).collect();
+        let width = called.iter().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max(4);
         let head = if self.is_numbers() { "says" } else { "says, and how surely" };
-        let mut text = format!("{:width$}  {head}\n", "file");
-        for (sample, row) in samples.iter().zip(rows) {
-            let room = " ".repeat(width - console::measure_text_width(&sample.rel));
+        let mut text = format!("{:width$}  {head}\n", self.key);
+        for (name, row) in called.iter().zip(rows) {
+            let room = " ".repeat(width - console::measure_text_width(name));
             let answers = match self.raw {
                 true => row.iter().map(|value| format!("{value:10.4}")).collect::<Vec<_>>().join(" "),
                 false => self.answers(row),
             };
-            text.push_str(&format!("{}{room}  {answers}\n", sample.rel));
+            text.push_str(&format!("{name}{room}  {answers}\n"));
         }
         text
     }
@@ -140,7 +150,7 @@ impl Saying<'_> {
         let every = plain || labels || (self.top.is_none() && self.names.len() <= 100);
         let most = self.top.unwrap_or(USUAL).min(self.names.len());
         let mut csv = csv::Writer::from_writer(Vec::new());
-        let mut header = vec!["file".to_owned()];
+        let mut header = vec![self.key.to_owned()];
         match (plain, labels, every) {
             (true, ..) => {}
             (_, true, _) => header.push("labels".to_owned()),
@@ -184,7 +194,8 @@ mod tests {
         let samples =
             [crate::predict::unlabelled("x.jpg".into()), crate::predict::unlabelled("ü.jpg".into())];
         let rows = [vec![0.125, 0.625, 0.25], vec![0.5, 0.25, 0.25]];
-        let saying = Saying { names: &names, task: None, raw: false, top: Some(2), threshold: Some(0.5) };
+        let saying =
+            Saying { names: &names, task: None, raw: false, top: Some(2), threshold: Some(0.5), key: "file" };
         let text = |saying: Saying<'_>, format| saying.text(format, &samples, &rows).unwrap();
         assert_eq!(text(saying, Format::Lines), "x.jpg\tb, or c 0.6250\nü.jpg\ta 0.5000\n");
         let json = "{\"file\":\"x.jpg\",\"top\":[{\"class\":\"b, or c\",\"probability\":0.625}]}\n";

@@ -12,17 +12,18 @@ use tch::{Device, Kind, Tensor};
 use tl_backbones::Loaded;
 use tl_data::{DataPool, Loader, LoaderOptions, Preprocess, Sample, View};
 use tl_heads::Task;
-use tl_train::SavedModel;
+use tl_train::{Model, Reads, SavedModel, SetInputs};
 
 use crate::args::PredictArgs;
 use crate::dataset;
 use crate::errors::Exit;
 use crate::machine;
 use crate::prepare;
+use crate::texts;
 use crate::ui::{self, Ui};
 
 pub(crate) use format::Format;
-use format::Saying;
+pub(crate) use format::Saying;
 
 /// Names of classes, labels or numbers and, for each image, what is said of each.
 type Answers = (Vec<String>, Vec<Vec<f32>>);
@@ -45,6 +46,11 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     };
     let pool = DataPool::new(machine.data_threads)?;
     let mut saved = run.map(|run| SavedModel::load(run, device)).transpose()?;
+    if let Some((run, (_, Model { reads: Reads::Texts { .. }, .. }))) = run.zip(saved.as_ref())
+        && let Some(saved) = saved.take()
+    {
+        return texts::predict(args, saved, (run, images), &machine, &ui);
+    }
     let paths = dataset::list(&with_stdin(images)?)?;
     let samples: Vec<Sample> = paths.into_iter().map(unlabelled).collect();
     let bad = prepare::check_images(&samples, &pool, &ui);
@@ -54,7 +60,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     }
     if let Some((saved, model)) = &mut saved {
         let with = (model, saved.sha256.as_str());
-        crate::evaluate::choose(with, (&samples, &pool), args.precision, &machine, &ui)?;
+        crate::evaluate::choose(with, (&samples, SetInputs::Images(&pool)), args.precision, &machine, &ui)?;
     }
     let task = saved.as_ref().map(|(_, model)| model.task);
     let numbers = matches!(task, Some(Task::Regression { .. }));
@@ -67,7 +73,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
         (Some((saved, model)), _) if args.raw && !numbers => {
             let runner = model.runner(0..model.stages(), tl_train::EVAL_BATCH, samples.len());
             let logits = |xs: &Tensor| Ok(model.classify(&runner.run(xs)?));
-            let rows = outputs(&samples, (model.preprocess, device), &pool, logits)?;
+            let rows = outputs(&samples, (model.preprocess()?, device), &pool, logits)?;
             let classes = match model.task {
                 // One output: how much more likely the second class is.
                 Task::Binary => saved.classes[1..].to_vec(),
@@ -88,7 +94,14 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
             published((name, device), args, &samples, &pool, &ui)?
         }
     };
-    let saying = Saying { names: &classes, task, raw: args.raw, top: args.top, threshold: args.threshold };
+    let saying = Saying {
+        names: &classes,
+        task,
+        raw: args.raw,
+        top: args.top,
+        threshold: args.threshold,
+        key: "file",
+    };
     let format = match args.format {
         _ if args.json => Format::Json,
         Some(format) => format,

@@ -24,7 +24,7 @@ pub(super) fn card(set: &SetReport<'_>) -> Markup {
     html! {
         div.card {
             p.figure { (percent(*accuracy)) " %" }
-            p { strong { (name) " accuracy" } ": " (right) " of " (images) " images" }
+            p { strong { (name) " accuracy" } ": " (right) " of " (images) " " (set.unit) }
             @if let Some((low, high)) = interval { (interval_bar(*accuracy, low, high)) }
             dl.stats {
                 @if let Some(balanced) = balanced_accuracy { (stat("balanced accuracy", &number(Some(*balanced)))) }
@@ -45,7 +45,7 @@ fn metric_card(set: &SetReport<'_>) -> Markup {
     html! {
         div.card {
             p.figure { (number(Some(value))) }
-            p { strong { (set_name(&set.evaluation.set)) " " (metric_title(name)) } ", on " (images) " images" }
+            p { strong { (set_name(&set.evaluation.set)) " " (metric_title(name)) } ", on " (images) " " (set.unit) }
             dl.stats {
                 @for (other, value) in metrics {
                     @if other != name { (stat(metric_title(other), &number(Some(*value)))) }
@@ -60,7 +60,7 @@ fn stat(name: &str, value: &str) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1}", share * 100.0)
 }
 
@@ -82,10 +82,10 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
     let SetReport { evaluation, analysis, .. } = set;
     let id = format!("set-{}", evaluation.set);
     let heading = match evaluation.set.as_str() {
-        "val" => "Validation images".to_owned(),
-        "test" => "Test images".to_owned(),
+        "val" => format!("Validation {}", set.unit),
+        "test" => format!("Test {}", set.unit),
         "data" => "Answers".to_owned(),
-        other => format!("Images of {other}"),
+        other => format!("{} of {other}", super::run::capital(set.unit)),
     };
     let plots = set_plots(analysis);
     let plot = |name: &str| plots.iter().find(|plot| plot.name == format!("{}-{name}", evaluation.set));
@@ -288,12 +288,13 @@ fn calibration_text(calibration: &Calibration) -> Markup {
 
 fn gallery(set: &SetReport<'_>, cases: &[Case]) -> Markup {
     html! {
-        ul.gallery {
+        ul.gallery.texts[!set.texts.is_empty()] {
             @for case in cases {
                 @let sure = case.probability.map_or(String::new(), |p| format!(" at {p:.3}"));
                 li {
                     figure {
                         (picture(set, &case.file, &format!("{}, said {}{sure}", case.right, case.said)))
+                        (text(set, &case.file))
                         figcaption {
                             @if case.right == case.said {
                                 b { (case.right) } " " (sure.trim_start())
@@ -317,23 +318,37 @@ fn picture(set: &SetReport<'_>, file: &str, text: &str) -> Markup {
     }
 }
 
+/// The text of that name, if it is one; what is very long is cut.
+fn text(set: &SetReport<'_>, file: &str) -> Markup {
+    const MOST: usize = 600;
+    html! {
+        @if let Some(text) = set.texts.get(file) {
+            blockquote {
+                (text.chars().take(MOST).collect::<String>())
+                @if text.chars().count() > MOST { "…" }
+            }
+        }
+    }
+}
+
 fn suspects(set: &SetReport<'_>) -> Markup {
     let all = &set.analysis.suspects;
     let pictured = all.iter().take(Analysis::most_pictures());
     let rest = all.iter().take(MOST_SUSPECTS).skip(Analysis::most_pictures());
     html! {
         p {
-            "Found by confident learning (arXiv:1911.00068): another class is as probable as it is on average for images of "
-            "that class, and more so than the label. It is a list to look through, not a verdict: hard images are on it too."
+            "Found by confident learning (arXiv:1911.00068): another class is as probable as it is on average for " (set.unit) " of "
+            "that class, and more so than the label. It is a list to look through, not a verdict: hard " (set.unit) " are on it too."
         }
         @if all.is_empty() { p { "None." } } @else {
-            p { (all.len()) " of " (set.analysis.images) " images, most suspicious first." }
-            ul.gallery {
+            p { (all.len()) " of " (set.analysis.images) " " (set.unit) ", most suspicious first." }
+            ul.gallery.texts[!set.texts.is_empty()] {
                 @for suspect in pictured {
-                    @let text = format!("labelled {}, likely {}", suspect.label, suspect.likely);
+                    @let text_of = format!("labelled {}, likely {}", suspect.label, suspect.likely);
                     li {
                         figure {
-                            (picture(set, &suspect.file, &text))
+                            (picture(set, &suspect.file, &text_of))
+                            (text(set, &suspect.file))
                             figcaption {
                                 "labelled " b { (suspect.label) } (format!(" ({:.3})", suspect.label_probability))
                                 ", likely " b { (suspect.likely) } (format!(" ({:.3})", suspect.likely_probability))

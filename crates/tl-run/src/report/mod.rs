@@ -42,6 +42,10 @@ pub struct RunReport<'a> {
     pub analyses: &'a [Analysis],
     /// Small JPEG pictures by the name of the image.
     pub pictures: &'a BTreeMap<String, Vec<u8>>,
+    /// Texts by their names.
+    pub texts: &'a BTreeMap<String, String>,
+    /// What a sample is called, several of them: `images` or `texts`.
+    pub unit: &'a str,
 }
 
 /// What the page of an evaluation is made from.
@@ -66,6 +70,10 @@ pub struct SetReport<'a> {
     pub analysis: &'a Analysis,
     /// Small JPEG pictures by the name of the image.
     pub pictures: &'a BTreeMap<String, Vec<u8>>,
+    /// Texts by their names.
+    pub texts: &'a BTreeMap<String, String>,
+    /// What a sample is called, several of them: `images` or `texts`.
+    pub unit: &'a str,
     /// What the run was judged by.
     pub monitor: &'a str,
 }
@@ -78,6 +86,8 @@ impl RunReport<'_> {
             evaluation,
             analysis,
             pictures: self.pictures,
+            texts: self.texts,
+            unit: self.unit,
             monitor: &self.summary.best.monitor,
         })
     }
@@ -100,7 +110,11 @@ impl RunReport<'_> {
         sections.push(("plan".to_owned(), "Plan".to_owned(), code(self.plan, "the plan")));
         sections.push(("time".to_owned(), "Where time went".to_owned(), run::time(self)));
         if !self.summary.skipped.is_empty() {
-            sections.push(("skipped".to_owned(), "Images left out".to_owned(), run::skipped(self)));
+            sections.push((
+                "skipped".to_owned(),
+                format!("{} left out", run::capital(self.unit)),
+                run::skipped(self),
+            ));
         }
         sections.push(("environment".to_owned(), "Environment".to_owned(), run::environment(self)));
         sections.push(("again".to_owned(), "Run it again".to_owned(), code(self.repeat, "commands")));

@@ -4,18 +4,27 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
+use super::answers::percent;
 use super::{RunReport, answers, figure, number, scroll, table_of_facts};
 use crate::plot;
 use crate::records::{EpochRow, Manifest, Status, Summary, metric_title};
 
 pub(super) fn result(report: &RunReport<'_>) -> Markup {
-    let Summary { best, status, warnings, seconds, images_per_second, .. } = report.summary;
+    let Summary { best, status, warnings, seconds, images_per_second, baseline, .. } = report.summary;
     html! {
         div.cards { @for set in report.sets() { (answers::card(&set)) } }
         p {
             "Weights of epoch " (best.epoch) " (phase " (best.phase) "), the best by " (metric_title(&best.monitor))
             ". The whole command took " (duration(*seconds)) ", training ran at " (format!("{images_per_second:.0}"))
-            " images/s."
+            " " (report.unit) "/s."
+        }
+        @if let Some(baseline) = baseline {
+            p {
+                "For comparison, " (baseline.what) " on the same split: " (percent(baseline.val_accuracy))
+                " % accuracy on validation"
+                @if let Some(test) = baseline.test_accuracy { ", " (percent(test)) " % on test" }
+                ", in " (duration(baseline.seconds)) "."
+            }
         }
         @if *status != Status::Finished {
             p.warning { "The run was stopped before its end; these are its best weights." }
@@ -32,6 +41,12 @@ pub(super) fn duration(seconds: f64) -> String {
         100..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
     }
+}
+
+/// A word at the beginning.
+pub(super) fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 pub(super) fn training(report: &RunReport<'_>) -> Markup {
@@ -54,6 +69,7 @@ fn epochs(report: &RunReport<'_>) -> Markup {
     let rows = report.epochs;
     let classes = rows.iter().any(|row| row.val_accuracy.is_some());
     let names: BTreeSet<&str> = rows.iter().flat_map(|row| row.metrics.keys()).map(String::as_str).collect();
+    let speed = format!("{}/s", report.unit);
     let mut columns: Vec<Column<'_>> = vec![
         ("phase", Box::new(|row| row.phase.clone())),
         ("train loss", Box::new(|row| number(Some(row.train_loss)))),
@@ -73,7 +89,7 @@ fn epochs(report: &RunReport<'_>) -> Markup {
     columns.push(("rate head", Box::new(move |row| rate(row.rate_head))));
     columns.push(("rate last stage", Box::new(move |row| rate(row.rate_last_stage))));
     columns.push(("seconds", Box::new(|row| format!("{:.2}", row.seconds))));
-    columns.push(("images/s", Box::new(|row| format!("{:.0}", row.images_per_second))));
+    columns.push((&speed, Box::new(|row| format!("{:.0}", row.images_per_second))));
     html! {
         table {
             thead { tr { th scope="col" { "epoch" } @for (head, _) in &columns { th scope="col" { (head) } } } }
@@ -112,7 +128,7 @@ pub(super) fn time(report: &RunReport<'_>) -> Markup {
     };
     html! {
         (scroll("time by part", &table))
-        p { "Of the training the net waited " (format!("{wait_seconds:.1}")) " s for images." }
+        p { "Of the training the net waited " (format!("{wait_seconds:.1}")) " s for " (report.unit) "." }
     }
 }
 
@@ -132,12 +148,12 @@ pub(super) fn environment(report: &RunReport<'_>) -> Markup {
         ("whole command", format!("{seconds:.1} s")),
         ("data", data.path.clone()),
         (
-            "images",
+            report.unit,
             format!("{} train, {} validation, {} test", data.train_images, data.val_images, data.test_images),
         ),
         ("split", data.split.clone()),
-        ("training images", format!("sha256 {}", data.train_sha256)),
-        ("validation images", format!("sha256 {}", data.val_sha256)),
+        ("training data", format!("sha256 {}", data.train_sha256)),
+        ("validation data", format!("sha256 {}", data.val_sha256)),
         (
             "pretrained weights",
             format!("{} ({}), sha256 {}", weights.source, weights.licence, weights.sha256),

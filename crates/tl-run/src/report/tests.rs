@@ -37,6 +37,7 @@ pub(crate) fn manifest() -> Manifest {
 
 fn summary(evaluation: Evaluation) -> Summary {
     Summary {
+        baseline: None,
         status: Status::Interrupted,
         best: Best {
             epoch: 1,
@@ -104,6 +105,8 @@ fn a_page_needs_nothing_else_and_takes_any_name() {
         repeat: "tl finetune --config 'a b/spec.json'",
         analyses: &analyses,
         pictures: &pictures,
+        texts: &BTreeMap::new(),
+        unit: "images",
     };
     let page = report.html();
     for there in [
@@ -162,6 +165,8 @@ fn of_many_classes_the_most_confused_are_shown() {
         evaluation: &evaluation(confusion),
         analysis: &Analysis::new(&answered, None),
         pictures: &BTreeMap::new(),
+        texts: &BTreeMap::from([("a.csv:7".to_owned(), "bad <b>film</b>".to_owned())]),
+        unit: "texts",
         monitor: "accuracy",
     };
     let page = EvaluationReport { title: "t", facts: &[("data", "d".to_owned())], set }.html("0.1.0");

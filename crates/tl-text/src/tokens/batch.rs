@@ -83,17 +83,34 @@ pub fn plan_batches(
             Ok(cut(&places))
         }
         Batching::Shuffled { seed, window } => {
-            let mut places = shuffle(count, seed, epoch);
-            if window == 1 {
-                return Ok(cut(&places));
-            }
-            places.chunks_mut(options.size * window).for_each(longest_first);
-            let batches = cut(&places);
-            // Another order than that of the texts: with few texts the two would be of a kind.
-            let order = shuffle(batches.len() as u32, seed ^ 0xB47C_4E5E, epoch);
-            Ok(order.into_iter().map(|place| batches[place as usize].clone()).collect())
+            let places = shuffle(count, seed, epoch);
+            Ok(bucketed(places, lengths, (options.size, window), (seed, epoch)))
         }
     }
+}
+
+/// Batches of `size` texts, drawn in any order: sorted by length within windows of `window` batches, and the batches
+/// shuffled, the one that is short last. A window of 1 leaves the order as it is.
+pub fn bucketed(
+    mut places: Vec<u32>,
+    lengths: &[usize],
+    (size, window): (usize, usize),
+    (seed, epoch): (u64, u64),
+) -> Vec<Vec<u32>> {
+    let size = size.max(1);
+    let cut = |places: &[u32]| places.chunks(size).map(<[u32]>::to_vec).collect::<Vec<_>>();
+    if window <= 1 {
+        return cut(&places);
+    }
+    let length = |place: u32| lengths.get(place as usize).copied().unwrap_or_default();
+    for window in places.chunks_mut(size.saturating_mul(window)) {
+        window.sort_by_key(|&place| std::cmp::Reverse(length(place)));
+    }
+    let mut batches = cut(&places);
+    let short = batches.pop_if(|batch| batch.len() < size);
+    // Another order than that of the texts: with few texts the two would be of a kind.
+    let order = shuffle(batches.len() as u32, seed ^ 0xB47C_4E5E, epoch);
+    order.into_iter().map(|place| batches[place as usize].clone()).chain(short).collect()
 }
 
 /// Some texts as arrays `[N, T]`.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use tokenizers::{Encoding, InputSequence, TruncationDirection, TruncationParams, TruncationStrategy};
 
-pub use batch::{BatchOptions, Batching, TokenBatch, plan_batches};
+pub use batch::{BatchOptions, Batching, TokenBatch, bucketed, plan_batches};
 
 use crate::dataset::TextSample;
 use crate::error::TextError;

@@ -10,13 +10,14 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use tl_data::{DataPool, Loader, LoaderOptions, Sample, View};
+use tl_data::{Loader, LoaderOptions, Sample, View};
 use tl_finetune::{Plan, PlannedPhase};
 
 use super::{Compute, Precision, WORTH_COMPILING};
-use crate::engine::{Images, Options, training_seconds};
+use crate::engine::{Options, training_seconds};
 use crate::error::TrainError;
 use crate::evaluate::{EVAL_BATCH, batch_tensor};
+use crate::feed::{self, Feed, SetInputs, text_tensor};
 use crate::frontier::{Cache, Pass};
 use crate::model::Model;
 
@@ -75,24 +76,24 @@ fn bf16_pays(device: Device) -> Result<bool, TrainError> {
 /// plan has to compute, or for one look at every sample. The model is as before.
 ///
 /// # Errors
-/// An image cannot be read.
+/// An image cannot be read, or the inputs are not what the net takes.
 pub fn choose(
     model: &mut Model,
-    plan: Option<(&Plan, &Options, &Images<'_>)>,
-    (samples, pool): (&Arc<[Sample]>, &DataPool),
+    plan: Option<(&Plan, &Options, &Feed<'_>)>,
+    (samples, inputs): (&Arc<[Sample]>, SetInputs<'_>),
     precision: Precision,
 ) -> Result<Choice, TrainError> {
     let before = std::mem::take(&mut model.compute);
-    let choice = Trial { model, plan, samples, pool, precision, why: Vec::new() }.choose();
+    let choice = Trial { model, plan, samples, inputs, precision, why: Vec::new() }.choose();
     model.compute = before;
     choice
 }
 
 struct Trial<'a> {
     model: &'a mut Model,
-    plan: Option<(&'a Plan, &'a Options, &'a Images<'a>)>,
+    plan: Option<(&'a Plan, &'a Options, &'a Feed<'a>)>,
     samples: &'a Arc<[Sample]>,
-    pool: &'a DataPool,
+    inputs: SetInputs<'a>,
     precision: Precision,
     why: Vec<String>,
 }
@@ -111,24 +112,33 @@ impl Trial<'_> {
 
     /// The levels that are computed first, and how many images go through them.
     fn work(&self) -> (Range<usize>, usize) {
-        let Some((plan, options, images)) = self.plan else {
+        let Some((plan, options, feed)) = self.plan else {
             return (0..self.model.stages(), self.samples.len());
         };
         let budgets = (options.cache_budget, options.store.clone());
-        let cache = Cache::new((self.model, plan), images, budgets, options.seed);
+        let cache = Cache::new((self.model, plan), feed, budgets, options.seed);
         let lowest = plan.phases.iter().map(|phase| phase.frontier).filter(|level| *level > 0).min();
         let anew = plan.phases.iter().filter(|p| p.frontier > 0 && Pass::of_epoch(p, 0).is_none());
-        let anew: usize = anew.map(|phase| phase.epochs as usize * images.train.len()).sum();
-        (0..lowest.unwrap_or(self.model.stages()), (cache.images() + anew).max(images.val.len()))
+        let anew: usize = anew.map(|phase| phase.epochs as usize * feed.train.len()).sum();
+        (0..lowest.unwrap_or(self.model.stages()), (cache.samples() + anew).max(feed.val.len()))
     }
 
-    fn batch(&self, n: usize) -> Result<Tensor, TrainError> {
+    /// About `n` samples; of texts typical ones, and which of their tokens are real.
+    fn batch(&self, n: usize) -> Result<(Tensor, Option<Tensor>), TrainError> {
+        let pool = match self.inputs {
+            SetInputs::Images(pool) => pool,
+            SetInputs::Texts(encoded) => {
+                let places = feed::typical(encoded, self.inputs.eval_batch());
+                let input = text_tensor(encoded, &places, self.model.device)?;
+                return Ok((input.xs, input.mask));
+            }
+        };
         let options = LoaderOptions::in_order(self.samples.len().min(n), n);
-        let view = View::Eval(self.model.preprocess);
-        let mut loader = Loader::new(self.samples.clone(), view, options, self.pool)?;
+        let view = View::Eval(self.model.preprocess()?);
+        let mut loader = Loader::new(self.samples.clone(), view, options, pool)?;
         match loader.next() {
-            Some(batch) => Ok(batch_tensor(&batch?, self.model.device)),
-            None => Ok(Tensor::zeros([0], (Kind::Float, self.model.device))),
+            Some(batch) => Ok((batch_tensor(&batch?, self.model.device), None)),
+            None => Ok((Tensor::zeros([0], (Kind::Float, self.model.device)), None)),
         }
     }
 
@@ -145,12 +155,13 @@ impl Trial<'_> {
         if images < WORTH_MEASURING {
             return Ok(plain);
         }
+        let unit = self.inputs.unit();
         let few = self.batch(self.few())?;
-        let n = few.size()[0] as usize;
+        let n = few.0.size()[0] as usize;
         let (f32_seconds, exact) = self.time(&few, &levels, &plain, n)?;
         let total = f32_seconds * images as f64;
         if total < WORTH_TRYING {
-            self.why.push(format!("frozen part in f32: {images} images take {total:.1} s"));
+            self.why.push(format!("frozen part in f32: {images} {unit} take {total:.1} s"));
             return Ok(plain);
         }
         let mut best = (plain.clone(), f32_seconds, "f32");
@@ -169,11 +180,12 @@ impl Trial<'_> {
                 best = (way, seconds, "bf16");
             }
         }
-        // What is fused is for the CPU.
-        if images >= WORTH_COMPILING && self.model.device == Device::Cpu {
+        // What is fused is for images on the CPU.
+        let fusible = matches!(self.inputs, SetInputs::Images(_)) && self.model.device == Device::Cpu;
+        if images >= WORTH_COMPILING && fusible {
             let way = Compute { bf16, compiled: true, ..plain.clone() };
             let many = self.batch(EVAL_BATCH)?;
-            let (seconds, _) = self.time(&many, &levels, &way, many.size()[0] as usize)?;
+            let (seconds, _) = self.time(&many, &levels, &way, many.0.size()[0] as usize)?;
             // What cannot be compiled was timed step by step.
             let compiled = self.model.runner(levels, EVAL_BATCH, usize::MAX).is_compiled();
             if compiled && seconds * MARGIN < best.1 {
@@ -181,7 +193,7 @@ impl Trial<'_> {
             }
         }
         let (compute, seconds, name) = best;
-        let mut words = format!("frozen part in {name}: {:.0} images/s", 1.0 / seconds);
+        let mut words = format!("frozen part in {name}: {:.0} {unit}/s", 1.0 / seconds);
         if compute != plain {
             words.push_str(&format!(" ({:.0} in f32)", 1.0 / f32_seconds));
         }
@@ -195,7 +207,7 @@ impl Trial<'_> {
     /// Seconds for one image in this way, and the activations.
     fn time(
         &mut self,
-        xs: &Tensor,
+        (xs, mask): &(Tensor, Option<Tensor>),
         levels: &Range<usize>,
         compute: &Compute,
         n: usize,
@@ -203,7 +215,7 @@ impl Trial<'_> {
         self.model.compute = compute.clone();
         let runner = self.model.runner(levels.clone(), EVAL_BATCH, usize::MAX);
         timed(n, || {
-            let ys = runner.run(xs)?;
+            let ys = runner.run_masked(xs, mask.as_ref())?;
             // A GPU says when it is done only if it is asked for a number.
             if ys.device() != Device::Cpu {
                 let _ = ys.sum(Kind::Float).double_value(&[]);
@@ -230,19 +242,19 @@ impl Trial<'_> {
                 chosen.push(false);
                 continue;
             }
-            let f32_seconds = self.step(false, (phase, index), (options, data));
+            let f32_seconds = self.step(false, (phase, index), (options, data))?;
             if f32_seconds * images < WORTH_TRYING {
                 chosen.push(false);
                 continue;
             }
-            let bf16_seconds = self.step(true, (phase, index), (options, data));
+            let bf16_seconds = self.step(true, (phase, index), (options, data))?;
             let faster = bf16_seconds * TRAINING_MARGIN < f32_seconds;
             chosen.push(faster);
             let (f32_rate, bf16_rate) = (1.0 / f32_seconds, 1.0 / bf16_seconds);
-            let name = &phase.name;
+            let (name, unit) = (&phase.name, data.unit());
             self.why.push(match faster {
-                true => format!("{name} trains in bf16: {bf16_rate:.0} images/s ({f32_rate:.0} in f32)"),
-                false => format!("{name} trains in f32: {f32_rate:.0} images/s ({bf16_rate:.0} in bf16)"),
+                true => format!("{name} trains in bf16: {bf16_rate:.0} {unit}/s ({f32_rate:.0} in f32)"),
+                false => format!("{name} trains in f32: {f32_rate:.0} {unit}/s ({bf16_rate:.0} in bf16)"),
             });
         }
         Ok(chosen)
@@ -253,11 +265,13 @@ impl Trial<'_> {
         &mut self,
         bf16: bool,
         (phase, index): (&PlannedPhase, usize),
-        (options, data): (&Options, &Images<'_>),
-    ) -> f64 {
+        (options, data): (&Options, &Feed<'_>),
+    ) -> Result<f64, TrainError> {
         let mut training_bf16 = vec![false; index + 1];
         training_bf16[index] = bf16;
         self.model.compute = Compute { training_bf16, ..Compute::default() };
-        training_seconds(self.model, (phase, index), options, data, self.few())
+        // A step on few texts would be one of rounding weights.
+        let n = if matches!(self.inputs, SetInputs::Texts(_)) { options.batch } else { self.few() };
+        training_seconds(self.model, (phase, index), options, data, n)
     }
 }

@@ -19,7 +19,7 @@ use tl_torch::{Autocast, Frozen, How, channels_last};
 
 use crate::error::TrainError;
 use crate::frontier::shape;
-use crate::model::Model;
+use crate::model::{Model, Reads};
 
 pub use choose::{Choice, choose};
 
@@ -104,6 +104,8 @@ impl Model {
         let wanted = self.compute.compiled
             && images >= WORTH_COMPILING
             && !levels.is_empty()
+            // A compiled net is one shape, and texts have many.
+            && matches!(self.reads, Reads::Images(_))
             && self.device == Device::Cpu;
         let compiled = if wanted { self.compile(&levels, batch).ok() } else { None };
         Runner { model: self, levels, batch, compiled }
@@ -164,7 +166,13 @@ impl Model {
     /// # Shapes
     /// `[N, C, H, W]`, `[N, T, C]`, or `[N, D]` at the last level, to `[N, outputs]`.
     pub fn logits(&self, xs: &Tensor, from: usize) -> Tensor {
-        let pooled = Runner { model: self, levels: from..self.stages(), batch: 0, compiled: None }.plain(xs);
+        self.logits_masked(xs, None, from)
+    }
+
+    /// The same of texts, see [`Runner::run_masked`].
+    pub(crate) fn logits_masked(&self, xs: &Tensor, mask: Option<&Tensor>, from: usize) -> Tensor {
+        let runner = Runner { model: self, levels: from..self.stages(), batch: 0, compiled: None };
+        let pooled = runner.plain(xs, mask);
         self.classify(&pooled)
     }
 
@@ -192,7 +200,18 @@ impl Runner<'_> {
     /// # Errors
     /// There are more images than a batch has, or libtorch refuses.
     pub fn run(&self, xs: &Tensor) -> Result<Tensor, TrainError> {
-        let Some(net) = &self.compiled else { return Ok(self.plain(xs)) };
+        self.run_masked(xs, None)
+    }
+
+    /// The same of texts, of whose tokens those that the mask names are real.
+    ///
+    /// # Shapes
+    /// The mask is bool `[N, T]`.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub fn run_masked(&self, xs: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, TrainError> {
+        let Some(net) = &self.compiled else { return Ok(self.plain(xs, mask)) };
         let n = xs.size()[0];
         let missing = self.batch as i64 - n;
         let xs = channels_last(xs);
@@ -206,11 +225,11 @@ impl Runner<'_> {
         Ok(net.run(&channels_last(&filled))?.narrow(0, 0, n))
     }
 
-    fn plain(&self, xs: &Tensor) -> Tensor {
+    fn plain(&self, xs: &Tensor, mask: Option<&Tensor>) -> Tensor {
         let (from, to) = (self.levels.start, self.levels.end);
         tch::no_grad(|| {
             let _bf16 = Autocast::bf16(self.model.compute.bf16, self.model.device);
-            self.model.forward(xs, from, to, |_| Mode::EVAL).to_kind(Kind::Float)
+            self.model.forward(xs, from, to, |_| Mode { mask, ..Mode::EVAL }).to_kind(Kind::Float)
         })
     }
 }

@@ -11,9 +11,10 @@ use tl_finetune::Plan;
 use super::batches::{Epoch, Source};
 use super::state::{Seen, State, copies, put};
 use super::step::{self, Place, Rules};
-use super::{Images, Observer, Options, Tick};
+use super::{Observer, Options, Tick};
 use crate::answers;
 use crate::error::TrainError;
+use crate::feed::Feed;
 use crate::frontier::{Cache, Pass};
 use crate::model::Model;
 
@@ -57,23 +58,24 @@ const WORSE: f64 = 4.0;
 pub fn lr_find(
     model: &Model,
     (plan, phase): (&Plan, usize),
-    images: &Images<'_>,
+    feed: &Feed<'_>,
     options: &Options,
     range: RateRange,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Tried>, TrainError> {
-    answers::check(model.task, images.train)?;
+    feed.check(model)?;
+    answers::check(model.task, feed.train)?;
     let mut cache =
-        Cache::new((model, plan), images, (options.cache_budget, options.store.clone()), options.seed);
+        Cache::new((model, plan), feed, (options.cache_budget, options.store.clone()), options.seed);
     let planned = &plan.phases[phase];
     if let Some(pass) = Pass::of_epoch(planned, 0)
-        && !cache.fill(model, (phase, pass), images, observer)?
+        && !cache.fill(model, (phase, pass), feed, observer)?
     {
         return Ok(Vec::new());
     }
     let before = copies(model.tensors());
     step::set_trainable(model, planned);
-    let tried = climb(&Source { model, images, options, cache: &cache }, &(plan, phase), range, observer);
+    let tried = climb(&Source { model, feed, options, cache: &cache }, &(plan, phase), range, observer);
     for param in model.tensors() {
         let _ = param.tensor.set_requires_grad(false);
     }
@@ -88,7 +90,7 @@ fn climb(
     observer: &mut dyn Observer,
 ) -> Result<Vec<Tried>, TrainError> {
     let planned = &plan.phases[*phase];
-    let rules = Rules::new(source.model, (planned, *phase), source.options, source.images.train.len());
+    let rules = Rules::new(source.model, (planned, *phase), source.options, source.feed.train.len());
     let mut state = State::new(source.model);
     state.optimizer.set_rule(planned.optimizer);
     let highest =
@@ -110,7 +112,7 @@ fn climb(
             average = KEEP * average + (1.0 - KEEP) * loss;
             let smoothed = average / (1.0 - KEEP.powi(n as i32 + 1));
             lowest = lowest.min(smoothed);
-            if !learns || smoothed > WORSE * lowest || n >= steps || source.images.stopped() {
+            if !learns || smoothed > WORSE * lowest || n >= steps || source.feed.stopped() {
                 rules.forget_gradients();
                 return Ok(tried);
             }

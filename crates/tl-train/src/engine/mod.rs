@@ -15,17 +15,16 @@ mod step;
 mod validate;
 
 use std::cell::Cell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tl_data::{Augmentation, DataPool, DecodedCache, Sample};
+use tl_data::Augmentation;
 use tl_finetune::{Metric, OptimizerState, Plan, PlannedPhase};
 
 use crate::answers;
 use crate::error::TrainError;
 use crate::evaluate::Scored;
-use crate::frontier::{Cache, FeatureStore, Pass, Set};
+use crate::feed::Feed;
+use crate::frontier::{Cache, FeatureStore, Pass};
 use crate::model::Model;
 use batches::{Epoch, Source};
 use checkpoint::{Moment, Writer};
@@ -37,31 +36,6 @@ pub use lr_find::{RateRange, Tried, lr_find, steepest};
 pub(crate) use price::training_seconds;
 pub use price::{PhasePrice, price};
 pub use state::{BestEpoch, Progress, Seen};
-
-/// The images of a run, and the flag that stops it.
-#[derive(Clone, Copy, Debug)]
-pub struct Images<'a> {
-    /// What the net learns from.
-    pub train: &'a Arc<[Sample]>,
-    /// What it is judged on after every epoch.
-    pub val: &'a Arc<[Sample]>,
-    /// sha256 over names and bytes of both, by which activations are found again.
-    pub ids: Option<(&'a str, &'a str)>,
-    /// Threads that decode.
-    pub pool: &'a DataPool,
-    /// What happens to training images in phases that augment.
-    pub augmentation: &'a Augmentation,
-    /// The short side to which images are shrunk before they are augmented, see [`LoaderOptions::shrink`].
-    ///
-    /// [`LoaderOptions::shrink`]: tl_data::LoaderOptions::shrink
-    pub shrink: Option<u32>,
-    /// Where decoded images are kept from one epoch to the next in phases that augment.
-    pub decoded: Option<&'a DecodedCache>,
-    /// How much each training image counts in the loss, in the order of `train`; all the same where there is none.
-    pub weights: Option<&'a Arc<[f32]>>,
-    /// Set from outside to end the run after the current step.
-    pub stop: &'a AtomicBool,
-}
 
 /// The numbers of a run that are not part of the plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -218,24 +192,17 @@ impl EpochResult {
     }
 }
 
-impl Images<'_> {
-    pub(crate) fn samples(&self, set: Set) -> &Arc<[Sample]> {
-        match set {
-            Set::Train => self.train,
-            Set::Val => self.val,
-        }
-    }
-
-    pub(crate) fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
-
-/// Whether the plan can run on images that are changed in this way.
+/// Whether the plan can run on inputs like these.
 ///
 /// # Errors
-/// A phase keeps views of images, and whole batches are mixed, which no view of one image shows.
-pub fn check(plan: &Plan, augmentation: &Augmentation) -> Result<(), TrainError> {
+/// A phase keeps views of images, and whole batches are mixed, which no view of one image shows; a phase augments, and there
+/// are texts.
+pub fn check(plan: &Plan, inputs: Option<&Augmentation>) -> Result<(), TrainError> {
+    let Some(augmentation) = inputs else {
+        let augments = plan.phases.iter().find(|phase| phase.augment);
+        return augments
+            .map_or(Ok(()), |phase| Err(TrainError::AugmentedTexts { phase: phase.name.clone() }));
+    };
     let mixes = matches!(augmentation, Augmentation::Recipe(augment) if augment.mixing.is_some());
     match plan.phases.iter().find(|phase| mixes && phase.augment && phase.views > 0) {
         Some(phase) => Err(TrainError::MixedViews { phase: phase.name.clone(), views: phase.views }),
@@ -252,26 +219,26 @@ pub fn check(plan: &Plan, augmentation: &Augmentation) -> Result<(), TrainError>
 pub fn train(
     model: &Model,
     plan: &Plan,
-    images: &Images<'_>,
+    feed: &Feed<'_>,
     options: &Options,
     resume: Option<Checkpoint>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
-    check(plan, images.augmentation)?;
-    for samples in [images.train, images.val] {
+    check(plan, feed.augmentation())?;
+    feed.check(model)?;
+    for samples in [feed.train, feed.val] {
         answers::check(model.task, samples)?;
     }
     if options.balanced_sampling {
-        tl_data::class_labels(images.train)?;
+        tl_data::class_labels(feed.train)?;
     }
     let state = match resume {
         Some(checkpoint) => checkpoint.restore(model)?,
         None => State::new(model),
     };
-    let cache =
-        Cache::new((model, plan), images, (options.cache_budget, options.store.clone()), options.seed);
+    let cache = Cache::new((model, plan), feed, (options.cache_budget, options.store.clone()), options.seed);
     let writer = Writer::new(options.checkpoints.clone());
-    let mut run = Run { model, plan, images, options, cache, state, writer };
+    let mut run = Run { model, plan, feed, options, cache, state, writer };
     while run.state.progress.phase < plan.phases.len() {
         match run.phase(observer) {
             Ok(None) => {}
@@ -288,7 +255,7 @@ pub fn train(
 struct Run<'a> {
     model: &'a Model,
     plan: &'a Plan,
-    images: &'a Images<'a>,
+    feed: &'a Feed<'a>,
     options: &'a Options,
     cache: Cache,
     state: State,
@@ -329,7 +296,7 @@ impl Run<'_> {
 
     fn fill(&mut self, phase: usize, pass: Pass, observer: &mut dyn Observer) -> Result<bool, TrainError> {
         let start = Instant::now();
-        let whole = self.cache.fill(self.model, (phase, pass), self.images, observer)?;
+        let whole = self.cache.fill(self.model, (phase, pass), self.feed, observer)?;
         let progress = &mut self.state.progress;
         progress.cache_bytes = progress.cache_bytes.max(self.cache.bytes());
         self.state.add_seconds("features", start.elapsed().as_secs_f64());
@@ -386,7 +353,7 @@ impl Run<'_> {
         let start = Instant::now();
         let before = self.state.progress.epoch_seconds;
         let index = self.state.progress.phase;
-        let rules = Rules::new(self.model, (phase, index), self.options, self.images.train.len());
+        let rules = Rules::new(self.model, (phase, index), self.options, self.feed.train.len());
         if let Some(ended) = self.train_epoch(&rules, start, observer)? {
             return Ok(Some(ended));
         }
@@ -425,8 +392,7 @@ impl Run<'_> {
         let (before, waited_before) = (progress.epoch_seconds, progress.epoch_wait_seconds);
         let history = known(&progress.curve_history);
         let waited = Cell::new(0.0);
-        let source =
-            Source { model: self.model, images: self.images, options: self.options, cache: &self.cache };
+        let source = Source { model: self.model, feed: self.feed, options: self.options, cache: &self.cache };
         for batch in source.batches(phase, epoch, &waited)? {
             let batch = batch?;
             let progress = &mut self.state.progress;
@@ -443,8 +409,8 @@ impl Run<'_> {
                 rules.update(&mut self.state, phase.curve.factor(at), phase.curve.momentum(at));
             }
             observer.training(&self.standing(rules, place, &history));
-            observer.tick(Tick { what: "training", done, of: self.images.train.len() });
-            let stopped = self.images.stopped();
+            observer.tick(Tick { what: "training", done, of: self.feed.train.len() });
+            let stopped = self.feed.stopped();
             if rules.ends_step(place) && (stopped || self.state.progress.batches < rules.batches()) {
                 let progress = &mut self.state.progress;
                 progress.epoch_seconds = before + start.elapsed().as_secs_f64();

@@ -1,8 +1,8 @@
-//! What a plan will cost, from a few batches of random numbers and a few real images: nothing is trained.
+//! What a plan will cost, from a few batches of random numbers and a few real inputs: nothing is trained.
 //!
 //! The decision behind it: measured, not estimated from multiply-accumulates, because what a net does a second differs
 //! by a factor of ten between nets of the same count. The last bits of the numbers do not matter here, so the inputs need
-//! not be images.
+//! not be images; of texts they have the lengths of a typical batch.
 
 use std::time::Instant;
 
@@ -10,14 +10,15 @@ use tch::{Device, Kind, Tensor};
 use tl_data::{Loader, LoaderOptions, View};
 use tl_finetune::{Plan, PlannedPhase};
 
+use super::Options;
 use super::batches::Step;
 use super::state::{Seen, copies, put};
 use super::step::{self, Place, Rules};
-use super::{Images, Options};
 use crate::answers::{self, Answers};
 use crate::error::TrainError;
 use crate::evaluate::EVAL_BATCH;
-use crate::frontier::{self, Cache, Pass};
+use crate::feed::{self, Feed, Images, Inputs};
+use crate::frontier::{self, Cache, Pass, Set};
 use crate::loss::Shown;
 use crate::model::Model;
 
@@ -48,25 +49,34 @@ struct Rates {
 pub fn price(
     model: &Model,
     plan: &Plan,
-    images: &Images<'_>,
+    feed: &Feed<'_>,
     options: &Options,
 ) -> Result<Vec<PhasePrice>, TrainError> {
-    answers::check(model.task, images.train)?;
-    let cache =
-        Cache::new((model, plan), images, (options.cache_budget, options.store.clone()), options.seed);
-    let rates = Rates { augment: loading(model, images, true)?, decode: loading(model, images, false)? };
-    let (train, val) = (images.train.len() as f64, images.val.len() as f64);
+    feed.check(model)?;
+    answers::check(model.task, feed.train)?;
+    let cache = Cache::new((model, plan), feed, (options.cache_budget, options.store.clone()), options.seed);
+    let rates = match &feed.inputs {
+        Inputs::Images(images) => Rates {
+            augment: loading(model, (feed, images), true)?,
+            decode: loading(model, (feed, images), false)?,
+        },
+        // They are tokens already.
+        Inputs::Texts(_) => Rates { augment: 0.0, decode: 0.0 },
+    };
+    let forward = |from, to, in_all| forward(model, feed, (from, to), in_all);
+    let (train, val) = (feed.train.len() as f64, feed.val.len() as f64);
     let mut prices = Vec::new();
     for (index, phase) in plan.phases.iter().enumerate() {
-        let in_all = cache.images();
-        let prefix = forward(model, 0, phase.frontier, in_all);
-        let above = forward(model, phase.frontier, model.stages(), 0);
-        let step = training_seconds(model, (phase, index), options, images, options.batch);
+        let in_all = cache.samples();
+        let prefix = forward(0, phase.frontier, in_all)?;
+        let above = forward(phase.frontier, model.stages(), 0)?;
+        let step = training_seconds(model, (phase, index), options, feed, options.batch)?;
         let passes = cache.new_passes(index);
-        let features = passes.iter().fold(0.0, |sum, (pass, top)| {
+        let mut features = 0.0;
+        for (pass, top) in &passes {
             let loading = if pass.view.is_some() { rates.augment } else { rates.decode };
-            sum + images.samples(pass.set).len() as f64 * loading.max(forward(model, 0, *top, in_all))
-        });
+            features += feed.samples(pass.set).len() as f64 * loading.max(forward(0, *top, in_all)?);
+        }
         let kept_val = cache.keeps(index, Pass::VAL, phase.frontier);
         let kept_train =
             Pass::of_epoch(phase, 0).is_some_and(|pass| cache.keeps(index, pass, phase.frontier));
@@ -75,68 +85,100 @@ pub fn price(
         let of_val = if kept_val { above } else { rates.decode.max(prefix + above) };
         let epoch = train * of_train + val * of_val;
         let total = features + epoch * f64::from(phase.epochs);
-        prices.push(PhasePrice { features, epoch, total, kept: cache.planned_bytes(index, model, images) });
+        prices.push(PhasePrice { features, epoch, total, kept: cache.planned_bytes(index, model, feed) });
     }
     Ok(prices)
 }
 
 /// Seconds to load one image.
-fn loading(model: &Model, images: &Images<'_>, augmented: bool) -> Result<f64, TrainError> {
+fn loading(
+    model: &Model,
+    (feed, images): (&Feed<'_>, &Images<'_>),
+    augmented: bool,
+) -> Result<f64, TrainError> {
     const ENOUGH: usize = 48;
-    let n = images.train.len().min(ENOUGH);
+    let n = feed.train.len().min(ENOUGH);
     let mut options = LoaderOptions::in_order(n, EVAL_BATCH);
     let view = match augmented {
         true => {
             options.shrink = images.shrink;
-            View::train(model.preprocess, images.augmentation.clone())
+            View::train(model.preprocess()?, images.augmentation.clone())
         }
-        false => View::Eval(model.preprocess),
+        false => View::Eval(model.preprocess()?),
     };
     let start = Instant::now();
-    for batch in Loader::new(images.train.clone(), view, options, images.pool)? {
+    for batch in Loader::new(feed.train.clone(), view, options, images.pool)? {
         batch?;
     }
     Ok(start.elapsed().as_secs_f64() / n.max(1) as f64)
 }
 
-fn random(model: &Model, level: usize, n: usize) -> Tensor {
-    let shape: Vec<i64> = std::iter::once(n as i64).chain(frontier::shape(model, level)).collect();
+/// A batch of about `n` samples at a level, as the trainer would have it there: random numbers, and of texts the tokens or
+/// the lengths of typical ones. The third says which samples they are.
+pub(crate) fn like_real(
+    model: &Model,
+    feed: &Feed<'_>,
+    level: usize,
+    n: usize,
+) -> Result<(Tensor, Option<Tensor>, Vec<u32>), TrainError> {
+    let texts = feed.texts(Set::Train).map(|encoded| (encoded, feed::typical(encoded, n)));
+    let places = match &texts {
+        Some((_, places)) => places.clone(),
+        None => (0..n.min(feed.train.len()) as u32).collect(),
+    };
+    let row = frontier::shape(model, level);
+    let (mut shape, mut mask) = (vec![if texts.is_some() { places.len() } else { n } as i64], None);
+    if let Some((encoded, places)) = texts.as_ref().filter(|_| level < model.stages()) {
+        let input = feed::text_tensor(encoded, places, model.device)?;
+        if level == 0 {
+            return Ok((input.xs, input.mask, places.clone()));
+        }
+        shape.push(input.xs.size()[1]);
+        mask = input.mask;
+    }
+    shape.extend(row);
     // Zeros would take shortcuts that real numbers do not.
     let values = tl_torch::uniform(1, "price", shape.iter().product::<i64>() as usize, 1.0);
     let xs = Tensor::from_slice(&values).view(&shape[..]).to_device(model.device);
-    tl_torch::channels_last(&xs)
+    Ok((tl_torch::channels_last(&xs), mask, places))
 }
 
-/// Seconds for one image from one level to another, without gradients.
-fn forward(model: &Model, from: usize, to: usize, images: usize) -> f64 {
+/// Seconds for one sample from one level to another, without gradients.
+fn forward(
+    model: &Model,
+    feed: &Feed<'_>,
+    (from, to): (usize, usize),
+    samples: usize,
+) -> Result<f64, TrainError> {
     if from == to && to == 0 {
-        return 0.0;
+        return Ok(0.0);
     }
-    let xs = random(model, from, EVAL_BATCH);
-    let runner = model.runner(from..to, EVAL_BATCH, images);
+    let (xs, mask, _) = like_real(model, feed, from, feed.eval_batch())?;
+    let runner = model.runner(from..to, feed.eval_batch(), samples);
     let once = || {
         // What cannot be computed has no price; the run will say what is wrong with it.
-        let Ok(pooled) = runner.run(&xs) else { return };
+        let Ok(pooled) = runner.run_masked(&xs, mask.as_ref()) else { return };
         // Waits until it is computed.
         let _ = pooled.sum(Kind::Float).double_value(&[]);
     };
-    fastest(once) / EVAL_BATCH as f64
+    Ok(fastest(once) / xs.size()[0].max(1) as f64)
 }
 
-/// Seconds for one image of a training step from the frontier up, in batches of `batch`, without the update.
+/// Seconds for one sample of a training step from the frontier up, in batches of `batch`, without the update.
 pub(crate) fn training_seconds(
     model: &Model,
     (phase, index): (&PlannedPhase, usize),
     options: &Options,
-    images: &Images<'_>,
+    feed: &Feed<'_>,
     batch: usize,
-) -> f64 {
+) -> Result<f64, TrainError> {
     let before = copies(model.tensors());
-    let rules = Rules::new(model, (phase, index), options, images.train.len());
+    let rules = Rules::new(model, (phase, index), options, feed.train.len());
     step::set_trainable(model, phase);
-    let n = batch.min(images.train.len());
-    let answers = Answers::of(model.task, images.train[..n].iter());
-    let batch = Step { xs: random(model, phase.frontier, n), shown: Shown::plain(answers) };
+    let n = batch.min(feed.train.len());
+    let (xs, mask, places) = like_real(model, feed, phase.frontier, n)?;
+    let answers = Answers::of(model.task, places.iter().map(|&place| &feed.train[place as usize]));
+    let batch = Step { xs, mask, shown: Shown::plain(answers) };
     let seconds = fastest(|| {
         rules.gradients(&batch, Place { batch: 0, phase_epoch: 0 }, 1, &mut Seen::default());
         rules.forget_gradients();
@@ -150,7 +192,7 @@ pub(crate) fn training_seconds(
     }
     // Running statistics may have moved.
     put(model, &before);
-    seconds / n.max(1) as f64
+    Ok(seconds / n.max(1) as f64)
 }
 
 /// Of up to three times, since the first pays for what is set up once; of fewer where that hardly matters.

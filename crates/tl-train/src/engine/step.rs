@@ -4,7 +4,7 @@
 //! large batch, whatever the size of the last one.
 
 use tch::{Kind, Tensor};
-use tl_backbones::{DropPath, Mode, NormMode};
+use tl_backbones::{DropPath, Dropout, Mode, NormMode};
 use tl_finetune::{At, BatchNorm, PlannedPhase};
 use tl_heads::Training;
 use tl_torch::{Autocast, Param, Role};
@@ -102,9 +102,14 @@ impl<'a> Rules<'a> {
             BatchNorm::Statistics | BatchNorm::Train => NormMode::Batch,
         };
         let drop_path = (phase.drop_path > 0.0).then_some(DropPath { rate: phase.drop_path, seed });
+        // As published; attention's own would cost the fused kernel.
+        let text = model.backbone.text_net();
+        let dropout = text.map(|net| Dropout { hidden: net.config.dropout, attention: 0.0, seed });
+        let dropout = dropout.filter(|dropout| dropout.hidden > 0.0);
+        let mask = batch.mask.as_ref();
         let mode = |i: usize| match self.layers[model.backbone.stages[i].params()].contains(&true) {
-            true => Mode { norm, layers: Some(&self.layers), drop_path, ..Mode::EVAL },
-            false => Mode::EVAL,
+            true => Mode { norm, layers: Some(&self.layers), drop_path, dropout, mask, trace: None },
+            false => Mode { mask, ..Mode::EVAL },
         };
         let pooled = {
             let _bf16 = Autocast::bf16(self.bf16, model.device);

@@ -6,7 +6,8 @@ use super::{Ended, Observer, Outcome, Run, Tick};
 use crate::answers::Answers;
 use crate::error::TrainError;
 use crate::evaluate::{EVAL_BATCH, Scored, Tally, evaluate};
-use crate::frontier::{Kept, Pass};
+use crate::feed::text_batches;
+use crate::frontier::{Kept, Pass, Picked, Set};
 use crate::loss::Shown;
 
 impl Run<'_> {
@@ -16,10 +17,10 @@ impl Run<'_> {
         frontier: usize,
         observer: &mut dyn Observer,
     ) -> Result<Option<Scored>, TrainError> {
-        let (model, samples) = (self.model, self.images.val);
+        let (model, samples) = (self.model, self.feed.val);
         let Some(kept) = self.cache.get(Pass::VAL, frontier) else {
             let mut tick = |done| observer.tick(Tick { what: "validation", done, of: samples.len() });
-            let scored = evaluate(model, samples, self.images.pool, self.images.stop, &mut tick)?;
+            let scored = evaluate(model, samples, self.feed.set(Set::Val), self.feed.stop, &mut tick)?;
             return Ok((scored.images() == samples.len()).then_some(scored));
         };
         self.score(kept, frontier).map(Some)
@@ -27,14 +28,21 @@ impl Run<'_> {
 
     /// What the model says of the validation images whose activations at level `frontier` are kept.
     fn score(&self, kept: &Kept, frontier: usize) -> Result<Scored, TrainError> {
-        let (model, samples) = (self.model, self.images.val);
+        let (model, samples) = (self.model, self.feed.val);
         let mut tally = Tally::new(model);
-        let indices: Vec<u32> = (0..samples.len() as u32).collect();
-        for indices in indices.chunks(EVAL_BATCH) {
+        let batches = match self.feed.texts(Set::Val) {
+            Some(encoded) => text_batches(encoded),
+            None => {
+                let indices: Vec<u32> = (0..samples.len() as u32).collect();
+                indices.chunks(EVAL_BATCH).map(<[u32]>::to_vec).collect()
+            }
+        };
+        for indices in &batches {
             let answers = Answers::of(model.task, indices.iter().map(|&i| &samples[i as usize]));
-            tally.add(&model.logits(&kept.pick(indices, model.device)?, frontier), &Shown::plain(answers));
+            let Picked { xs, mask } = kept.pick(indices, model.device)?;
+            tally.add(&model.logits_masked(&xs, mask.as_ref(), frontier), &Shown::plain(answers));
         }
-        Ok(tally.finish())
+        Ok(tally.finish_in(&batches.concat()))
     }
 
     /// The outcome of a run that reached its end. Whether it has the validation depends on the plan alone, so that a run

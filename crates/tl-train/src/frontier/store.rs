@@ -160,13 +160,15 @@ impl RowWriter {
 }
 
 impl StoredRows {
-    /// The values of these rows, one after the other.
-    pub(crate) fn read(&self, indices: &[u32]) -> Result<Vec<f32>, TrainError> {
-        let width = self.width as usize;
-        let mut values = Vec::with_capacity(indices.len() * width);
-        let mut bytes = vec![0; width * size_of::<f32>()];
-        for &index in indices {
-            let at = HEADER as u64 + u64::from(index) * bytes.len() as u64;
+    /// The values of these runs of rows, given by their first row and their number, one after the other.
+    pub(crate) fn read(&self, runs: &[(u64, u64)]) -> Result<Vec<f32>, TrainError> {
+        let row = self.width as usize * size_of::<f32>();
+        let rows: u64 = runs.iter().map(|(_, len)| *len).sum();
+        let mut values = Vec::with_capacity(rows as usize * self.width as usize);
+        let mut bytes = Vec::new();
+        for &(start, len) in runs {
+            bytes.resize(len as usize * row, 0);
+            let at = HEADER as u64 + start * row as u64;
             read_at(&self.file, &mut bytes, at).map_err(|error| refused(&self.path, "read", &error))?;
             values.extend(bytes.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)));
         }
@@ -177,8 +179,7 @@ impl StoredRows {
     pub(crate) fn each(&self, mut take: impl FnMut(u64, Vec<f32>)) -> Result<(), TrainError> {
         const AT_ONCE: u64 = 64;
         for start in (0..self.rows).step_by(AT_ONCE as usize) {
-            let indices: Vec<u32> = (start..self.rows.min(start + AT_ONCE)).map(|i| i as u32).collect();
-            take(start, self.read(&indices)?);
+            take(start, self.read(&[(start, AT_ONCE.min(self.rows - start))])?);
         }
         Ok(())
     }
@@ -262,7 +263,7 @@ mod tests {
         assert!(store.get(&key, (3, 2)).is_none());
         put(&store, &key, 0.5);
         let rows = store.get(&key, (3, 2)).unwrap();
-        assert_eq!(rows.read(&[2, 0]).unwrap(), [4.0, -0.0, 0.5, 1.0]);
+        assert_eq!(rows.read(&[(2, 1), (0, 1)]).unwrap(), [4.0, -0.0, 0.5, 1.0]);
         let mut all = Vec::new();
         rows.each(|at, values| all.push((at, values))).unwrap();
         assert_eq!(all, [(0, vec![0.5, 1.0, 2.0, 3.0, 4.0, -0.0])]);

@@ -13,8 +13,8 @@ use tl_finetune::{Metric, Plan, Preset, PresetOptions, Schedule};
 use tl_heads::Task;
 use tl_torch::Fill;
 use tl_train::{
-    Checkpoint, Checkpointing, EpochResult, FeatureStore, Images, Model, NewHead, Observer, Options, Outcome,
-    Tick, train,
+    Checkpoint, Checkpointing, EpochResult, FeatureStore, Feed, Images, Inputs, Model, NewHead, Observer,
+    Options, Outcome, Tick, train,
 };
 
 /// Remembers the epochs, and after one of them may spoil a tensor.
@@ -113,18 +113,17 @@ pub(crate) fn run_from(
     let plan: Plan = schedule.plan(&model.net_info(), model.head.store.count()).unwrap();
     let (train_set, val): (Arc<[_]>, Arc<[_]>) = (folder.train.into(), folder.val.into());
     let (pool, stop) = (DataPool::new(2).unwrap(), AtomicBool::new(false));
-    let images = Images {
+    let augmentation = Augment::basic().into();
+    let images = Images { pool: &pool, augmentation: &augmentation, shrink: None, decoded: None };
+    let feed = Feed {
         train: &train_set,
         val: &val,
         ids: Some(("training images", "validation images")),
-        pool: &pool,
-        augmentation: &Augment::basic().into(),
-        shrink: None,
-        decoded: None,
         weights: None,
         stop: &stop,
+        inputs: Inputs::Images(images),
     };
-    train(model, &plan, &images, options, checkpoint, epochs).unwrap()
+    train(model, &plan, &feed, options, checkpoint, epochs).unwrap()
 }
 
 fn write_images(dir: &Path) {

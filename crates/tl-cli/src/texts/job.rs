@@ -1,0 +1,107 @@
+//! From a spec to a model on texts: tokenizer, tokens, net, head; and the baseline beside it.
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use tch::Device;
+use tl_heads::Task;
+use tl_run::{Baseline, RunDir};
+use tl_text::baseline::Scores;
+use tl_text::{BaselineOptions, TextDataset, TextSample, TokenOptions, baseline};
+use tl_torch::Fill;
+use tl_train::{Model, NewHead};
+
+use super::data::{Sets, TextData};
+use super::net::TokenizerFile;
+use crate::finetune::{Built, JobInputs, Origin};
+use crate::fit;
+use crate::spec::{Net, Resolved};
+use crate::ui::Ui;
+
+/// What a run on texts has besides samples.
+#[derive(Debug)]
+pub(crate) struct TextInputs {
+    pub(crate) sets: Sets,
+    pub(crate) dataset: TextDataset,
+    files: Vec<TokenizerFile>,
+    max_length: usize,
+}
+
+/// A text net on texts.
+///
+/// # Errors
+/// Weights or tokenizer cannot be had or do not fit; a text cannot be tokenised.
+pub(crate) fn build(
+    resolved: &Resolved,
+    data: TextData,
+    device: Device,
+    ui: &RefCell<Ui>,
+) -> anyhow::Result<Built> {
+    let Net::Text(net) = &resolved.net else { anyhow::bail!("the net does not take texts") };
+    let spec = &resolved.spec;
+    let max_length = spec.text.as_ref().map_or(0, |text| text.max_length);
+    let fetched = net.fetch(&spec.weights, ui)?;
+    let tokenizer = fetched.tokenizer(TokenOptions { max_length, special_tokens: true })?;
+    fetched.check_vocabulary(&tokenizer, &net.config)?;
+    let (data, sets, dataset) = data.into_samples(&tokenizer)?;
+    let backbone = net.load(&fetched, device)?;
+    let task = fit::task(spec, data.classes.len())?;
+    let head = NewHead { spec: spec.head.clone(), task, dropout: spec.dropout, fill: Fill::Seed(spec.seed) };
+    let mut model = Model::for_texts(backbone, head, data.classes.clone(), max_length, device)?;
+    if let Task::Regression { .. } = task {
+        model = model.with_target_stats(tl_data::target_stats(&data.train)?)?;
+    }
+    let origin = Origin { row: "", pretrained: fetched.pretrained(net) };
+    let inputs = TextInputs { sets, dataset, files: fetched.tokenizer_files, max_length };
+    Ok(Built { data, origin, model, inputs: JobInputs::Texts(Box::new(inputs)), matched: None })
+}
+
+impl TextInputs {
+    pub(crate) fn announce(&self, ui: &Ui) {
+        let lengths = self.sets.train.lengths();
+        let mean = lengths.iter().sum::<usize>() as f64 / lengths.len().max(1) as f64;
+        let longest = lengths.iter().max().copied().unwrap_or(0);
+        ui.line(&format!(
+            "input      {mean:.0} tokens a text, {longest} at most; longer than {} are cut",
+            self.max_length
+        ));
+    }
+
+    /// Writes the tokenizer into a run, and names its files with their sha256.
+    pub(crate) fn write_tokenizer(&self, dir: &RunDir) -> anyhow::Result<Vec<(String, String)>> {
+        let mut names = Vec::new();
+        for TokenizerFile { name, path, sha256 } in &self.files {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| anyhow::anyhow!("failed to read `{}`: {error}", path.display()))?;
+            dir.write_text(name, &text)?;
+            names.push((name.clone(), sha256.clone()));
+        }
+        Ok(names)
+    }
+
+    /// TF-IDF and logistic regression on the same split; none where a text has not one class.
+    pub(crate) fn baseline(&self, seed: u64) -> anyhow::Result<Option<Baseline>> {
+        let data = &self.dataset;
+        if data.task != tl_data::Task::Class {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let options = BaselineOptions { seed, ..BaselineOptions::default() };
+        let (model, report) = baseline(&data.train, &data.val, &data.classes, &options)?;
+        let test = match data.test.is_empty() {
+            true => None,
+            false => {
+                let texts: Vec<String> = data.test.iter().map(TextSample::joined).collect();
+                let labels: Vec<u32> = data.test.iter().map(|sample| sample.label).collect();
+                Some(Scores::new(&model.predict(&texts)?, &labels, data.classes.len()).accuracy)
+            }
+        };
+        Ok(Some(Baseline {
+            what: "TF-IDF and logistic regression".to_owned(),
+            val_accuracy: report.val.accuracy,
+            val_balanced_accuracy: report.val.balanced_accuracy,
+            test_accuracy: test,
+            seconds: start.elapsed().as_secs_f64(),
+        }))
+    }
+}

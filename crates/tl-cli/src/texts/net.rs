@@ -1,0 +1,146 @@
+//! Text nets by name, and the files that belong to one.
+//!
+//! The decision behind it: what decides whether a plan fits a net is its configuration, so a name is looked up with all
+//! other words, and its files are brought here at that moment.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use anyhow::Context;
+use tch::Device;
+use tl_backbones::Backbone;
+use tl_backbones::text::{TextConfig, TextFiles, TextPool, TextSource};
+use tl_heads::Pool;
+use tl_text::{TokenOptions, Tokenizer};
+use tl_train::{Pretrained, SavedText};
+use tl_weights::{Cache, Located, Source};
+
+use crate::ui::{Ui, show_fetch};
+
+pub(crate) const DEFAULT_BACKBONE: &str = "minilm";
+
+/// A text net whose files are here.
+#[derive(Clone, Debug)]
+pub(crate) struct TextNet {
+    pub(crate) name: String,
+    pub(crate) config: TextConfig,
+    /// How its tokens become a vector where nobody says.
+    pub(crate) pool: Pool,
+    files: TextFiles,
+    licence: &'static str,
+}
+
+/// The weights and the tokenizer that a run begins with.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    weights: Located,
+    pub(crate) tokenizer_files: Vec<TokenizerFile>,
+}
+
+/// A file of a tokenizer, as it is called beside a model.
+#[derive(Debug)]
+pub(crate) struct TokenizerFile {
+    pub(crate) name: String,
+    pub(crate) path: std::path::PathBuf,
+    pub(crate) sha256: String,
+}
+
+/// Whether a name can be that of a text net: a row of the table, a folder of files, or a repository of the hub.
+pub(crate) fn is_text_net(name: &str) -> bool {
+    tl_backbones::find(name).is_err() && TextSource::resolve(name).is_ok()
+}
+
+/// The net of this name, with its files.
+///
+/// # Errors
+/// There is none, its files cannot be had, or its configuration cannot be used.
+pub(crate) fn find(name: &str) -> anyhow::Result<TextNet> {
+    let source = TextSource::resolve(name)?;
+    let ui = RefCell::new(Ui::new());
+    let files = source.fetch(&Cache::default_location()?, &show_fetch(&ui));
+    ui.borrow_mut().stop();
+    let files = files.with_context(|| format!("no files for `{name}`"))?;
+    let config = files.config().with_context(|| format!("backbone `{name}`"))?;
+    let pool = match source.pool(&config) {
+        TextPool::Mean => Pool::Average,
+        TextPool::First => Pool::Class,
+        TextPool::Last => Pool::Last,
+    };
+    let licence = source.card.map_or("unknown", |card| card.licence);
+    Ok(TextNet { name: source.name, config, pool, files, licence })
+}
+
+impl TextNet {
+    /// Its files, with other weights if a file of them is named.
+    pub(crate) fn fetch(&self, weights: &str, ui: &RefCell<Ui>) -> anyhow::Result<Fetched> {
+        let weights = match weights {
+            "" => self.files.weights.clone(),
+            file => Cache::default_location()?.fetch(&Source::File(file.into()), None, &show_fetch(ui))?,
+        };
+        let Located { path, sha256, .. } = self.files.tokenizer.clone();
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let mut tokenizer_files = vec![TokenizerFile { name, path: path.clone(), sha256 }];
+        // Beside a list of words stands what is done to texts before.
+        let words = path.extension().is_some_and(|extension| extension == "txt");
+        let beside = path.with_file_name("tokenizer_config.json");
+        if words && beside.is_file() {
+            let sha256 = tl_fetch::sha256_file(&beside)?;
+            let name = "tokenizer_config.json".to_owned();
+            tokenizer_files.push(TokenizerFile { name, path: beside, sha256 });
+        }
+        Ok(Fetched { weights, tokenizer_files })
+    }
+
+    /// The net with its weights.
+    pub(crate) fn load(&self, fetched: &Fetched, device: Device) -> anyhow::Result<Backbone> {
+        let loaded = Backbone::load_text(&self.name, &self.config, &fetched.weights.path, device)?;
+        Ok(loaded.backbone)
+    }
+}
+
+impl Fetched {
+    pub(crate) fn tokenizer(&self, options: TokenOptions) -> anyhow::Result<Tokenizer> {
+        let file = self.tokenizer_files.first().context("there is no tokenizer")?;
+        Ok(Tokenizer::open(&file.path, options)?)
+    }
+
+    /// A tokenizer with more tokens than the net has rows belongs to another net.
+    pub(crate) fn check_vocabulary(&self, tokenizer: &Tokenizer, config: &TextConfig) -> anyhow::Result<()> {
+        let (tokens, rows) = (tokenizer.vocabulary() as i64, config.vocabulary);
+        anyhow::ensure!(
+            tokens <= rows,
+            "the tokenizer has {tokens} tokens and the net {rows}: they do not belong together"
+        );
+        Ok(())
+    }
+
+    /// For the manifest and the model's description.
+    pub(crate) fn pretrained(&self, net: &TextNet) -> Pretrained {
+        Pretrained {
+            name: net.name.clone(),
+            source: self.weights.source.clone(),
+            sha256: self.weights.sha256.clone(),
+            licence: net.licence.to_owned(),
+        }
+    }
+}
+
+/// The tokenizer that lies beside a saved model.
+///
+/// # Errors
+/// A file is missing, or not the one that the model was saved with.
+pub(crate) fn tokenizer_of(run: &Path, saved: &SavedText) -> anyhow::Result<Tokenizer> {
+    for (name, sha256) in &saved.tokenizer {
+        let path = run.join(name);
+        let found = tl_fetch::sha256_file(&path)
+            .with_context(|| format!("the tokenizer of the model in `{}`", run.display()))?;
+        anyhow::ensure!(
+            found == *sha256,
+            "`{}` is not the file that the model was saved with\n\nhint: copy it again from its run",
+            path.display()
+        );
+    }
+    let (first, _) = saved.tokenizer.first().context("the model names no tokenizer")?;
+    let options = TokenOptions { max_length: saved.max_length, special_tokens: true };
+    Ok(Tokenizer::open(&run.join(first), options)?)
+}
