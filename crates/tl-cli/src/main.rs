@@ -7,6 +7,7 @@ mod data;
 mod dataset;
 mod errors;
 mod evaluate;
+mod explain;
 mod features;
 mod finetune;
 mod fit;
@@ -20,8 +21,10 @@ mod memory;
 mod plan;
 mod predict;
 mod prepare;
+mod rank;
 mod remembered;
 mod runs;
+mod serve;
 mod spec;
 mod spin;
 mod summary;
@@ -76,9 +79,12 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Finetune(args) => finetune::run(args, &interrupt),
         Command::Plan(args) => plan::run(args),
         Command::LrFind(args) => lr_find::run(args, &interrupt),
+        Command::Rank(args) => rank::run(args, &interrupt),
         Command::Runs(args) => runs::run(args, &interrupt),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Serve(args) => serve::run(args, &interrupt),
+        Command::Explain(args) => explain::run(args),
         Command::Features(args) => features::run(args, &interrupt),
         Command::Summary(args) => summary::run(args),
         Command::Data(args) => data::run(args),

@@ -10,6 +10,7 @@ mod compute;
 mod engine;
 mod error;
 mod evaluate;
+mod explain;
 mod frontier;
 mod loss;
 pub mod metrics;
@@ -18,13 +19,14 @@ mod optimizer;
 mod saved;
 
 pub use answers::Answers;
-pub use compute::{Choice, Compute, Precision, Runner, choose};
+pub use compute::{Choice, Compute, Precision, Runner, bf16_pays, choose};
 pub use engine::{
     BestEpoch, CHECKPOINT, Checkpoint, Checkpointing, Ended, EpochResult, Images, Observer, Options, Outcome,
     PhasePrice, Progress, RateRange, Seen, Tick, Training, Tried, check, lr_find, price, steepest, train,
 };
 pub use error::TrainError;
 pub use evaluate::{EVAL_BATCH, Looks, Scored, batch_tensor, evaluate, mean_rows, predict};
+pub use explain::{Heat, Place, grad_cam};
 pub use frontier::{FeatureStore, cache_bytes};
 pub use metrics::{Confusion, OneClass, Scores, default_metric, measured, wilson};
 pub use model::{Model, NewHead, features, net_info, pool};

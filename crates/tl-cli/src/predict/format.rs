@@ -4,7 +4,7 @@
 //! a word about its form is lines.
 
 use clap::ValueEnum;
-use serde_json::json;
+use serde_json::{Value, json};
 use tl_data::Sample;
 use tl_heads::Task;
 
@@ -23,13 +23,13 @@ pub(crate) enum Format {
 
 /// What is to be said of each image.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Saying<'a> {
-    pub(super) names: &'a [String],
+pub(crate) struct Saying<'a> {
+    pub(crate) names: &'a [String],
     /// None of outputs as they come from the net, or of a pretrained net's own classes.
-    pub(super) task: Option<Task>,
-    pub(super) raw: bool,
-    pub(super) top: Option<usize>,
-    pub(super) threshold: Option<f32>,
+    pub(crate) task: Option<Task>,
+    pub(crate) raw: bool,
+    pub(crate) top: Option<usize>,
+    pub(crate) threshold: Option<f32>,
 }
 
 /// From this probability on a label counts as said.
@@ -74,26 +74,30 @@ impl Saying<'_> {
     }
 
     fn json(&self, sample: &Sample, row: &[f32]) -> String {
+        self.value(&sample.rel, row).to_string() + "\n"
+    }
+
+    /// An answer as JSON.
+    pub(crate) fn value(&self, file: &str, row: &[f32]) -> Value {
         let names = self.names;
-        let value = match self.task {
-            _ if self.raw => json!({ "file": sample.rel, "outputs": row, "classes": names }),
+        match self.task {
+            _ if self.raw => json!({ "file": file, "outputs": row, "classes": names }),
             Some(Task::MultiLabel { .. }) => {
                 let said: Vec<&str> = self.said(row).iter().map(|&i| names[i].as_str()).collect();
                 let all = names.iter().zip(row).map(|(label, p)| json!({ "label": label, "probability": p }));
-                json!({ "file": sample.rel, "labels": said, "all": all.collect::<Vec<_>>() })
+                json!({ "file": file, "labels": said, "all": all.collect::<Vec<_>>() })
             }
             Some(Task::Regression { .. }) => {
                 let values =
                     names.iter().zip(row).map(|(name, value)| json!({ "name": name, "value": value }));
-                json!({ "file": sample.rel, "values": values.collect::<Vec<_>>() })
+                json!({ "file": file, "values": values.collect::<Vec<_>>() })
             }
             _ => {
                 let top = self.said(row).into_iter();
                 let top = top.map(|i| json!({ "class": names[i], "probability": row[i] }));
-                json!({ "file": sample.rel, "top": top.collect::<Vec<_>>() })
+                json!({ "file": file, "top": top.collect::<Vec<_>>() })
             }
-        };
-        value.to_string() + "\n"
+        }
     }
 
     /// What is said of an image, each with its figure.

@@ -42,6 +42,23 @@ pub struct RunReport<'a> {
     pub analyses: &'a [Analysis],
     /// Small JPEG pictures by the name of the image.
     pub pictures: &'a BTreeMap<String, Vec<u8>>,
+    /// Where some answers came from, by the name of the set.
+    pub looks: &'a BTreeMap<String, Vec<Look>>,
+}
+
+/// An answer, and where in the image it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// Name of the image.
+    pub file: String,
+    /// What is right.
+    pub right: String,
+    /// What was said, and what the picture is about.
+    pub said: String,
+    /// Probability of that.
+    pub probability: f32,
+    /// The image and beside it what spoke for the answer, as the content of a JPEG file.
+    pub jpeg: Vec<u8>,
 }
 
 /// What the page of an evaluation is made from.
@@ -68,6 +85,8 @@ pub struct SetReport<'a> {
     pub pictures: &'a BTreeMap<String, Vec<u8>>,
     /// What the run was judged by.
     pub monitor: &'a str,
+    /// Where some answers came from; may be none.
+    pub looks: &'a [Look],
 }
 
 impl RunReport<'_> {
@@ -79,6 +98,7 @@ impl RunReport<'_> {
             analysis,
             pictures: self.pictures,
             monitor: &self.summary.best.monitor,
+            looks: self.looks.get(&evaluation.set).map(Vec::as_slice).unwrap_or_default(),
         })
     }
 

@@ -86,6 +86,14 @@ fn a_page_needs_nothing_else_and_takes_any_name() {
     let answered = Answered { set: "val", names: &names, files, truth, rows: &rows };
     let analyses = [Analysis::new(&answered, None)];
     let pictures = BTreeMap::from([("b.jpg".to_owned(), vec![0xff, 0xd8])]);
+    let look = |file: &str, said: &str| Look {
+        file: file.to_owned(),
+        right: "<b>".to_owned(),
+        said: said.to_owned(),
+        probability: 0.625,
+        jpeg: vec![0xff, 0xd9],
+    };
+    let looks = BTreeMap::from([("val".to_owned(), vec![look("1.jpg", "<b>"), look("2.jpg", "a")])]);
     let epoch = EpochRow {
         epoch: 1,
         phase: "head".to_owned(),
@@ -103,6 +111,7 @@ fn a_page_needs_nothing_else_and_takes_any_name() {
         repeat: "tl finetune --config 'a b/spec.json'",
         analyses: &analyses,
         pictures: &pictures,
+        looks: &looks,
     };
     let page = report.html();
     for there in [
@@ -119,6 +128,10 @@ fn a_page_needs_nothing_else_and_takes_any_name() {
         "95 % interval 10.0 to 90.0 %",
         "tl finetune --config 'a b/spec.json'",
         "Top losses",
+        "Where it looked",
+        "data:image/jpeg;base64,/9k=",
+        "&lt;b&gt;</b>, said <b>a</b> at 0.625",
+        "Right answers",
     ] {
         assert!(page.contains(there), "`{there}` is not in\n{page}");
     }
@@ -162,6 +175,7 @@ fn of_many_classes_the_most_confused_are_shown() {
         analysis: &Analysis::new(&answered, None),
         pictures: &BTreeMap::new(),
         monitor: "accuracy",
+        looks: &[],
     };
     let page = EvaluationReport { title: "t", facts: &[("data", "d".to_owned())], set }.html("0.1.0");
     assert!(page.contains("Of 40 classes the 2 that are confused most"), "{page}");

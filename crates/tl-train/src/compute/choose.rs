@@ -62,7 +62,10 @@ fn timed<T>(images: usize, mut work: impl FnMut() -> Result<T, TrainError>) -> R
 
 /// Whether bf16 can pay at all: a product of two matrices is not slower than in f32. Where a processor lacks it,
 /// libtorch computes it all the same, up to ninety times slower, and trying the net would take minutes.
-fn bf16_pays() -> Result<bool, TrainError> {
+///
+/// # Errors
+/// None so far.
+pub fn bf16_pays() -> Result<bool, TrainError> {
     const N: i64 = 384;
     let time = |kind| {
         let matrix = Tensor::ones([N, N], (kind, Device::Cpu));
