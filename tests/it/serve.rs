@@ -76,6 +76,14 @@ fn nets_are_ranked_and_the_winner_can_be_trained() {
         "x",
     ];
     run(dir, &wrong).expect_error(&["--cv is 1", "`resnet`", "behind -- stands --data"]);
+    let rows: String = crate::support::names(&dir.join("data/train/bag"))
+        .iter()
+        .enumerate()
+        .map(|(i, name)| format!("data/train/bag/{name},{}.5\n", i))
+        .collect();
+    fs::write(dir.join("ages.csv"), format!("file,age\n{rows}")).unwrap();
+    let ages = ["rank", "--data", "ages.csv", "--label-column", "age", "--val-fraction", "0.1"];
+    run(dir, &ages).expect_error(&["one class an image"]);
     run(dir, &["rank", "--data", "nowhere"]).expect_error(&["nowhere"]);
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyDataStream, BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -167,7 +167,10 @@ async fn read_body<S: Service>(
         || Refusal::new(413, format!("the body has more than {limit} bytes")).hint("send a smaller file");
     let said = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|length| length > limit) {
-        drain(body).await;
+        // Whoever asks before sending has sent nothing, and need not.
+        if !headers.contains_key(EXPECT) {
+            drain(body).await;
+        }
         return Err(too_large());
     }
     let deadline = Instant::now() + shared.options.timeout;

@@ -1,4 +1,5 @@
 //! A server on loopback, asked by real clients and by some that misbehave. The model adds up bytes.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are part of it")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

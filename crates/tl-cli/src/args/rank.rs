@@ -14,7 +14,7 @@ pub(super) const EXAMPLES: &str = "Examples:
 
 Each net computes its features of some training images once; a logistic regression and a vote of the nearest neighbours on
 them are cross-validated. That says which net suits the images, not how good a fine-tuned one will be, which is usually
-better.";
+better. It is for one class an image, not for several labels or for numbers.";
 
 #[derive(Debug, Args)]
 pub(crate) struct RankArgs {

@@ -268,7 +268,7 @@ impl Job {
             )?;
             // Of the first set there is, which nothing was trained on either.
             if looks.is_empty() {
-                let time = self.start.elapsed().mul_f64(SHARE_OF_LOOKS);
+                let time = self.start.elapsed().mul_f64(SHARE_OF_LOOKS).max(TIME_OF_LOOKS);
                 looks.insert(set.to_owned(), crate::explain::looks(&model, &scored, samples, time));
             }
             evaluations.push(crate::evaluate::evaluation(set, &scored, &self.images.classes));
@@ -333,6 +333,8 @@ type Looks = BTreeMap<String, Vec<tl_run::Look>>;
 
 /// Part of the time of a run, so far, that may go into pictures of where its answers came from.
 const SHARE_OF_LOOKS: f64 = 0.05;
+/// This may go into them in any case.
+const TIME_OF_LOOKS: Duration = Duration::from_millis(500);
 
 /// What to do about a loss that no longer comes down.
 const DIVERGED: &str = "lower the rates of the phase, clip gradients (`clip_norm`), or let the rate rise more slowly (`warmup`), \

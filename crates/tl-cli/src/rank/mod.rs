@@ -89,6 +89,12 @@ pub(crate) fn run(args: &RankArgs, interrupt: &Interrupt) -> anyhow::Result<()> 
     };
     let pool = DataPool::new(machine.data_threads)?;
     let train_images = dataset.train.len();
+    anyhow::ensure!(
+        dataset.classes.len() * 2 <= train_images,
+        "there are {} classes and {train_images} training images, expected two images of a class or more\n\n\
+         hint: `rank` is for one class an image, and not for numbers or several labels",
+        dataset.classes.len()
+    );
     let samples = verified(dataset.train, &dataset.root, args, &pool, &ui)?;
     let samples = chosen(samples, args)?;
     let median = tl_data::probe(&samples)?.median_short_side;
