@@ -48,8 +48,8 @@ def nets():
     yield "resnet18", "", with_head(resnet, "fc", 512), "layer4", (2, 3, 96, 64), None
     resnet = fill(torchvision.models.resnet18(weights=None))
     yield "resnet18", "layer3.0", with_head(resnet, "fc", 512), "layer3.0", (1, 3, 64, 64), None
-    mobile = fill(torchvision.models.mobilenet_v2(weights=None))
-    yield "mobilenet-v2", "", with_head(mobile, "classifier.1", 1280), "features.18", (2, 3, 96, 96), None
+    mobile = fill(timm.create_model("mobilenetv2_100", pretrained=False))
+    yield "mobilenet-v2", "", with_head(mobile, "classifier", 1280), "bn2", (2, 3, 96, 96), None
     convnext = fill(timm.create_model("convnext_tiny", pretrained=False))
     yield "convnext-tiny", "", with_head(convnext, "head.fc", 768), "stages.3", (1, 3, 96, 96), None
     vit = fill(timm.create_model("vit_small_patch16_224", pretrained=False, img_size=224, dynamic_img_size=True))

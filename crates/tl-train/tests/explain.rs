@@ -96,25 +96,32 @@ fn every_kind_of_net_has_a_map() {
         let size = card.min_size.max(64).next_multiple_of(card.multiple());
         let pool = if card.tokens.is_some() { Pool::Class } else { Pool::Average };
         let spec = HeadSpec::from(pool).to_string();
-        let model = model(card.name, &spec, Task::Softmax { classes: 2 }, size);
+        let model = model(card.name, &spec, Task::Binary, size);
         let side = i64::from(size);
         let xs = channels_last(&wave("input", &[2, 3, side, side], |w| w));
         let before: Vec<Tensor> = model.tensors().map(|param| param.tensor.copy()).collect();
-        // Of each class in turn, because what speaks for one of two may speak against the other everywhere.
         let place = Place::usual(&model.backbone);
-        let maps: Vec<_> =
-            [0, 1].map(|class| grad_cam(&model, &xs, place, &[Some(class); 2]).unwrap()).concat();
-        let heat = &maps[0];
-        assert!(heat.height >= 1 && heat.width == heat.height, "{}: {heat:?}", card.name);
-        if let Some(tokens) = card.tokens {
-            assert_eq!(heat.width as u32, size / tokens.patch, "{}", card.name);
+        let [against, of] = [0, 1].map(|class| grad_cam(&model, &xs, place, &[Some(class); 2]).unwrap());
+        let logits = model.logits(&xs, 0);
+        for (i, (against, of)) in against.iter().zip(&of).enumerate() {
+            let cells = of.height * of.width;
+            assert!(cells >= 1 && of.values.len() == cells && against.values.len() == cells, "{}", card.name);
+            assert!(of.peak() + against.peak() > 0.0, "{}", card.name);
+            let sum = |map: &[f32]| map.iter().map(|value| f64::from(*value)).sum::<f64>();
+            let (sum, logit) = (sum(&of.values) - sum(&against.values), logits.double_value(&[i as i64, 0]));
+            match card.tokens {
+                Some(tokens) => assert_eq!(of.width as u32, size / tokens.patch, "{}", card.name),
+                // The head is linear on the mean over the map: what speaks for and against adds up to the answer.
+                None if card.neck.is_none() => {
+                    assert!(
+                        (sum - logit).abs() < 1e-3 * logit.abs().max(0.01),
+                        "{}: {sum} {logit}",
+                        card.name
+                    );
+                }
+                None => assert!(sum.is_finite(), "{}", card.name),
+            }
         }
-        assert!(
-            maps.iter().all(|heat| heat.values.iter().all(|v| v.is_finite() && *v >= 0.0)),
-            "{}",
-            card.name
-        );
-        assert!(maps.iter().any(|heat| heat.peak() > 0.0), "{}", card.name);
         let same = model.tensors().zip(&before).all(|(param, before)| param.tensor.equal(before));
         assert!(same && model.tensors().all(|param| !param.tensor.grad().defined()), "{}", card.name);
     }
