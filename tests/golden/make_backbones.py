@@ -320,4 +320,5 @@ def main():
             write(family, {card: outputs(*args) for card, args in FAMILIES[family].items()})
 
 
-main()
+if __name__ == "__main__":
+    main()

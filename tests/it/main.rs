@@ -9,6 +9,7 @@ mod datasets;
 mod nets;
 mod resume;
 mod run;
+mod serve;
 mod support;
 mod tasks;
 mod text;

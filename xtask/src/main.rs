@@ -37,6 +37,9 @@ Every other command goes to `tl`, which is built first:
   cargo xtask finetune                           a first run, on the dataset that comes along
   cargo xtask finetune --data DIR                your own images: DIR/<class>/*.jpg
   cargo xtask predict RUN image.jpg              what an image shows
+  cargo xtask explain RUN image.jpg --out DIR    where in it the answer was found
+  cargo xtask serve RUN                          the same over HTTP, with a page
+  cargo xtask rank --data DIR                    which pretrained net suits your images
   cargo xtask evaluate RUN DIR                   how good a model is on labelled images
   cargo xtask backbones                          the pretrained nets; also `summary` and `features` of one
   cargo xtask tl --help                          all commands of `tl`

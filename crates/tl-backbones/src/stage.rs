@@ -179,8 +179,16 @@ impl Stage {
     /// # Shapes
     /// `[N, C_in, H, W]` to `[N, out_channels, H / stride, W / stride]`, or tokens `[N, T, C]` to the same.
     pub fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
+        self.forward_blocks(xs, 0..self.blocks.len(), mode)
+    }
+
+    /// Runs some of its blocks, `0..` the number of [`Stage::blocks`]; what is beyond them is left out.
+    ///
+    /// # Shapes
+    /// The input of the first of them to the output of the last.
+    pub fn forward_blocks(&self, xs: &Tensor, range: Range<usize>, mode: Mode<'_>) -> Tensor {
         let mut xs = xs.shallow_clone();
-        for (i, named) in self.blocks.iter().enumerate() {
+        for (i, named) in self.blocks.iter().enumerate().filter(|(i, _)| range.contains(i)) {
             if let Some(trace) = mode.trace {
                 trace.enter_block(i);
             }

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use serde::Serialize;
 use tl_data::{DataPool, LabelledFolder, Sample, Task};
@@ -17,6 +18,7 @@ use tl_train::{Model, Precision, SavedModel, Scored, Scores, SetInputs};
 
 use crate::args::EvaluateArgs;
 use crate::dataset;
+use crate::explain;
 use crate::judge;
 use crate::machine;
 use crate::prepare;
@@ -68,12 +70,14 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let analysis = judge::analyse(&set, &scored, (samples, &saved.classes), judge::temperature(&args.run));
     if let Some(path) = &args.report {
         let wanted = analysis.files();
-        let (pictures, texts) = match &asked {
+        let (pictures, texts, looks) = match &asked {
             Given::Texts(Asked { texts, .. }) => {
-                (BTreeMap::new(), texts::named(&wanted, &[(&samples[..], texts)]))
+                (BTreeMap::new(), texts::named(&wanted, &[(&samples[..], texts)]), Vec::new())
             }
             Given::Images(_) => {
-                (judge::pictures(std::slice::from_ref(&analysis), samples.iter(), &pool), BTreeMap::new())
+                let pictures = judge::pictures(std::slice::from_ref(&analysis), samples.iter(), &pool);
+                // Somebody asked for the page, so it has all that it can have.
+                (pictures, BTreeMap::new(), explain::looks(&model, &scored, samples, Duration::MAX))
             }
         };
         let set = SetReport {
@@ -84,6 +88,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
             texts: &texts,
             unit: inputs.unit(),
             monitor: tl_train::default_metric(model.task, &[]).name(),
+            looks: &looks,
         };
         write_report(path, args, set)?;
         ui.borrow().line(&format!("report     {}", path.display()));

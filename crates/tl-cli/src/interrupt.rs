@@ -16,6 +16,8 @@ pub(crate) struct Interrupt {
     graceful: Arc<AtomicBool>,
     /// What is on the terminal and has to make room for a line.
     bar: Arc<Mutex<Option<ProgressBar>>>,
+    /// What is said when the loop is to end, if not the usual.
+    words: Arc<Mutex<Option<&'static str>>>,
 }
 
 /// What a shell reports for a program ended by Ctrl-C.
@@ -32,6 +34,13 @@ impl Interrupt {
     /// From here on there is something to save.
     pub(crate) fn be_graceful(&self) {
         self.graceful.store(true, Ordering::SeqCst);
+    }
+
+    /// Says this when the loop is to end.
+    pub(crate) fn say_at_stop(&self, words: &'static str) {
+        if let Ok(mut place) = self.words.lock() {
+            *place = Some(words);
+        }
     }
 
     /// Lines from here take turns with this bar.
@@ -51,7 +60,8 @@ impl Interrupt {
     fn pressed(&self) {
         let asked_before = self.stop.swap(true, Ordering::SeqCst);
         if self.graceful.load(Ordering::SeqCst) && !asked_before {
-            self.say("stopping after this step; press Ctrl-C again to stop at once");
+            let words = self.words.lock().ok().and_then(|words| *words);
+            self.say(words.unwrap_or("stopping after this step; press Ctrl-C again to stop at once"));
         } else {
             self.say("stopped");
             tl_torch::leave_at_once(EXIT_CODE);

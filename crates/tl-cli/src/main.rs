@@ -8,6 +8,7 @@ mod dataset;
 mod device;
 mod errors;
 mod evaluate;
+mod explain;
 mod features;
 mod finetune;
 mod fit;
@@ -21,8 +22,10 @@ mod memory;
 mod plan;
 mod predict;
 mod prepare;
+mod rank;
 mod remembered;
 mod runs;
+mod serve;
 mod spec;
 mod spin;
 mod summary;
@@ -78,9 +81,12 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Finetune(args) => finetune::run(args, &interrupt),
         Command::Plan(args) => plan::run(args),
         Command::LrFind(args) => lr_find::run(args, &interrupt),
+        Command::Rank(args) => rank::run(args, &interrupt),
         Command::Runs(args) => runs::run(args, &interrupt),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Serve(args) => serve::run(args, &interrupt),
+        Command::Explain(args) => explain::run(args),
         Command::Features(args) => features::run(args, &interrupt),
         Command::Summary(args) => summary::run(args),
         Command::Data(args) => data::run(args),

@@ -184,7 +184,7 @@ pub(crate) struct Resolved {
 }
 
 pub(crate) const FORMAT: u32 = 6;
-const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
+pub(crate) const DEFAULT_BACKBONE: &str = "efficientnet-lite0";
 
 /// Looks up and checks everything that needs neither images nor weights.
 pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolved> {
@@ -442,7 +442,7 @@ fn data_folder(args: &Settings, base: &Spec, problems: &mut Problems) -> Option<
 }
 
 /// The set of images that comes with the project.
-const IMAGES: &str = "datasets/fashion-mnist-small";
+pub(crate) const IMAGES: &str = "datasets/fashion-mnist-small";
 
 /// A published name as it is; a file by its whole path, so that the spec can be repeated from any folder.
 fn name_or_path(card: Option<&Card>, weights: &str) -> String {

@@ -12,9 +12,12 @@ pub(crate) fn settle(command: &Command) {
         Command::Finetune(_)
         | Command::Plan(_)
         | Command::LrFind(_)
+        | Command::Rank(_)
         | Command::Runs(RunsArgs { command: RunsCommand::Reproduce(_) })
         | Command::Evaluate(_)
         | Command::Predict(_)
+        | Command::Explain(_)
+        | Command::Serve(_)
         | Command::Features(_) => true,
         Command::Summary(_)
         | Command::Data(_)

@@ -182,6 +182,16 @@ pub fn dimensions(path: &Path) -> Result<(u32, u32), DecodeError> {
     Ok((header.width, header.height))
 }
 
+/// The same of the content of a file. None where the header does not say; decoding it then says why.
+#[must_use]
+pub fn dimensions_of(bytes: &[u8]) -> Option<(u32, u32)> {
+    let size = caught(|| {
+        let Known { format, bytes, .. } = known(bytes)?;
+        Ok(image::ImageReader::with_format(std::io::Cursor::new(&bytes[..]), format).into_dimensions().ok())
+    });
+    size.ok().flatten()
+}
+
 /// Runs a decoder; a panic becomes an error.
 pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, DecodeReason>) -> Result<T, DecodeReason> {
     catch_unwind(AssertUnwindSafe(work))

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use common::picture;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use tl_data::decode::{DecodeWarning, decode_bytes, decode_checked, dimensions};
+use tl_data::decode::{DecodeWarning, decode_bytes, decode_checked, dimensions, dimensions_of};
 use tl_data::{DecodeReason, decode_rgb};
 
 const FORMATS: [ImageFormat; 7] = [
@@ -51,6 +51,7 @@ fn every_format_by_content_not_by_name() {
         let decoded = decode_rgb(&path).unwrap();
         assert!(worst(&decoded, &smooth) <= allowed, "{format:?} {}", worst(&decoded, &smooth));
         assert_eq!(dimensions(&path).unwrap(), (40, 30));
+        assert_eq!(dimensions_of(&encode(&smooth.clone().into(), format)), Some((40, 30)));
     }
 }
 

@@ -59,6 +59,9 @@ pub struct Probe {
     pub points: Vec<ProbePoint>,
     /// The place of the best among them: of equals the smallest `c`.
     pub best: usize,
+    /// Whether the best has each row right, `[N]`, each fitted on the folds that the row is not in. With it two probes
+    /// of the same rows are compared row by row.
+    pub right: Vec<bool>,
 }
 
 impl Probe {
@@ -84,17 +87,18 @@ pub fn probe(
     check(rows, options)?;
     let folds = stratified_folds(labels, options.folds, options.seed);
     let of_fold = |fold: u32| held_out(rows, labels, classes, (&folds, fold), options);
-    let results: Vec<Vec<(f64, bool)>> =
+    let results: Vec<Vec<HeldOut>> =
         (0..options.folds).into_par_iter().map(of_fold).collect::<Result<_, _>>()?;
     let points: Vec<ProbePoint> = options
         .grid
         .iter()
         .enumerate()
         .map(|(place, &c)| {
-            let (n, each) = (results.len() as f64, results.iter().map(|of_fold| of_fold[place]));
-            let accuracy = each.clone().map(|(accuracy, _)| accuracy).sum::<f64>() / n;
-            let spread: f64 = each.clone().map(|(one, _)| (one - accuracy).powi(2)).sum::<f64>() / (n - 1.0);
-            let unconverged = each.filter(|(_, converged)| !converged).count();
+            let (n, each) = (results.len() as f64, results.iter().map(|of_fold| &of_fold[place]));
+            let accuracy = each.clone().map(HeldOut::accuracy).sum::<f64>() / n;
+            let spread: f64 =
+                each.clone().map(|one| (one.accuracy() - accuracy).powi(2)).sum::<f64>() / (n - 1.0);
+            let unconverged = each.filter(|one| !one.converged).count();
             ProbePoint { c, accuracy, standard_error: (spread / n).sqrt(), unconverged }
         })
         .collect();
@@ -103,7 +107,26 @@ pub fn probe(
         if key(next) > key(best) { next } else { best }
     };
     let best = (0..points.len()).fold(0, better);
-    Ok(Probe { points, best })
+    let mut right = vec![false; rows.rows()];
+    for (fold, of_fold) in (0..options.folds).zip(&results) {
+        let held_out = (0..rows.rows()).filter(|&row| folds[row] == fold);
+        held_out.zip(&of_fold[best].right).for_each(|(row, own)| right[row] = *own);
+    }
+    Ok(Probe { points, best, right })
+}
+
+/// What one fit gave on its held-out fold.
+struct HeldOut {
+    /// Whether each row of the fold is right.
+    right: Vec<bool>,
+    /// Whether the fit reached the tolerance.
+    converged: bool,
+}
+
+impl HeldOut {
+    fn accuracy(&self) -> f64 {
+        self.right.iter().filter(|right| **right).count() as f64 / self.right.len() as f64
+    }
 }
 
 fn check(rows: &Matrix, options: &ProbeOptions) -> Result<(), LinearError> {
@@ -123,14 +146,14 @@ fn check(rows: &Matrix, options: &ProbeOptions) -> Result<(), LinearError> {
     Ok(())
 }
 
-/// For each `c` the accuracy on one fold, and whether the fit reached the tolerance.
+/// What each `c` gave on one fold.
 fn held_out(
     rows: &Matrix,
     labels: &[u32],
     classes: usize,
     (folds, fold): (&[u32], u32),
     options: &ProbeOptions,
-) -> Result<Vec<(f64, bool)>, LinearError> {
+) -> Result<Vec<HeldOut>, LinearError> {
     let (val, train): (Vec<usize>, Vec<usize>) = (0..rows.rows()).partition(|&row| folds[row] == fold);
     let labels_of = |places: &[usize]| places.iter().map(|&row| labels[row]).collect::<Vec<u32>>();
     let (train_labels, val_labels) = (labels_of(&train), labels_of(&val));
@@ -146,8 +169,8 @@ fn held_out(
         let options = LogisticOptions { c, ..options.logistic.clone() };
         let fitted =
             LogisticRegression::fit_from(&train, &train_labels, classes, None, &options, last.as_ref())?;
-        let right = fitted.predict(&val)?.iter().zip(&val_labels).filter(|(got, own)| got == own).count();
-        results.push((right as f64 / val_labels.len() as f64, fitted.converged));
+        let right = fitted.predict(&val)?.iter().zip(&val_labels).map(|(got, own)| got == own).collect();
+        results.push(HeldOut { right, converged: fitted.converged });
         last = Some(fitted);
     }
     Ok(results)

@@ -21,6 +21,6 @@ pub use records::{
     Baseline, Best, DataFacts, EpochRow, Evaluation, LabelResult, Machine, Manifest, PhaseTime, Prediction,
     Skipped, Status, Summary, TargetResult, WeightsFacts, metric_title,
 };
-pub use report::{CompareReport, EvaluationReport, RunReport, SetReport};
+pub use report::{CompareReport, EvaluationReport, Look, RunReport, SetReport};
 pub use run_dir::{RunDir, remove_run, utc_now};
 pub use shelf::{Paired, Run, State, paired};

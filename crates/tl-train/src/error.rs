@@ -133,6 +133,22 @@ pub enum TrainError {
         /// What the system says.
         reason: String,
     },
+    /// A net has no stage or block of that name.
+    #[error("`{backbone}` has no stage or block `{name}`\n\nhint: its stages are {}; `tl summary` lists the blocks", .stages.join(", "))]
+    NoPlace {
+        /// The net.
+        backbone: &'static str,
+        /// What was asked for.
+        name: String,
+        /// Its stages.
+        stages: Vec<&'static str>,
+    },
+    /// Where an answer comes from cannot be shown.
+    #[error("it cannot be shown where the answer comes from: {reason}")]
+    Explain {
+        /// Why.
+        reason: String,
+    },
     /// What was to be recorded could not be.
     #[error(transparent)]
     Observer(Box<dyn std::error::Error + Send + Sync>),

@@ -10,6 +10,7 @@ mod compute;
 mod engine;
 mod error;
 mod evaluate;
+mod explain;
 mod feed;
 mod frontier;
 mod loss;
@@ -19,7 +20,7 @@ mod optimizer;
 mod saved;
 
 pub use answers::Answers;
-pub use compute::{Choice, Compute, Precision, Runner, choose};
+pub use compute::{Choice, Compute, Precision, Runner, bf16_pays, choose};
 pub use engine::{
     BestEpoch, CHECKPOINT, Checkpoint, Checkpointing, Ended, EpochResult, Observer, Options, Outcome,
     PhasePrice, Progress, RateRange, Seen, Tick, Training, Tried, check, lr_find, price, steepest, train,
@@ -28,6 +29,7 @@ pub use error::TrainError;
 pub use evaluate::{
     EVAL_BATCH, Looks, Scored, batch_tensor, embed_texts, evaluate, mean_rows, predict, predict_texts,
 };
+pub use explain::{Heat, Place, grad_cam};
 pub use feed::{Feed, Images, Inputs, SetInputs, TextInput, Texts, text_batches, text_tensor};
 pub use frontier::{FeatureStore, cache_bytes};
 pub use metrics::{Confusion, OneClass, Scores, default_metric, measured, wilson};

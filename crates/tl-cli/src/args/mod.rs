@@ -7,12 +7,18 @@ use tl_train::{Looks, Precision};
 
 use crate::predict::Format;
 
+mod explain;
+mod rank;
 mod runs;
+mod serve;
 mod text;
 mod texts;
 mod train;
 
+pub(crate) use explain::ExplainArgs;
+pub(crate) use rank::RankArgs;
 pub(crate) use runs::{CompareArgs, ListArgs, RemoveArgs, ReproduceArgs, RunsCommand, ShowArgs};
+pub(crate) use serve::ServeArgs;
 pub(crate) use text::{TextArgs, TextCommand, TextDoctorArgs, TextFitArgs, TextPredictArgs, TextSourceArgs};
 pub(crate) use texts::{Of, TextColumns, TextWords};
 pub(crate) use train::{
@@ -46,6 +52,9 @@ pub(crate) enum Command {
     /// Takes the settings of `finetune`. Nothing is written, and no weights are kept.
     #[command(after_help = LR_FIND_EXAMPLES)]
     LrFind(Box<LrFindArgs>),
+    /// Compare pretrained nets on your images by probes of their features, and recommend one.
+    #[command(after_help = rank::EXAMPLES)]
+    Rank(RankArgs),
     /// List, show, compare, repeat and delete runs that are there.
     #[command(after_help = runs::EXAMPLES)]
     Runs(RunsArgs),
@@ -55,6 +64,12 @@ pub(crate) enum Command {
     /// Say what images show, or texts say.
     #[command(after_help = PREDICT_EXAMPLES)]
     Predict(PredictArgs),
+    /// Answer questions about images over HTTP, with a page for people.
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(ServeArgs),
+    /// Draw where in images a model found its answers.
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(ExplainArgs),
     /// Write the features of images or texts to a file, for use elsewhere.
     #[command(after_help = FEATURES_EXAMPLES)]
     Features(FeaturesArgs),
@@ -85,6 +100,7 @@ const COMPLETIONS_EXAMPLES: &str = "Examples:
 
 const EXAMPLES: &str = "First steps:
   tl data inspect photos                 what is in a folder of labelled images
+  tl rank --data photos                  which net suits them
   tl plan --data photos                  what would train, and what it would cost
   tl finetune --data photos              train; the run is a folder in runs/
   tl predict RUN photo.jpg               use the model

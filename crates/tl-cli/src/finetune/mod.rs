@@ -195,7 +195,7 @@ impl Job {
             run.dir.path(),
         )?;
         run.dir.write_json("model.json", &saved)?;
-        let (evaluations, analyses) = self.measure(&run, outcome.val.take(), ui)?;
+        let (evaluations, analyses, looks) = self.measure(&run, outcome.val.take(), ui)?;
         let Some(best) = &outcome.best else { return Err(Exit(1).into()) };
         let val = &evaluations[0];
         let summary = Summary {
@@ -234,7 +234,7 @@ impl Job {
         run.dir.write_history(&run.epochs)?;
         run.dir.write_json(judge::ANALYSIS, &analyses)?;
         run.dir.write_json("summary.json", &summary)?;
-        self.write_report(&run, &summary, &analyses)?;
+        self.write_report(&run, &summary, (&analyses, &looks))?;
         let path = run.dir.path().to_owned();
         if matches!(outcome.ended, Ended::Finished | Ended::Diverged { .. }) {
             // There is nothing to go on to.
@@ -252,11 +252,11 @@ impl Job {
         run: &Run,
         mut known: Option<Scored>,
         ui: &RefCell<Ui>,
-    ) -> anyhow::Result<(Vec<Evaluation>, Vec<Analysis>)> {
+    ) -> anyhow::Result<(Vec<Evaluation>, Vec<Analysis>, Looks)> {
         let (_, mut model) = SavedModel::load(run.dir.path(), self.model.device)?;
         model.compute = self.model.compute.clone();
         known = known.filter(|_| model.has_weights_of(&self.model));
-        let (mut evaluations, mut analyses) = (Vec::new(), Vec::<Analysis>::new());
+        let (mut evaluations, mut analyses, mut looks) = (Vec::new(), Vec::<Analysis>::new(), Looks::new());
         for (set, samples) in [("val", &self.data.val), ("test", &self.data.test)] {
             if samples.is_empty() {
                 continue;
@@ -271,12 +271,17 @@ impl Job {
                 &scored,
                 (samples, &self.data.classes),
             )?;
+            // Of the first set there is, which nothing was trained on either.
+            if looks.is_empty() && matches!(self.inputs, JobInputs::Images(_)) {
+                let time = self.start.elapsed().mul_f64(SHARE_OF_LOOKS).max(TIME_OF_LOOKS);
+                looks.insert(set.to_owned(), crate::explain::looks(&model, &scored, samples, time));
+            }
             evaluations.push(crate::evaluate::evaluation(set, &scored, &self.data.classes));
             // The first is that of the validation images.
             let fitted = analyses.first().and_then(|first| first.calibration.as_ref()?.temperature);
             analyses.push(judge::analyse(set, &scored, (samples, &self.data.classes), fitted));
         }
-        Ok((evaluations, analyses))
+        Ok((evaluations, analyses, looks))
     }
 
     fn warnings(&self, val: &Evaluation) -> Vec<String> {
@@ -294,7 +299,12 @@ impl Job {
         warnings
     }
 
-    fn write_report(&self, run: &Run, summary: &Summary, analyses: &[Analysis]) -> anyhow::Result<()> {
+    fn write_report(
+        &self,
+        run: &Run,
+        summary: &Summary,
+        (analyses, looks): (&[Analysis], &Looks),
+    ) -> anyhow::Result<()> {
         let name = |path: &str| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
         let data = name(&self.data.facts.path).unwrap_or_default();
         let path = run.dir.path();
@@ -315,6 +325,7 @@ impl Job {
             pictures: &self.pictures(analyses),
             texts: &self.texts(analyses),
             unit: self.inputs.unit(),
+            looks,
         };
         run.dir.write_plots(&report.plots())?;
         Ok(run.dir.write_text("report.html", &report.html())?)
@@ -335,6 +346,14 @@ impl Job {
         texts::named(&analyses.iter().flat_map(Analysis::files).collect(), &sets)
     }
 }
+
+/// Where some answers came from, by set.
+type Looks = BTreeMap<String, Vec<tl_run::Look>>;
+
+/// Part of the time of a run, so far, that may go into pictures of where its answers came from.
+const SHARE_OF_LOOKS: f64 = 0.05;
+/// This may go into them in any case.
+const TIME_OF_LOOKS: Duration = Duration::from_millis(500);
 
 /// What to do about a loss that no longer comes down.
 const DIVERGED: &str = "lower the rates of the phase, clip gradients (`clip_norm`), or let the rate rise more slowly (`warmup`), \

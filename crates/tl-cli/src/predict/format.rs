@@ -4,7 +4,7 @@
 //! a word about its form is lines.
 
 use clap::ValueEnum;
-use serde_json::json;
+use serde_json::{Value, json};
 use tl_data::Sample;
 use tl_heads::Task;
 
@@ -84,26 +84,30 @@ impl Saying<'_> {
     }
 
     fn json(&self, sample: &Sample, row: &[f32]) -> String {
+        self.value(&sample.rel, row).to_string() + "\n"
+    }
+
+    /// An answer as JSON.
+    pub(crate) fn value(&self, file: &str, row: &[f32]) -> Value {
         let names = self.names;
-        let value = match self.task {
-            _ if self.raw => json!({ self.key: sample.rel, "outputs": row, "classes": names }),
+        match self.task {
+            _ if self.raw => json!({ self.key: file, "outputs": row, "classes": names }),
             Some(Task::MultiLabel { .. }) => {
                 let said: Vec<&str> = self.said(row).iter().map(|&i| names[i].as_str()).collect();
                 let all = names.iter().zip(row).map(|(label, p)| json!({ "label": label, "probability": p }));
-                json!({ self.key: sample.rel, "labels": said, "all": all.collect::<Vec<_>>() })
+                json!({ self.key: file, "labels": said, "all": all.collect::<Vec<_>>() })
             }
             Some(Task::Regression { .. }) => {
                 let values =
                     names.iter().zip(row).map(|(name, value)| json!({ "name": name, "value": value }));
-                json!({ self.key: sample.rel, "values": values.collect::<Vec<_>>() })
+                json!({ self.key: file, "values": values.collect::<Vec<_>>() })
             }
             _ => {
                 let top = self.said(row).into_iter();
                 let top = top.map(|i| json!({ "class": names[i], "probability": row[i] }));
-                json!({ self.key: sample.rel, "top": top.collect::<Vec<_>>() })
+                json!({ self.key: file, "top": top.collect::<Vec<_>>() })
             }
-        };
-        value.to_string() + "\n"
+        }
     }
 
     /// What is said of an image, each with its figure.

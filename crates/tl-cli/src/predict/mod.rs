@@ -22,8 +22,7 @@ use crate::prepare;
 use crate::texts;
 use crate::ui::{self, Ui};
 
-pub(crate) use format::Format;
-pub(crate) use format::Saying;
+pub(crate) use format::{Format, Saying};
 
 /// Names of classes, labels or numbers and, for each image, what is said of each.
 type Answers = (Vec<String>, Vec<Vec<f32>>);
@@ -121,7 +120,7 @@ fn name_bad(bad: &[tl_data::BadImage], ui: &RefCell<Ui>) -> anyhow::Result<()> {
 }
 
 /// With the names on standard input, a line each, in the place of `-`.
-fn with_stdin(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn with_stdin(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for path in paths {
         if path.as_os_str() != "-" {

@@ -6,13 +6,13 @@
 //! The letters are Noto Sans Mono (SIL Open Font License 1.1, which allows embedding) as bitmaps of the crate
 //! `noto-sans-mono-bitmap` (MIT).
 
+mod overlay;
 mod text;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::Path;
 
-use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{replace, thumbnail};
 use image::{ImageFormat, Rgb, RgbImage};
 use rayon::prelude::*;
@@ -24,6 +24,7 @@ use crate::inspect::{Contents, short};
 use crate::pool::DataPool;
 use crate::split::Part;
 use crate::table::Task;
+pub use overlay::{HeatMap, beside_heat, jpeg};
 use text::{LETTER, LINE, draw, legible, wrapped};
 
 /// How a sheet looks.
@@ -235,13 +236,7 @@ pub fn png(page: &RgbImage) -> Result<Vec<u8>, DataError> {
 /// Small pictures of image files, as the content of JPEG files: the longer side has `side` pixels, or fewer if the image is
 /// smaller. None in the place of a file that cannot be decoded.
 pub fn thumbnails(paths: &[&Path], side: u32, pool: &DataPool) -> Vec<Option<Vec<u8>>> {
-    const QUALITY: u8 = 80;
-    let one = |path: &&Path| {
-        let small = shrunk(decode_rgb(path).ok()?, side.max(1));
-        let mut bytes = Vec::new();
-        JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode_image(&small).ok()?;
-        Some(bytes)
-    };
+    let one = |path: &&Path| jpeg(&shrunk(decode_rgb(path).ok()?, side.max(1))).ok();
     pool.install(|| paths.par_iter().with_max_len(1).map(one).collect())
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use super::{Section, SetReport, data_uri, figure, number, scroll, set_name, set_plots};
+use super::{Look, Section, SetReport, data_uri, figure, number, scroll, set_name, set_plots};
 use crate::analysis::{Analysis, Calibration, Case};
 use crate::records::{Evaluation, LabelResult, TargetResult, metric_title};
 
@@ -124,6 +124,7 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
             p { "Wrong answers that were given most surely, beyond those above." }
             (gallery(set, &analysis.sure_and_wrong))
         }
+        @if !set.looks.is_empty() { h3 { "Where it looked" } (looks(set.looks)) }
         @if analysis.calibration.is_some() { h3 { "Labels that look wrong" } (suspects(set)) }
     };
     (id, heading, body)
@@ -304,6 +305,44 @@ fn gallery(set: &SetReport<'_>, cases: &[Case]) -> Markup {
                             br; (case.file)
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+/// Answers with what spoke for them.
+fn looks(looks: &[Look]) -> Markup {
+    let (right, wrong): (Vec<&Look>, Vec<&Look>) = looks.iter().partition(|look| look.right == look.said);
+    html! {
+        p {
+            "Beside each image, as the net sees it, what spoke for the answer that was given: Grad-CAM (arXiv:1610.02391) on "
+            "the last map, from dark to light. What is light moved the answer; that does not say that it should have."
+        }
+        @for (looks, title) in [(wrong, "Wrong answers"), (right, "Right answers")] {
+            @if !looks.is_empty() {
+                h4 { (title) }
+                ul.gallery.wide {
+                    @for look in looks { (one_look(look)) }
+                }
+            }
+        }
+    }
+}
+
+fn one_look(look: &Look) -> Markup {
+    let Look { file, right, said, probability, jpeg } = look;
+    html! {
+        li {
+            figure {
+                img src=(data_uri(jpeg)) alt=(format!("{file}, and where the net found {said}"));
+                figcaption {
+                    @if right == said {
+                        b { (right) } (format!(" {probability:.3}"))
+                    } @else {
+                        b { (right) } ", said " b { (said) } (format!(" at {probability:.3}"))
+                    }
+                    br; (file)
                 }
             }
         }

@@ -46,6 +46,23 @@ pub struct RunReport<'a> {
     pub texts: &'a BTreeMap<String, String>,
     /// What a sample is called, several of them: `images` or `texts`.
     pub unit: &'a str,
+    /// Where some answers came from, by the name of the set.
+    pub looks: &'a BTreeMap<String, Vec<Look>>,
+}
+
+/// An answer, and where in the image it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// Name of the image.
+    pub file: String,
+    /// What is right.
+    pub right: String,
+    /// What was said, and what the picture is about.
+    pub said: String,
+    /// Probability of that.
+    pub probability: f32,
+    /// The image and beside it what spoke for the answer, as the content of a JPEG file.
+    pub jpeg: Vec<u8>,
 }
 
 /// What the page of an evaluation is made from.
@@ -76,6 +93,8 @@ pub struct SetReport<'a> {
     pub unit: &'a str,
     /// What the run was judged by.
     pub monitor: &'a str,
+    /// Where some answers came from; may be none.
+    pub looks: &'a [Look],
 }
 
 impl RunReport<'_> {
@@ -89,6 +108,7 @@ impl RunReport<'_> {
             texts: self.texts,
             unit: self.unit,
             monitor: &self.summary.best.monitor,
+            looks: self.looks.get(&evaluation.set).map(Vec::as_slice).unwrap_or_default(),
         })
     }
 

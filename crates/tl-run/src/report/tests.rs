@@ -88,6 +88,14 @@ fn a_page_needs_nothing_else_and_takes_any_name() {
     let answered = Answered { set: "val", names: &names, files, truth, rows: &rows };
     let analyses = [Analysis::new(&answered, None)];
     let pictures = BTreeMap::from([("b.jpg".to_owned(), vec![0xff, 0xd8])]);
+    let look = |file: &str, said: &str| Look {
+        file: file.to_owned(),
+        right: "<b>".to_owned(),
+        said: said.to_owned(),
+        probability: 0.625,
+        jpeg: vec![0xff, 0xd9],
+    };
+    let looks = BTreeMap::from([("val".to_owned(), vec![look("1.jpg", "<b>"), look("2.jpg", "a")])]);
     let epoch = EpochRow {
         epoch: 1,
         phase: "head".to_owned(),
@@ -107,6 +115,7 @@ fn a_page_needs_nothing_else_and_takes_any_name() {
         pictures: &pictures,
         texts: &BTreeMap::new(),
         unit: "images",
+        looks: &looks,
     };
     let page = report.html();
     for there in [
@@ -123,6 +132,10 @@ fn a_page_needs_nothing_else_and_takes_any_name() {
         "95 % interval 10.0 to 90.0 %",
         "tl finetune --config 'a b/spec.json'",
         "Top losses",
+        "Where it looked",
+        "data:image/jpeg;base64,/9k=",
+        "&lt;b&gt;</b>, said <b>a</b> at 0.625",
+        "Right answers",
     ] {
         assert!(page.contains(there), "`{there}` is not in\n{page}");
     }
@@ -168,6 +181,7 @@ fn of_many_classes_the_most_confused_are_shown() {
         texts: &BTreeMap::from([("a.csv:7".to_owned(), "bad <b>film</b>".to_owned())]),
         unit: "texts",
         monitor: "accuracy",
+        looks: &[],
     };
     let page = EvaluationReport { title: "t", facts: &[("data", "d".to_owned())], set }.html("0.1.0");
     assert!(page.contains("Of 40 classes the 2 that are confused most"), "{page}");

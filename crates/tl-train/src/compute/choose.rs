@@ -63,7 +63,10 @@ fn timed<T>(images: usize, mut work: impl FnMut() -> Result<T, TrainError>) -> R
 
 /// Whether bf16 can pay at all: a product of two matrices is not slower than in f32. Where a processor lacks it,
 /// libtorch computes it all the same, up to ninety times slower, and trying the net would take minutes.
-fn bf16_pays(device: Device) -> Result<bool, TrainError> {
+///
+/// # Errors
+/// None so far.
+pub fn bf16_pays(device: Device) -> Result<bool, TrainError> {
     let n = if device == Device::Cpu { 384 } else { 4096 };
     let time = |kind| {
         let matrix = Tensor::ones([n, n], (kind, device));

@@ -21,7 +21,7 @@ use crate::error::TrainError;
 use crate::frontier::shape;
 use crate::model::{Model, Reads};
 
-pub use choose::{Choice, choose};
+pub use choose::{Choice, bf16_pays, choose};
 
 /// Images for which compiling pays. Against bf16 step by step a compiled net saves 1 ms an image (EfficientNet-Lite0,
 /// MobileNetV2) to 4 ms (ResNet-50) on 2 cores, and compiling takes 0.3 to 1.5 s.

@@ -1,0 +1,143 @@
+//! Images as a server is asked about them: from the bytes of a request to an input, and from probabilities to JSON.
+//!
+//! The decision behind it: the same code as `tl predict` decodes, cuts and says, so that both give the same answers.
+
+use serde_json::{Value, json};
+use tl_data::decode::{decode_bytes, dimensions_of};
+use tl_data::{DecodeReason, Normaliser, Preprocess};
+use tl_heads::Task;
+use tl_serve::{Item, Refusal, Service};
+use tl_train::SavedModel;
+
+use super::batches::Input;
+use crate::predict::Saying;
+
+const PAGE: &str = include_str!("page.html");
+/// Nothing comes from elsewhere, and nothing goes there.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+                      img-src blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// All about the model but the net.
+pub(super) struct Images {
+    names: Vec<String>,
+    task: Task,
+    preprocess: Preprocess,
+    normaliser: Normaliser,
+    max_pixels: u64,
+    about: Value,
+}
+
+/// What is to be said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wish {
+    top: Option<usize>,
+    threshold: Option<f32>,
+}
+
+impl Images {
+    pub(super) fn new(saved: &SavedModel, task: Task, max_pixels: u64) -> Self {
+        let about = json!({
+            "task": saved.task, "backbone": saved.backbone, "weights": saved.pretrained, "head": saved.head.to_string(),
+            "classes": saved.classes, "preprocess": saved.preprocess, "sha256": saved.sha256, "version": saved.version,
+        });
+        Self {
+            names: saved.classes.clone(),
+            task,
+            preprocess: saved.preprocess,
+            normaliser: saved.preprocess.normaliser(),
+            max_pixels,
+            about,
+        }
+    }
+}
+
+impl Service for Images {
+    type Input = Input;
+    type Output = Vec<f32>;
+    type Wish = Wish;
+
+    fn wish(&self, query: &[(String, String)]) -> Result<Wish, Refusal> {
+        let mut wish = Wish::default();
+        let numbers = matches!(self.task, Task::Regression { .. });
+        for (name, value) in query {
+            let odd =
+                |expected: &str| Refusal::new(400, format!("`{name}` is `{value}` (expected {expected})"));
+            match name.as_str() {
+                "top" | "threshold" if numbers => {
+                    return Err(Refusal::new(
+                        400,
+                        format!("`{name}` is for classes and labels, and this model says numbers"),
+                    ));
+                }
+                "top" => {
+                    let top = value.parse().ok().filter(|top| *top >= 1);
+                    wish.top = Some(top.ok_or_else(|| odd("a number from 1 on"))?);
+                }
+                "threshold" => {
+                    let threshold = value.parse().ok().filter(|p| (0.0..=1.0).contains(p));
+                    wish.threshold = Some(threshold.ok_or_else(|| odd("0 to 1"))?);
+                }
+                _ => {
+                    return Err(
+                        Refusal::new(400, format!("`{name}` is not known")).hint("top and threshold are")
+                    );
+                }
+            }
+        }
+        Ok(wish)
+    }
+
+    fn takes(&self, media: Option<&str>) -> bool {
+        // `curl --data-binary` says that it sends a form; the bytes decide what they are.
+        let any = ["application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"];
+        media.is_none_or(|media| media.starts_with("image/") || any.contains(&media))
+    }
+
+    fn read(&self, item: &Item) -> Result<Input, Refusal> {
+        let bytes = &item.bytes;
+        if let Some((width, height)) = dimensions_of(bytes) {
+            let pixels = u64::from(width) * u64::from(height);
+            if pixels > self.max_pixels {
+                let most = self.max_pixels;
+                return Err(Refusal::new(
+                    413,
+                    format!("the image has {width} x {height} pixels (expected at most {most})"),
+                ));
+            }
+        }
+        let image = decode_bytes(bytes).map_err(|reason| refusal(&reason))?;
+        let image = self.preprocess.eval_transform(&image);
+        let image = image.map_err(|error| Refusal::new(400, error.to_string()))?;
+        let mut input = vec![0f32; image.as_raw().len()];
+        let normalised = self.normaliser.normalise_hwc(&image, &mut input);
+        normalised.map_err(|error| Refusal::new(500, error.to_string()))?;
+        Ok(input)
+    }
+
+    fn say(&self, name: &str, output: &Vec<f32>, wish: &Wish) -> Value {
+        let (task, raw) = (Some(self.task), false);
+        let saying = Saying { names: &self.names, task, raw, top: wish.top, threshold: wish.threshold };
+        saying.value(name, output)
+    }
+
+    fn about(&self) -> Value {
+        self.about.clone()
+    }
+
+    fn page(&self) -> (&str, &str) {
+        (PAGE, POLICY)
+    }
+}
+
+fn refusal(reason: &DecodeReason) -> Refusal {
+    let status = match reason {
+        DecodeReason::Format { .. } | DecodeReason::Unsupported { .. } => 415,
+        DecodeReason::TooLarge { .. } => 413,
+        _ => 400,
+    };
+    let refusal = Refusal::new(status, format!("the image cannot be decoded: {reason}"));
+    match reason.hint() {
+        Some(hint) => refusal.hint(hint),
+        None => refusal,
+    }
+}

@@ -1,0 +1,67 @@
+//! `tl serve`: a saved model behind HTTP.
+//!
+//! The decision behind it: `tl-serve` has the sockets, queue and limits; here are the two things that it does not know, how
+//! an image becomes an input (`images.rs`) and how a net answers a batch of any size (`batches.rs`).
+
+mod batches;
+mod images;
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::Context;
+use tch::Device;
+use tl_serve::Options;
+use tl_train::SavedModel;
+
+use crate::args::ServeArgs;
+use crate::interrupt::Interrupt;
+use crate::machine;
+use crate::ui::Ui;
+
+use batches::Batches;
+use images::Images;
+
+pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let ui = Ui::new();
+    let machine = machine::set_up(&args.threads)?;
+    let bytes = |mib: u64| mib.saturating_mul(1 << 20);
+    let options = Options {
+        batch: args.batch,
+        max_wait: Duration::from_millis(args.max_wait),
+        max_body: bytes(args.max_body),
+        max_held: Options::default().max_held.max(bytes(args.max_body).saturating_mul(4)),
+        timeout: Duration::from_secs(args.timeout),
+        queue: args.queue.max(args.batch),
+        connections: args.connections,
+        readers: machine.data_threads,
+        ..Options::default()
+    };
+    options.check()?;
+    anyhow::ensure!(args.max_pixels > 0, "--max-pixels is 0, expected 1 or more");
+    let (saved, mut model) = SavedModel::load(&args.run, Device::Cpu)?;
+    let address = SocketAddr::new(args.host, args.port);
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("failed to listen on {address}\n\nhint: give another --port, or 0 for any that is free")
+    })?;
+    let address = listener.local_addr()?;
+    let (compute, why) = batches::choose(&mut model, args.precision.unwrap_or_default(), args.batch)?;
+    ui.line(&format!("compute    {why}"));
+    model.compute = compute;
+    let service = Images::new(&saved, model.task, args.max_pixels.saturating_mul(1_000_000));
+    let batches = Batches::new(&model, args.batch)?;
+    if !address.ip().is_loopback() {
+        ui.line(&format!(
+            "warning: {} can be reached from other machines: there is no encryption, and nobody is asked who they are",
+            address.ip()
+        ));
+    }
+    interrupt.be_graceful();
+    interrupt.say_at_stop("stopping when what was asked is answered; press Ctrl-C again to stop at once");
+    ui.line(&format!("serving    {} at http://{address}", args.run.display()));
+    tl_serve::serve(listener, service, &options, &interrupt.stop, |inputs| {
+        batches.answer(&inputs).map_err(|error| error.to_string())
+    })?;
+    ui.line("stopped    all that was asked is answered");
+    Ok(())
+}
