@@ -7,6 +7,7 @@ mod data;
 mod dataset;
 mod errors;
 mod evaluate;
+mod export;
 mod features;
 mod finetune;
 mod fit;
@@ -80,6 +81,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Features(args) => features::run(args, &interrupt),
+        Command::Export(args) => export::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Data(args) => data::run(args),
         Command::Text(args) => text::run(&args.command),

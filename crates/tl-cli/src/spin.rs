@@ -15,7 +15,8 @@ pub(crate) fn settle(command: &Command) {
         | Command::Runs(RunsArgs { command: RunsCommand::Reproduce(_) })
         | Command::Evaluate(_)
         | Command::Predict(_)
-        | Command::Features(_) => true,
+        | Command::Features(_)
+        | Command::Export(_) => true,
         Command::Summary(_)
         | Command::Data(_)
         | Command::Text(_)

@@ -14,7 +14,9 @@ mod layout;
 mod leave;
 mod params;
 mod random;
+mod recording;
 mod seam;
+mod traced;
 
 pub use adam::{Adam, adam};
 pub use allocator::keep_pages;
@@ -24,6 +26,7 @@ pub use layout::{channels_last, image_batch};
 pub use leave::leave_at_once;
 pub use params::{Fill, Init, Param, ParamStore, Role, Scope};
 pub use random::{drop_rows, dropout, uniform};
+pub use traced::{Constant, Graph, GraphNode, Traced};
 
 /// The version of libtorch that this is built for; `tch` refuses any other at build time.
 pub const LIBTORCH: &str = "2.11.0";

@@ -15,9 +15,17 @@ pub(crate) fn check(text: *mut c_char) -> Result<(), TorchError> {
     if text.is_null() {
         return Ok(());
     }
+    Err(TorchError::Torch(short(&take_text(text))))
+}
+
+/// Takes any text of the seam.
+pub(crate) fn take_text(text: *mut c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
     // SAFETY: the seam returns a text that ends in zero and is ours until it is freed, which happens once, here.
     let words = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
     // SAFETY: as above.
     unsafe { tl_free_text(text) };
-    Err(TorchError::Torch(short(&words)))
+    words
 }

@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "tl-train",
         &["tl-backbones", "tl-data", "tl-fetch", "tl-finetune", "tl-heads", "tl-torch", "tl-weights"],
     ),
+    ("tl-export", &["tl-backbones", "tl-data", "tl-heads", "tl-torch", "tl-train", "tl-weights"]),
     ("tl-cli", &["*"]),
     ("tl-bench", &["tl-backbones", "tl-data", "tl-finetune", "tl-heads", "tl-torch", "tl-train"]),
     ("xtask", &["tl-fetch"]),
@@ -29,7 +30,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// The crates that may see a tensor.
-const TENSORS: &[&str] = &["tl-torch", "tl-backbones", "tl-heads", "tl-train", "tl-cli", "tl-bench"];
+const TENSORS: &[&str] =
+    &["tl-torch", "tl-backbones", "tl-heads", "tl-train", "tl-export", "tl-cli", "tl-bench"];
 
 pub(super) fn violations(workspace: &Workspace) -> Result<Vec<String>> {
     let mut cargo = workspace.cargo();

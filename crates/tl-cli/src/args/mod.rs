@@ -7,10 +7,12 @@ use tl_train::{Looks, Precision};
 
 use crate::predict::Format;
 
+mod export;
 mod runs;
 mod text;
 mod train;
 
+pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use runs::{CompareArgs, ListArgs, RemoveArgs, ReproduceArgs, RunsCommand, ShowArgs};
 pub(crate) use text::{TextArgs, TextCommand, TextDoctorArgs, TextFitArgs, TextPredictArgs, TextSourceArgs};
 pub(crate) use train::{
@@ -55,6 +57,9 @@ pub(crate) enum Command {
     /// Write the features of images to a file, for use elsewhere.
     #[command(after_help = FEATURES_EXAMPLES)]
     Features(FeaturesArgs),
+    /// Write a model for use elsewhere: TorchScript, ONNX, timm's safetensors, or a package with a model card.
+    #[command(after_help = export::EXAMPLES)]
+    Export(ExportArgs),
     /// List a net's layers: shapes, parameters, what trains; totals and memory.
     #[command(after_help = SUMMARY_EXAMPLES)]
     Summary(SummaryArgs),
@@ -86,6 +91,7 @@ const EXAMPLES: &str = "First steps:
   tl finetune --data photos              train; the run is a folder in runs/
   tl predict RUN photo.jpg               use the model
   tl evaluate RUN DIR --report r.html    measure it on other images
+  tl export RUN --format onnx            use it elsewhere
   tl runs list                           what there is
 
 Every command explains itself: tl COMMAND --help. Results are on stdout, all else on stderr.";
