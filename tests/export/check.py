@@ -47,25 +47,28 @@ NETS = {
     "vit-small-patch16": ("timm", "vit_small_patch16_224", "cls", 96),
     "dinov2-small": ("timm", "vit_small_patch14_dinov2", "cls", 98),
 }
-FOR_TIMM = [net for net, (_, _, head, _) in NETS.items() if head in ("gap", "max", "cls")]
+FOR_TIMM = ["efficientnet-lite0", *(net for net, (_, _, head, _) in NETS.items() if head in ("gap", "max", "cls"))]
 
 
-def python_net(library, name):
+def python_net(library, name, size):
     torch.manual_seed(1)
     if library == "timm":
         net = timm.create_model(name, pretrained=False)
     else:
         more = {"aux_logits": True, "init_weights": True} if name == "googlenet" else {}
         net = torchvision.models.get_model(name, weights=None, **more)
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            for tensor, low, high in [
-                (module.running_mean, -0.2, 0.2),
-                (module.running_var, 0.7, 1.3),
-                (module.weight.data, 0.7, 1.3),
-                (module.bias.data, -0.2, 0.2),
-            ]:
-                tensor.uniform_(low, high)
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    if norms:
+        # As after training: statistics are those of images, not the zeros and ones of a new net.
+        for norm in norms:
+            norm.momentum = 1.0
+        with torch.no_grad():
+            net.train()(torch.randn(4, 3, max(size, 96), max(size, 96)))
+        for norm in norms:
+            norm.running_mean += 0.1 * norm.running_var.sqrt() * torch.rand_like(norm.running_mean)
+            norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.8, 1.25)
+            norm.weight.data.uniform_(0.7, 1.3)
+            norm.bias.data.uniform_(-0.2, 0.2)
     return net.eval()
 
 
@@ -164,7 +167,7 @@ def trained(check, tl, net, weights, head, size, folder, data, photos):
             check.say(net, "timm by torchscript", model(torch.from_numpy(images)).numpy(), whole, 1e-4)
         how = timm.data.resolve_model_data_config(model)
         about = json.loads((folder / "timm" / "tl.json").read_text())["preprocess"]
-        assert how["input_size"] == (3, size, size) and how["interpolation"] == about["interpolation"], how
+        assert tuple(how["input_size"]) == (3, size, size) and how["interpolation"] == about["interpolation"], how
         assert np.allclose(how["mean"], about["mean"]) and np.allclose(how["std"], about["std"]), how
     run(tl, "export", folder / "run", "--format", "package", "--out", folder / "run.tl")
     packed = run(tl, "predict", folder / "run.tl", "--raw", "--json", "--precision", "f32", *photos)
@@ -195,7 +198,7 @@ def main():
                 trained(check, tl, net, None, "gap", 224, folder, data, photos)
                 continue
             library, name, head, size = NETS[net]
-            python = python_net(library, name)
+            python = python_net(library, name, size)
             weights = folder / "weights.pth"
             torch.save(python.state_dict(), weights)
             if net != "dinov2-small":

@@ -1,5 +1,7 @@
 //! A model in the formats of others: TorchScript, ONNX, and safetensors as timm names them.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! The decision behind it: TorchScript and ONNX are both written from one recording of the net ([`Recorded`]), which is
 //! compared with the net before it leaves. So what leaves is what was trained, and a new net or head needs no line here
 //! unless it brings an operation that ONNX has to be told about. What timm reads is a list of tensors, and there it is the

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use tl_backbones::{BackboneError, Loaded, Mode};
+use tl_backbones::{BackboneError, Card, Loaded, Mode};
 use tl_data::{Preprocess, TargetStats};
 use tl_heads::Task;
 use tl_torch::Traced;
@@ -109,24 +109,37 @@ impl std::fmt::Debug for Net<'_> {
 }
 
 impl<'a> Net<'a> {
-    /// A trained model. Numbers leave in their own units, whatever `probabilities` says.
+    /// A model that was saved, with its description.
     #[must_use]
     pub fn trained(saved: &SavedModel, model: &'a Model, probabilities: bool) -> Self {
+        let net = Self::of(model, saved.pretrained.clone(), &saved.version, probabilities);
+        let about = About { backbone: saved.backbone.clone(), task: saved.task.clone(), ..net.about };
+        Self { about, ..net }
+    }
+
+    /// A model. Numbers leave in their own units, whatever `probabilities` says; `version` is that of the program.
+    #[must_use]
+    pub fn of(model: &'a Model, pretrained: Pretrained, version: &str, probabilities: bool) -> Self {
         let outputs = match model.task {
             Task::Regression { .. } => Outputs::Numbers,
             _ if probabilities => Outputs::Probabilities,
             _ => Outputs::Logits,
         };
+        let task = match model.task {
+            Task::Softmax { .. } | Task::Binary => "image-classification",
+            Task::MultiLabel { .. } => "image-multi-label-classification",
+            Task::Regression { .. } => "image-regression",
+        };
         let about = About {
             format: 1,
-            task: saved.task.clone(),
-            backbone: saved.backbone.clone(),
+            task: task.to_owned(),
+            backbone: model.backbone.card.name.to_owned(),
             outputs,
-            classes: saved.classes.clone(),
-            input: Input::of(saved.preprocess.input),
-            preprocess: saved.preprocess,
-            pretrained: saved.pretrained.clone(),
-            version: saved.version.clone(),
+            classes: model.classes.clone(),
+            input: Input::of(model.preprocess.input),
+            preprocess: model.preprocess,
+            pretrained,
+            version: version.to_owned(),
         };
         let forward = move |xs: &Tensor| {
             let features = model.forward(xs, 0, model.stages(), |_| Mode::EVAL);
@@ -140,12 +153,11 @@ impl<'a> Net<'a> {
     /// # Errors
     /// It was loaded without one.
     pub fn published(
-        loaded: &'a Loaded,
+        (card, loaded): (&'static Card, &'a Loaded),
         (classes, preprocess): (Vec<String>, Preprocess),
         (pretrained, version): (Pretrained, &str),
         probabilities: bool,
     ) -> Result<Self, ExportError> {
-        let card = loaded.backbone.card;
         let classifier =
             loaded.classifier.as_ref().ok_or(BackboneError::NoClassifier { backbone: card.name })?;
         let outputs = if probabilities { Outputs::Probabilities } else { Outputs::Logits };

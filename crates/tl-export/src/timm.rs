@@ -42,7 +42,7 @@ impl Timm {
     /// # Errors
     /// timm has no such net, or its net has no such head.
     pub fn of(saved: &SavedModel, model: &Model) -> Result<Self, ExportError> {
-        let card = model.backbone.card;
+        let card = tl_backbones::find(&saved.backbone)?;
         let (architecture, row) = architecture(card)?;
         let last = last_layer(card)?;
         let global_pool = global_pool(card, model)?;
@@ -56,7 +56,7 @@ impl Timm {
         for (name, tensor) in head(model)? {
             tensors.push((format!("{last}.{name}"), tensor));
         }
-        let config = config(saved, model, &architecture, (last, global_pool));
+        let config = config(saved, (card, model), &architecture, (last, global_pool));
         Ok(Self { architecture, config, tensors })
     }
 
@@ -151,7 +151,7 @@ fn head(model: &Model) -> Result<[(&'static str, Tensor); 2], ExportError> {
 
 fn config(
     saved: &SavedModel,
-    model: &Model,
+    (card, model): (&Card, &Model),
     architecture: &str,
     (classifier, global_pool): (&str, &str),
 ) -> Value {
@@ -165,13 +165,13 @@ fn config(
     let mut config = json!({
         "architecture": architecture,
         "num_classes": outputs,
-        "num_features": model.backbone.card.features,
+        "num_features": card.features,
         "global_pool": global_pool,
         "pretrained_cfg": {
             "tag": "tl",
             "custom_load": false,
             "input_size": [3, input, input],
-            "fixed_input_size": model.backbone.card.tokens.is_some(),
+            "fixed_input_size": card.tokens.is_some(),
             "interpolation": interpolation,
             "crop_pct": f64::from(input) / f64::from(resize),
             "crop_mode": "center",
@@ -184,8 +184,11 @@ fn config(
     });
     // With one output for two classes the names of both say more than that of the one.
     config["label_names"] = json!(saved.classes);
-    if model.backbone.card.tokens.is_some() {
+    // What the net is built with where that is not its default.
+    if card.tokens.is_some() {
         config["model_args"] = json!({ "img_size": input });
+    } else if global_pool != "avg" {
+        config["model_args"] = json!({ "global_pool": global_pool });
     }
     config
 }

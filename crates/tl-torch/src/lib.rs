@@ -1,5 +1,7 @@
 //! The seam to libtorch: parameters by name, memory layout, and what `tch` does not expose.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! The decision behind it: nets here do not use `tch::nn`. Its `VarStore` renames duplicates, ignores unused keys and
 //! takes the file's dtype, and its layers carry one `train` flag for the whole net. [`ParamStore`] is the small
 //! replacement: an ordered list of named tensors, each with the role it plays, so that weights load strictly, stages

@@ -55,7 +55,7 @@ fn about(saved: &SavedModel, model: &Model) -> String {
         "# {} for {} {things}\n\n\
          {}{more}.\n\n\
          | | |\n|---|---|\n\
-         | net | `{}` ({}), head `{head}` |\n\
+         | net | `{}`, head `{head}` |\n\
          | task | {} |\n\
          | values | {params} |\n\
          | input | RGB, {size} × {size} pixels |\n\
@@ -64,7 +64,6 @@ fn about(saved: &SavedModel, model: &Model) -> String {
         saved.classes.len(),
         shown.join(", "),
         saved.backbone,
-        model.backbone.card.paper,
         saved.task,
         from.name,
         from.source,

@@ -108,7 +108,7 @@ fn published(args: &ExportArgs, name: &str, ui: &RefCell<Ui>) -> anyhow::Result<
     let input = loaded.weights.input;
     let preprocess = prepare::preprocess(input, input.size);
     let origin = (chosen.pretrained(), env!("CARGO_PKG_VERSION"));
-    let net = Net::published(&loaded, (names, preprocess), origin, args.probabilities)?;
+    let net = Net::published((card, &loaded), (names, preprocess), origin, args.probabilities)?;
     recorded(args, &net, out(args, card.name))
 }
 
