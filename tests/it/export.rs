@@ -11,7 +11,7 @@ use crate::support::{json, names, run, small_set};
 fn a_model_leaves_in_every_format() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    small_set(dir, &["bag", "boot"], 6, 3);
+    small_set(dir, &["bag", "sneaker"], 6, 3);
     let fit =
         ["finetune", "--data", "data", "--run", "ours", "--preset", "feature-extraction", "--epochs", "2"];
     run(dir, &[&fit[..], &["--image-size", "64", "--classes", "binary", "--quiet"]].concat())
@@ -34,7 +34,7 @@ fn a_model_leaves_in_every_format() {
     let said = export("torchscript", &["--json", "--out", "net.pt"]).expect_success().stdout;
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["files"][0]["bytes"], fs::metadata(dir.join("net.pt")).unwrap().len());
-    assert_eq!(said["about"]["classes"], serde_json::json!(["bag", "boot"]));
+    assert_eq!(said["about"]["classes"], serde_json::json!(["bag", "sneaker"]));
     assert!(said["difference"].as_f64().unwrap() < 1e-4, "{said}");
 
     export("safetensors", &[]).expect_success();
@@ -60,7 +60,7 @@ fn a_model_leaves_in_every_format() {
     let card = fs::read_to_string(dir.join("ours.tl/README.md")).unwrap();
     assert!(card.starts_with("---\nlicense: apache-2.0\n"), "{card}");
     for part in
-        ["`bag`, `boot`", "12 training, 6 validation", "| val (6) | accuracy | ", " to ", "## Intended use"]
+        ["`bag`, `sneaker`", "12 training, 6 validation", "| val (6) | accuracy | ", " to ", "## Intended use"]
     {
         assert!(card.contains(part), "`{part}` is not in:\n{card}");
     }
@@ -95,7 +95,7 @@ fn a_model_leaves_in_every_format() {
 fn what_timm_has_no_words_for_is_refused_with_what_works() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    small_set(dir, &["bag", "boot"], 2, 1);
+    small_set(dir, &["bag", "sneaker"], 2, 1);
     let fit =
         ["finetune", "--data", "data", "--run", "ours", "--preset", "feature-extraction", "--epochs", "1"];
     run(dir, &[&fit[..], &["--image-size", "64", "--head", "concat-16", "--quiet"]].concat())
