@@ -6,6 +6,7 @@ mod ask;
 mod bad_input;
 mod data;
 mod datasets;
+mod export;
 mod nets;
 mod resume;
 mod run;

@@ -1,5 +1,7 @@
 //! Pretrained nets as ordered, named stages.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! The decision behind it: a net is a list of [`Stage`]s and nothing else, so that any suffix can train while the
 //! prefix below stays a pure function, and so that a mode (train or not, which batch-norm) is given per stage and not
 //! per net. What is published about a net (paper, weights, preprocessing, size) is a [`Card`]: a row of a `static`

@@ -182,9 +182,10 @@ impl Block for Embedding {
     /// `[N, 3, H, W]` to `[N, 1 + H / patch · W / patch, C]`.
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
         let map = self.patches.forward(xs, mode);
-        let (n, c, h, w) = map.size4().unwrap_or_default();
+        let (_, _, h, w) = map.size4().unwrap_or_default();
         let patches = map.flatten(2, 3).transpose(1, 2);
-        let class = self.class.expand([n, PREFIX, c], false);
+        // As many as there are images, also in a recorded net that gets another number of them.
+        let class = self.class.expand_as(&patches.narrow(1, 0, PREFIX));
         let ys = Tensor::cat(&[class, patches], 1) + self.position(h, w);
         self.tag.note("Position", &ys, 0, mode);
         ys

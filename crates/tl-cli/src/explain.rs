@@ -32,7 +32,7 @@ const IN_REPORT: usize = 6;
 
 pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
-    machine::set_up(&args.threads)?;
+    machine::set_up_cpu(&args.threads)?;
     let [run, images @ ..] = &args.paths[..] else { return Err(Exit(1).into()) };
     anyhow::ensure!(
         !images.is_empty(),
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let (mut bad, mut text) = (Vec::new(), String::new());
     for (i, (path, file)) in paths.iter().zip(&files).enumerate() {
         let image = match decode_rgb(path) {
-            Ok(image) => model.preprocess.eval_transform(&image)?,
+            Ok(image) => model.preprocess()?.eval_transform(&image)?,
             Err(error) => {
                 bad.push(error.to_string());
                 continue;
@@ -185,7 +185,7 @@ pub(crate) fn looks(model: &Model, scored: &Scored, samples: &[Sample], time: Du
 }
 
 fn look(model: &Model, sample: &Sample, place: Place, class: usize) -> Option<Vec<u8>> {
-    let image = model.preprocess.eval_transform(&decode_rgb(&sample.path).ok()?).ok()?;
+    let image = model.preprocess()?.eval_transform(&decode_rgb(&sample.path).ok()?).ok()?;
     let heat = explain(model, &image, place, Some(class)).ok()?;
     jpeg(&beside_heat(&image, map(&heat), REPORT_SIDE).ok()?).ok()
 }

@@ -34,6 +34,17 @@ pub(crate) fn set_up(args: &ThreadArgs) -> anyhow::Result<Machine> {
     })
 }
 
+/// [`set_up`] for what has no way to a GPU.
+///
+/// # Errors
+/// A GPU is asked for.
+pub(crate) fn set_up_cpu(args: &ThreadArgs) -> anyhow::Result<Machine> {
+    if let Some(device @ DeviceChoice::Cuda(_)) = args.device {
+        anyhow::bail!("--device is {device}, and this command computes on the CPU\n\nhint: leave it out");
+    }
+    set_up(&ThreadArgs { device: Some(DeviceChoice::Cpu), ..args.clone() })
+}
+
 /// The device that [`set_up`] found.
 pub(crate) fn device(machine: &Machine) -> tch::Device {
     machine.device.parse::<DeviceChoice>().unwrap_or_default().device()

@@ -9,6 +9,7 @@ mod device;
 mod errors;
 mod evaluate;
 mod explain;
+mod export;
 mod features;
 mod finetune;
 mod fit;
@@ -88,6 +89,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Serve(args) => serve::run(args, &interrupt),
         Command::Explain(args) => explain::run(args),
         Command::Features(args) => features::run(args, &interrupt),
+        Command::Export(args) => export::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Data(args) => data::run(args),
         Command::Text(args) => text::run(&args.command),

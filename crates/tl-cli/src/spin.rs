@@ -18,6 +18,7 @@ pub(crate) fn settle(command: &Command) {
         | Command::Predict(_)
         | Command::Explain(_)
         | Command::Serve(_)
+        | Command::Export(_)
         | Command::Features(_) => true,
         Command::Summary(_)
         | Command::Data(_)

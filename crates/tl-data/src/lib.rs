@@ -1,29 +1,10 @@
 //! Image folders to seeded, augmented batches.
 //!
-//! ```text
-//! folder  ->  decode  ->  preprocess (validation) or augment (training)  ->  pipeline
-//! files       RGB u8      RGB u8, input x input                             [N, 3, H, W] f32
-//! ```
+#![doc = include_str!("../README.md")]
 //!
 //! The one decision: every random number is a pure function of (seed, epoch, sample, operation), never of the
 //! thread that happens to draw it. So a batch is the same, bit for bit, for one thread and for sixteen, and
 //! after a resume.
-//!
-//! ```no_run
-//! use std::sync::Arc;
-//! use tl_data::{DataPool, Dataset, Loader, LoaderOptions, Preprocess, SplitOptions, View};
-//!
-//! # fn main() -> Result<(), tl_data::DataError> {
-//! let folder = Dataset::open("photos".as_ref(), &SplitOptions::default())?;
-//! let pool = DataPool::new(4)?;
-//! let samples: Arc<[_]> = folder.val.into();
-//! let options = LoaderOptions::in_order(samples.len(), 32);
-//! for batch in Loader::new(samples, View::Eval(Preprocess::imagenet(224)), options, &pool)? {
-//!     let batch = batch?; // images [N, 3, 224, 224], labels, indices
-//! }
-//! # Ok(())
-//! # }
-//! ```
 
 pub mod augment;
 pub mod balance;

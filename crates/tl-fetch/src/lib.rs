@@ -1,5 +1,7 @@
 //! Bytes from elsewhere onto this machine, whole or not at all.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! Three ways in: [`http`] (resumable, checked), [`python`] packages by name (pip decides where they are, and its
 //! configuration is honoured), and archives: [`unzip`] for members of one's choice, [`extract`] for all of one. The one
 //! decision: a file appears under its own name only when its length and, where known, its sha256 are right. Until then

@@ -1,5 +1,7 @@
 //! What trains, at which rate, for how long: a [`Schedule`] is checked against a [`NetInfo`] and becomes a [`Plan`].
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! The decision behind it: this is plain data and knows no tensors, so that a plan can be printed, priced, edited and
 //! tested without a net. A plan is complete: once [`Schedule::plan`] has returned one, no unknown part, empty phase or
 //! senseless number can surface during training, and what was wrong is reported all at once.

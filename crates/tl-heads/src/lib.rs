@@ -1,5 +1,7 @@
 //! Features to predictions: pooling, then dense layers; and what a prediction is and costs.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! The decision behind it: pooling has no parameters, so it is a separate step that can run once with the frozen
 //! prefix; what a head phase then reads per image is a vector and not a feature map. A head is written in words
 //! ([`HeadSpec`]), because words go on a command line, into a run's files and into a saved model alike.

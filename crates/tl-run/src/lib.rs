@@ -1,5 +1,7 @@
 //! The run directory: everything that is known about one fine-tuning run, in files a person and a program can read.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! The decision behind it: only this crate writes a run's files, and every file is written whole or not at all
 //! (temporary file beside it, fsync, rename), so that a reader never sees half a file and a crash never leaves one.
 //! What the files mean is plain data here; nothing in this crate knows a net.

@@ -1,8 +1,6 @@
-#include "seam.h"
+#include "module.h"
 
 #include <cstdlib>
-#include <cstring>
-#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,7 +13,6 @@
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/full.h>
-#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/codegen/onednn/interface.h>
 #include <torch/csrc/jit/frontend/tracer.h>
 #include <torch/csrc/jit/passes/fixup_trace_scope_blocks.h>
@@ -25,27 +22,7 @@
 #include <torch/csrc/jit/passes/autocast.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
-struct TlModule {
-  torch::jit::Module module;
-};
-
 namespace {
-
-char *text(const char *words) { return strdup(words); }
-
-// Runs `work`; what it throws becomes a text.
-template <class Work> char *protect(Work work) {
-  try {
-    work();
-    return nullptr;
-  } catch (const c10::Error &error) {
-    return text(error.what_without_backtrace());
-  } catch (const std::exception &error) {
-    return text(error.what());
-  } catch (...) {
-    return text("unknown error");
-  }
-}
 
 // oneDNN graph knows relu6 as a hardtanh between two floats. In a recording every use of what was changed in place is a
 // use of the result, so the operation may as well return a new tensor.

@@ -2,6 +2,7 @@
 // that the caller frees with tl_free_text, or null. No exception leaves this file.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace at {
@@ -10,6 +11,7 @@ class Tensor;
 
 extern "C" {
 struct TlModule;
+struct TlGraph;
 
 // Lets autocast to bf16 (on) or not (off) on the CPU or on GPUs for this thread; returns what it was.
 bool tl_autocast(bool cuda, bool on);
@@ -24,6 +26,17 @@ char *tl_trace_end(const at::Tensor *output, TlModule **module);
 void tl_trace_abandon(void);
 char *tl_module_run(TlModule *module, const at::Tensor *input, at::Tensor **output);
 void tl_module_free(TlModule *module);
+// Writes the module to `path`, in libtorch's own format, with a text beside it under `name`.
+char *tl_module_save(TlModule *module, const char *path, const char *name, const char *text);
+// Reads it back; `found` becomes the text under `name`, which is freed with tl_free_text.
+char *tl_module_load(const char *path, const char *name, TlModule **module, char **found);
+
+// What a module does, for reading: a text of one line a value or node, with the shapes that `example` makes, and the tensors
+// that it names by number.
+char *tl_graph_of(TlModule *module, const at::Tensor *example, TlGraph **graph);
+const char *tl_graph_text(const TlGraph *graph);
+at::Tensor *tl_graph_tensor(const TlGraph *graph, size_t i);
+void tl_graph_free(TlGraph *graph);
 
 // Whether modules that run for the first time are fused by oneDNN graph.
 char *tl_fuse(bool on);

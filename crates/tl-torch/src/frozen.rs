@@ -7,32 +7,18 @@
 
 #![expect(unsafe_code, reason = "the seam is a C interface")]
 
-use std::any::Any;
 use std::ffi::c_char;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::{NonNull, null_mut};
 use std::sync::{Mutex, PoisonError};
 
-use tch::{Device, Kind, Tensor};
-use torch_sys::C_tensor;
+use tch::{Device, Tensor};
 
-use crate::error::{TorchError, short};
+use crate::error::TorchError;
+use crate::recording::Module;
 use crate::seam::check;
-
-#[repr(C)]
-struct CModule {
-    _private: [u8; 0],
-}
 
 unsafe extern "C" {
     fn tl_autocast(cuda: bool, on: bool) -> bool;
     fn tl_autocast_clear();
-    fn tl_trace_begin(input: *const C_tensor) -> *mut c_char;
-    fn tl_trace_end(output: *const C_tensor, module: *mut *mut CModule) -> *mut c_char;
-    fn tl_trace_abandon();
-    fn tl_module_run(module: *mut CModule, input: *const C_tensor, output: *mut *mut C_tensor)
-    -> *mut c_char;
-    fn tl_module_free(module: *mut CModule);
     fn tl_fuse(on: bool) -> *mut c_char;
 }
 
@@ -81,30 +67,8 @@ impl Drop for Autocast {
 /// A compiled net.
 #[derive(Debug)]
 pub struct Frozen {
-    module: NonNull<CModule>,
+    module: Module,
     shape: Vec<i64>,
-}
-
-// SAFETY: a compiled module has no ties to the thread that made it, and libtorch's interpreter runs the same module on
-// several threads at a time. It is warm when it is handed out, so that running it fuses nothing more.
-unsafe impl Send for Frozen {}
-// SAFETY: as above; running it changes nothing that can be seen from outside.
-unsafe impl Sync for Frozen {}
-
-/// The words of a panic.
-fn refused(panic: &(dyn Any + Send)) -> TorchError {
-    let words = panic.downcast_ref::<String>().map(String::as_str);
-    TorchError::Torch(short(words.or_else(|| panic.downcast_ref().copied()).unwrap_or_default()))
-}
-
-/// Ends a recording that did not come to its end.
-struct Recording;
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        // SAFETY: drops the thread's recording, if there is one.
-        unsafe { tl_trace_abandon() };
-    }
 }
 
 impl Frozen {
@@ -121,28 +85,14 @@ impl Frozen {
         tch::no_grad(|| {
             let module = {
                 let _autocast = Autocast::bf16(how.bf16, Device::Cpu);
-                let recording = Recording;
-                let example = example.shallow_clone();
-                // SAFETY: the tensor is alive.
-                check(unsafe { tl_trace_begin(example.as_ptr()) })?;
-                // tch turns what libtorch refuses while it records into panics.
-                let recorded = catch_unwind(AssertUnwindSafe(|| forward(&example).to_kind(Kind::Float)));
-                let output = recorded.map_err(|panic| refused(panic.as_ref()))?;
-                let mut module = null_mut();
-                // SAFETY: the tensor is alive, and `module` is a place for a pointer.
-                let ended = check(unsafe { tl_trace_end(output.as_ptr(), &raw mut module) });
-                drop(recording);
-                ended?;
-                module
+                Module::record(example, forward)?
             };
-            let module =
-                NonNull::new(module).ok_or_else(|| TorchError::Torch("nothing was recorded".to_owned()))?;
             let frozen = Self { module, shape: example.size() };
             let _fusing = FUSING.lock().unwrap_or_else(PoisonError::into_inner);
             // SAFETY: changes lists of the process, which nobody else reads or changes while the lock is held.
             check(unsafe { tl_fuse(how.fused) })?;
             for _ in 0..3 {
-                let _warm = frozen.call(example)?;
+                let _warm = frozen.module.run(example)?;
             }
             Ok(frozen)
         })
@@ -163,27 +113,14 @@ impl Frozen {
             let (expected, got) = (self.shape.clone(), input.size());
             return Err(TorchError::Shape { name: "input".to_owned(), expected, got });
         }
-        self.call(input)
-    }
-
-    fn call(&self, input: &Tensor) -> Result<Tensor, TorchError> {
-        let mut output = null_mut();
-        // SAFETY: module and tensor are alive, and `output` is a place for a pointer.
-        check(unsafe { tl_module_run(self.module.as_ptr(), input.as_ptr(), &raw mut output) })?;
-        // SAFETY: the seam returned no error, so `output` is a new tensor that is ours.
-        Ok(unsafe { Tensor::from_ptr(output) })
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        // SAFETY: the module is ours and goes once.
-        unsafe { tl_module_free(self.module.as_ptr()) };
+        self.module.run(input)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
+
     use super::*;
     use crate::layout::channels_last;
 

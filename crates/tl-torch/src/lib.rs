@@ -1,5 +1,7 @@
 //! The seam to libtorch: parameters by name, memory layout, and what `tch` does not expose.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! The decision behind it: nets here do not use `tch::nn`. Its `VarStore` renames duplicates, ignores unused keys and
 //! takes the file's dtype, and its layers carry one `train` flag for the whole net. [`ParamStore`] is the small
 //! replacement: an ordered list of named tensors, each with the role it plays, so that weights load strictly, stages
@@ -15,7 +17,9 @@ mod layout;
 mod leave;
 mod params;
 mod random;
+mod recording;
 mod seam;
+mod traced;
 
 pub use adam::{Adam, adam};
 pub use allocator::keep_pages;
@@ -26,6 +30,7 @@ pub use layout::{channels_last, image_batch};
 pub use leave::leave_at_once;
 pub use params::{Fill, Init, Param, ParamStore, Role, Scope};
 pub use random::{drop_rows, drop_values, dropout, uniform};
+pub use traced::{Constant, Graph, GraphNode, Traced};
 
 /// The version of libtorch that this is built for; `tch` refuses any other at build time.
 pub const LIBTORCH: &str = "2.11.0";

@@ -1,5 +1,7 @@
 //! Runs a plan on a model: features at the frontier, training, evaluation, the model on disk.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! The decision behind it: the loop is plain code that reads as `for phase { for epoch { train; evaluate; record } }`.
 //! Whoever wants to see what happens passes an [`Observer`]; nothing here prints or knows a run directory.
 //! Every step's randomness is a function of (seed, epoch, step), so a run is the same run for any number of data

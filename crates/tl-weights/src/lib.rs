@@ -1,5 +1,7 @@
 //! Where weights come from, and how they are read.
 //!
+#![doc = include_str!("../README.md")]
+//!
 //! [`Cache`] brings a [`Source`] (a Python package, the Hugging Face hub, an address, a file) onto this machine;
 //! [`WeightFile`] reads it, be it safetensors or either form of PyTorch's `.pth`; [`match_names`] says how its names
 //! fit a net. The decision behind all of it: a file from elsewhere is hostile until proven otherwise, so a pickle is

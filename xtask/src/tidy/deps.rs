@@ -33,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tl-weights",
         ],
     ),
+    ("tl-export", &["tl-backbones", "tl-data", "tl-heads", "tl-torch", "tl-train", "tl-weights"]),
     ("tl-cli", &["*"]),
     ("tl-bench", &["tl-backbones", "tl-data", "tl-finetune", "tl-heads", "tl-torch", "tl-train"]),
     ("xtask", &["tl-fetch"]),
@@ -40,7 +41,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// The crates that may see a tensor.
-const TENSORS: &[&str] = &["tl-torch", "tl-backbones", "tl-heads", "tl-train", "tl-cli", "tl-bench"];
+const TENSORS: &[&str] =
+    &["tl-torch", "tl-backbones", "tl-heads", "tl-train", "tl-export", "tl-cli", "tl-bench"];
 
 pub(super) fn violations(workspace: &Workspace) -> Result<Vec<String>> {
     let mut cargo = workspace.cargo();

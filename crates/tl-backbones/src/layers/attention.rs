@@ -28,12 +28,13 @@ impl Attention {
 impl Block for Attention {
     /// `[N, T, C]` to the same.
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
-        let (n, t, c) = xs.size3().unwrap_or_default();
+        // The number of images stays open, so that a recorded net takes batches of any size.
+        let (_, t, c) = xs.size3().unwrap_or_default();
         let qkv =
-            self.qkv.forward(xs, mode).view([n, t, 3, self.heads, c / self.heads]).permute([2, 0, 3, 1, 4]);
+            self.qkv.forward(xs, mode).view([-1, t, 3, self.heads, c / self.heads]).permute([2, 0, 3, 1, 4]);
         let (q, k, v) = (qkv.get(0), qkv.get(1), qkv.get(2));
         let ys = Tensor::scaled_dot_product_attention::<Tensor>(&q, &k, &v, None, 0.0, false, None, false);
-        let ys = ys.transpose(1, 2).reshape([n, t, c]);
+        let ys = ys.transpose(1, 2).reshape([-1, t, c]);
         self.tag.note("Attention", &ys, 2 * t * t * c, mode);
         self.proj.forward(&ys, mode)
     }

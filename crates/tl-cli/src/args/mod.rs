@@ -8,6 +8,7 @@ use tl_train::{Looks, Precision};
 use crate::predict::Format;
 
 mod explain;
+mod export;
 mod rank;
 mod runs;
 mod serve;
@@ -16,6 +17,7 @@ mod texts;
 mod train;
 
 pub(crate) use explain::ExplainArgs;
+pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use rank::RankArgs;
 pub(crate) use runs::{CompareArgs, ListArgs, RemoveArgs, ReproduceArgs, RunsCommand, ShowArgs};
 pub(crate) use serve::ServeArgs;
@@ -73,6 +75,9 @@ pub(crate) enum Command {
     /// Write the features of images or texts to a file, for use elsewhere.
     #[command(after_help = FEATURES_EXAMPLES)]
     Features(FeaturesArgs),
+    /// Write a model for use elsewhere: TorchScript, ONNX, timm's safetensors, or a package with a model card.
+    #[command(after_help = export::EXAMPLES)]
+    Export(ExportArgs),
     /// List a net's layers: shapes, parameters, what trains; totals and memory.
     #[command(after_help = SUMMARY_EXAMPLES)]
     Summary(SummaryArgs),
@@ -105,6 +110,7 @@ const EXAMPLES: &str = "First steps:
   tl finetune --data photos              train; the run is a folder in runs/
   tl predict RUN photo.jpg               use the model
   tl evaluate RUN DIR --report r.html    measure it on other images
+  tl export RUN --format onnx            use it elsewhere
   tl runs list                           what there is
 
 Every command explains itself: tl COMMAND --help. Results are on stdout, all else on stderr.";

@@ -99,7 +99,7 @@ impl Task<'_> {
         (stop, ui): (&AtomicBool, &RefCell<Ui>),
     ) -> anyhow::Result<Option<Measured>> {
         let begun = Instant::now();
-        let loaded = chosen.load(card, false, None, ui)?;
+        let loaded = chosen.load(card, false, (None, Device::Cpu), ui)?;
         let (usual, weights) = (loaded.weights.input.size, loaded.weights);
         let size = self.args.image_size.unwrap_or_else(|| prepare::input_size(card, usual, self.median));
         let preprocess = prepare::preprocess(weights.input, size);
@@ -108,7 +108,7 @@ impl Task<'_> {
         let names = ["0", "1"].map(str::to_owned).to_vec();
         let mut model = Model::new(loaded.backbone, head, names, preprocess, Device::Cpu)?;
         let precision = self.args.precision.unwrap_or_default();
-        model.compute = tl_train::choose(&mut model, None, (self.samples, self.pool), precision)?.compute;
+        model.compute = tl_train::choose(&mut model, None, (self.samples, SetInputs::Images(self.pool)), precision)?.compute;
         let Some(features) = self.features(&model, first, (stop, ui))? else { return Ok(None) };
         let labels: Vec<u32> = self.samples[..features.images].iter().map(|sample| sample.label).collect();
         let rows = Matrix::Dense(Dense::from_f32(features.images, features.width, &features.values)?);
@@ -147,11 +147,11 @@ impl Task<'_> {
     ) -> anyhow::Result<Option<Features>> {
         let total = self.samples.len();
         let least = (4 * self.args.cv as usize * self.classes).min(total);
-        ui.borrow_mut().start(model.backbone.card.name, total as u64, false);
+        ui.borrow_mut().start(model.backbone.name(), total as u64, false);
         let runner = model.runner(0..model.stages(), EVAL_BATCH, total);
         let (begun, mut values, mut images) = (Instant::now(), Vec::new(), 0);
         let options = LoaderOptions::in_order(total, EVAL_BATCH);
-        for batch in Loader::new(self.samples.clone(), View::Eval(model.preprocess), options, self.pool)? {
+        for batch in Loader::new(self.samples.clone(), View::Eval(model.preprocess()?), options, self.pool)? {
             let batch = batch?;
             if stop.load(Ordering::SeqCst) {
                 return Err(Exit(EXIT_CODE).into());

@@ -70,7 +70,7 @@ struct SkippedNet {
 
 pub(crate) fn run(args: &RankArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
     let (ui, start) = (RefCell::new(Ui::new()), Instant::now());
-    let machine = machine::set_up(&args.threads)?;
+    let machine = machine::set_up_cpu(&args.threads)?;
     let mut problems = Problems::default();
     let cards = candidates(args, &mut problems);
     let then = problems.take(then(args));

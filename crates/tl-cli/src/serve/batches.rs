@@ -46,7 +46,7 @@ pub(super) fn choose(
     match precision {
         Precision::F32 => return Ok((f32, "f32, compiled".to_owned())),
         Precision::Bf16 => return Ok((bf16, "bf16, compiled".to_owned())),
-        Precision::Auto if !tl_train::bf16_pays()? => {
+        Precision::Auto if !tl_train::bf16_pays(model.device)? => {
             return Ok((f32, "f32, compiled: this processor is not faster in bf16".to_owned()));
         }
         Precision::Auto => {}

@@ -24,7 +24,7 @@ use images::Images;
 
 pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
     let ui = Ui::new();
-    let machine = machine::set_up(&args.threads)?;
+    let machine = machine::set_up_cpu(&args.threads)?;
     let bytes = |mib: u64| mib.saturating_mul(1 << 20);
     let options = Options {
         batch: args.batch,

@@ -1,0 +1,22 @@
+//! A model in the formats of others: TorchScript, ONNX, and safetensors as timm names them.
+//!
+#![doc = include_str!("../README.md")]
+//!
+//! The decision behind it: TorchScript and ONNX are both written from one recording of the net ([`Recorded`]), which is
+//! compared with the net before it leaves. So what leaves is what was trained, and a new net or head needs no line here
+//! unless it brings an operation that ONNX has to be told about. What timm reads is a list of tensors, and there it is the
+//! card of the net that knows the names.
+//!
+//! Every file appears whole or not at all, and none is replaced unless that was asked for.
+
+mod error;
+mod files;
+mod net;
+mod onnx;
+mod timm;
+mod values;
+
+pub use error::ExportError;
+pub use files::{Existing, Folder, write_file};
+pub use net::{ABOUT, About, INPUT, Input, Net, Outputs, Recorded};
+pub use timm::{CONFIG, Timm};
