@@ -110,7 +110,7 @@ fn files(images: &[PathBuf], out: &Path) -> anyhow::Result<Vec<PathBuf>> {
 fn explain(model: &Model, image: &RgbImage, place: Place, wanted: Option<usize>) -> anyhow::Result<Heat> {
     let (width, height) = image.dimensions();
     let mut planes = vec![0f32; 3 * (width * height) as usize];
-    model.preprocess.normaliser().normalise(image, &mut planes)?;
+    model.preprocess()?.normaliser().normalise(image, &mut planes)?;
     let xs = tl_torch::image_batch(&planes, [1, 3, i64::from(height), i64::from(width)], model.device);
     grad_cam(model, &xs, place, &[wanted])?.pop().context("no answer")
 }
@@ -185,7 +185,7 @@ pub(crate) fn looks(model: &Model, scored: &Scored, samples: &[Sample], time: Du
 }
 
 fn look(model: &Model, sample: &Sample, place: Place, class: usize) -> Option<Vec<u8>> {
-    let image = model.preprocess()?.eval_transform(&decode_rgb(&sample.path).ok()?).ok()?;
+    let image = model.preprocess().ok()?.eval_transform(&decode_rgb(&sample.path).ok()?).ok()?;
     let heat = explain(model, &image, place, Some(class)).ok()?;
     jpeg(&beside_heat(&image, map(&heat), REPORT_SIDE).ok()?).ok()
 }

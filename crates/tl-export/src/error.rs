@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tl_backbones::BackboneError;
 use tl_torch::TorchError;
+use tl_train::TrainError;
 use tl_weights::WeightsError;
 
 /// An error of an export.
@@ -32,6 +33,9 @@ pub enum ExportError {
     /// The net has no such thing.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
+    /// The model is not one of images.
+    #[error(transparent)]
+    Train(#[from] TrainError),
     /// A tensor file could not be written.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -110,16 +110,26 @@ impl std::fmt::Debug for Net<'_> {
 
 impl<'a> Net<'a> {
     /// A model that was saved, with its description.
-    #[must_use]
-    pub fn trained(saved: &SavedModel, model: &'a Model, probabilities: bool) -> Self {
-        let net = Self::of(model, saved.pretrained.clone(), &saved.version, probabilities);
+    ///
+    /// # Errors
+    /// It does not take images.
+    pub fn trained(saved: &SavedModel, model: &'a Model, probabilities: bool) -> Result<Self, ExportError> {
+        let net = Self::of(model, saved.pretrained.clone(), &saved.version, probabilities)?;
         let about = About { backbone: saved.backbone.clone(), task: saved.task.clone(), ..net.about };
-        Self { about, ..net }
+        Ok(Self { about, ..net })
     }
 
     /// A model. Numbers leave in their own units, whatever `probabilities` says; `version` is that of the program.
-    #[must_use]
-    pub fn of(model: &'a Model, pretrained: Pretrained, version: &str, probabilities: bool) -> Self {
+    ///
+    /// # Errors
+    /// It does not take images.
+    pub fn of(
+        model: &'a Model,
+        pretrained: Pretrained,
+        version: &str,
+        probabilities: bool,
+    ) -> Result<Self, ExportError> {
+        let preprocess = model.preprocess()?;
         let outputs = match model.task {
             Task::Regression { .. } => Outputs::Numbers,
             _ if probabilities => Outputs::Probabilities,
@@ -133,11 +143,11 @@ impl<'a> Net<'a> {
         let about = About {
             format: 1,
             task: task.to_owned(),
-            backbone: model.backbone.card.name.to_owned(),
+            backbone: model.backbone.name().to_owned(),
             outputs,
             classes: model.classes.clone(),
-            input: Input::of(model.preprocess.input),
-            preprocess: model.preprocess,
+            input: Input::of(preprocess.input),
+            preprocess,
             pretrained,
             version: version.to_owned(),
         };
@@ -145,7 +155,7 @@ impl<'a> Net<'a> {
             let features = model.forward(xs, 0, model.stages(), |_| Mode::EVAL);
             answers(model, outputs, &model.head.forward(&features, None))
         };
-        Self { about, forward: Box::new(forward), device: model.device }
+        Ok(Self { about, forward: Box::new(forward), device: model.device })
     }
 
     /// A published net with its own classifier.
@@ -293,14 +303,15 @@ pub(crate) mod tests {
         SavedModel {
             format: 3,
             task: "image-classification".to_owned(),
-            backbone: model.backbone.card.name.to_owned(),
+            backbone: model.backbone.name().to_owned(),
             weights: String::new(),
             head: model.head.spec.clone(),
             outputs: Some(model.task),
             dropout: model.head.dropout,
             classes: model.classes.clone(),
             target_stats: model.target_stats.clone(),
-            preprocess: model.preprocess,
+            preprocess: model.preprocess().ok(),
+            text: None,
             pretrained,
             sha256: "0".repeat(64),
             version: "0.1.0".to_owned(),
@@ -320,7 +331,7 @@ pub(crate) mod tests {
         for (net, head, side) in [("efficientnet-lite0", "gap", 64), ("vit-small-patch16", "cls", 32)] {
             let model = model(net, head, Task::Softmax { classes: 3 }, side);
             let saved = saved(&model);
-            let net = Net::trained(&saved, &model, true);
+            let net = Net::trained(&saved, &model, true).unwrap();
             let path = dir.path().join(format!("{}.pt", saved.backbone));
             net.record().unwrap().torchscript(&path, Existing::Keep).unwrap();
             let (loaded, text) = Traced::load(&path, ABOUT).unwrap();
@@ -348,7 +359,7 @@ pub(crate) mod tests {
         let model =
             model("resnet18", "gap", Task::Regression { targets: 1 }, 64).with_target_stats(stats).unwrap();
         let saved = saved(&model);
-        let net = Net::trained(&saved, &model, false);
+        let net = Net::trained(&saved, &model, false).unwrap();
         let images = net.images(2, "test");
         let logits = model.classify(&model.forward(&images, 0, model.stages(), |_| Mode::EVAL));
         assert_eq!(net.about.outputs, Outputs::Numbers);

@@ -56,7 +56,7 @@ impl Timm {
         for (name, tensor) in head(model)? {
             tensors.push((format!("{last}.{name}"), tensor));
         }
-        let config = config(saved, (card, model), &architecture, (last, global_pool));
+        let config = config((saved, model.preprocess()?), (card, model), &architecture, (last, global_pool));
         Ok(Self { architecture, config, tensors })
     }
 
@@ -150,12 +150,12 @@ fn head(model: &Model) -> Result<[(&'static str, Tensor); 2], ExportError> {
 }
 
 fn config(
-    saved: &SavedModel,
+    (saved, preprocess): (&SavedModel, Preprocess),
     (card, model): (&Card, &Model),
     architecture: &str,
     (classifier, global_pool): (&str, &str),
 ) -> Value {
-    let Preprocess { input, resize, interpolation, mean, std } = saved.preprocess;
+    let Preprocess { input, resize, interpolation, mean, std } = preprocess;
     let outputs = model.task.outputs();
     let interpolation = match interpolation {
         Interpolation::Nearest => "nearest",

@@ -11,7 +11,7 @@ use std::ffi::c_char;
 use std::path::Path;
 use std::ptr::{NonNull, null_mut};
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
 use crate::error::TorchError;
@@ -91,7 +91,7 @@ impl Traced {
     /// # Errors
     /// libtorch cannot record it: something requires gradients, or the output does not depend on the input.
     pub fn record(example: &Tensor, forward: impl FnOnce(&Tensor) -> Tensor) -> Result<Self, TorchError> {
-        let _f32 = Autocast::bf16(false);
+        let _f32 = Autocast::bf16(false, Device::Cpu);
         Module::record(example, forward).map(Self)
     }
 

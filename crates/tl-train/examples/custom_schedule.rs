@@ -12,7 +12,7 @@ use tl_data::{Augment, DataPool, Dataset, Preprocess, SplitOptions};
 use tl_finetune::{Curve, Decay, DecayBy, EarlyStopping, Metric, PartRate, Phase, Schedule};
 use tl_heads::Task;
 use tl_torch::Fill;
-use tl_train::{EpochResult, Images, Model, NewHead, Observer, Options, Tick, train};
+use tl_train::{EpochResult, Feed, Images, Inputs, Model, NewHead, Observer, Options, Tick, train};
 use tl_weights::{Cache, quiet};
 
 /// Prints epochs.
@@ -61,17 +61,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let plan = schedule().plan(&model.net_info(), model.head.store.count())?;
     let (training, validation): (Arc<[_]>, Arc<[_]>) = (data.train.into(), data.val.into());
     let (pool, stop) = (DataPool::new(2)?, AtomicBool::new(false));
-    let images = Images {
-        train: &training,
-        val: &validation,
-        ids: None,
-        pool: &pool,
-        augmentation: &Augment::basic().into(),
-        shrink: None,
-        decoded: None,
-        weights: None,
-        stop: &stop,
-    };
+    let augmentation = Augment::basic().into();
+    let images = Images { pool: &pool, augmentation: &augmentation, shrink: None, decoded: None };
+    let inputs = Inputs::Images(images);
+    let feed = Feed { train: &training, val: &validation, ids: None, weights: None, stop: &stop, inputs };
     let options = Options {
         seed: 42,
         batch: 16,
@@ -84,7 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         store: None,
         checkpoints: None,
     };
-    let outcome = train(&model, &plan, &images, &options, None, &mut Lines)?;
+    let outcome = train(&model, &plan, &feed, &options, None, &mut Lines)?;
     println!("{:?}, best {:?}", outcome.ended, outcome.best);
     Ok(())
 }

@@ -137,11 +137,11 @@ pub enum TrainError {
     #[error("`{backbone}` has no stage or block `{name}`\n\nhint: its stages are {}; `tl summary` lists the blocks", .stages.join(", "))]
     NoPlace {
         /// The net.
-        backbone: &'static str,
+        backbone: String,
         /// What was asked for.
         name: String,
         /// Its stages.
-        stages: Vec<&'static str>,
+        stages: Vec<String>,
     },
     /// Where an answer comes from cannot be shown.
     #[error("it cannot be shown where the answer comes from: {reason}")]

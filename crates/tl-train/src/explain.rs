@@ -50,7 +50,7 @@ impl Place {
     pub fn usual(backbone: &Backbone) -> Self {
         let last = backbone.stages.len().saturating_sub(1);
         let blocks = |stage: usize| backbone.stages.get(stage).map_or(0, |stage| stage.blocks().count());
-        if backbone.card.tokens.is_none() {
+        if backbone.prefix().is_none() {
             return Self { stage: last, blocks: blocks(last) };
         }
         // Behind the last encoder layer comes a norm; before it, if its stage has no other, another stage.
@@ -74,9 +74,9 @@ impl Place {
             }
         }
         Err(TrainError::NoPlace {
-            backbone: backbone.card.name,
+            backbone: backbone.name().to_owned(),
             name: name.to_owned(),
-            stages: backbone.stages.iter().map(|stage| stage.name).collect(),
+            stages: backbone.stages.iter().map(|stage| stage.name.to_string()).collect(),
         })
     }
 
@@ -118,7 +118,7 @@ pub fn grad_cam(
         let stage = &model.backbone.stages[place.stage];
         let rest = stage.forward_blocks(&here, place.blocks..stage.blocks().count(), Mode::EVAL);
         let last = model.backbone.forward(&rest, place.stage + 1..model.stages(), |_| Mode::EVAL);
-        model.head.forward(&pool(&model.backbone, &model.head, &last), None)
+        model.head.forward(&pool(&model.backbone, &model.head, &last, None), None)
     });
     let answers = model.answers(&logits.detach());
     let likeliest = |row: &[f32]| {
@@ -168,15 +168,18 @@ fn scores(task: Task, logits: &Tensor, names: &[usize]) -> Tensor {
 
 /// `[N, C, h, w]` or `[N, T, C]` and its gradient to `[N, h, w]`.
 fn heat(model: &Model, (maps, gradient): (&Tensor, &Tensor), xs: &Tensor) -> Result<Tensor, TrainError> {
-    let as_map = |xs: &Tensor, size: (i64, i64)| match (xs.dim(), model.backbone.card.tokens) {
-        (3, Some(tokens)) => {
+    let as_map = |xs: &Tensor, size: (i64, i64)| match (xs.dim(), model.backbone.prefix()) {
+        (3, Some(prefix)) => {
             let (n, c) = (xs.size()[0], xs.size()[2]);
-            let patches = xs.narrow(1, tokens.prefix, size.0 * size.1);
+            let patches = xs.narrow(1, prefix, size.0 * size.1);
             patches.transpose(1, 2).reshape([n, c, size.0, size.1])
         }
         _ => xs.shallow_clone(),
     };
-    let patch = i64::from(model.backbone.card.multiple());
+    let Some(card) = model.backbone.card() else {
+        return Err(TrainError::Explain { reason: "the net does not take images".to_owned() });
+    };
+    let patch = i64::from(card.multiple());
     let grid = (xs.size()[2] / patch, xs.size()[3] / patch);
     let (maps, gradient) = (as_map(maps, grid), as_map(gradient, grid));
     if maps.dim() != 4 {

@@ -48,7 +48,7 @@ fn about(saved: &SavedModel, model: &Model) -> String {
     let more = saved.classes.len().saturating_sub(shown.len());
     let more = if more > 0 { format!(" and {more} more (`classes.txt`)") } else { String::new() };
     let params: usize = model.tensors().map(|param| param.tensor.numel()).sum();
-    let size = saved.preprocess.input;
+    let size = saved.preprocess.map_or(0, |preprocess| preprocess.input);
     let head = String::from(saved.head.clone());
     let from = &saved.pretrained;
     format!(

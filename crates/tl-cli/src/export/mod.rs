@@ -75,7 +75,7 @@ fn trained(args: &ExportArgs, run: &Path) -> anyhow::Result<Exported> {
         saved.task
     );
     let out = out(args, &name_of(run));
-    let net = Net::trained(&saved, &model, args.probabilities);
+    let net = Net::trained(&saved, &model, args.probabilities)?;
     match args.format {
         ExportFormat::Torchscript | ExportFormat::Onnx => recorded(args, &net, out),
         ExportFormat::Safetensors => timm(args, &net, (&saved, &model), out),

@@ -15,7 +15,7 @@ use tl_data::{DataPool, Loader, LoaderOptions, Sample, View};
 use tl_heads::Task as HeadTask;
 use tl_linear::{Dense, Knn, KnnOptions, Matrix, ProbeOptions, probe, stratified_folds};
 use tl_torch::Fill;
-use tl_train::{EVAL_BATCH, Model, NewHead};
+use tl_train::{EVAL_BATCH, Model, NewHead, SetInputs};
 use tl_weights::Cache;
 
 use crate::args::RankArgs;
@@ -108,7 +108,9 @@ impl Task<'_> {
         let names = ["0", "1"].map(str::to_owned).to_vec();
         let mut model = Model::new(loaded.backbone, head, names, preprocess, Device::Cpu)?;
         let precision = self.args.precision.unwrap_or_default();
-        model.compute = tl_train::choose(&mut model, None, (self.samples, SetInputs::Images(self.pool)), precision)?.compute;
+        model.compute =
+            tl_train::choose(&mut model, None, (self.samples, SetInputs::Images(self.pool)), precision)?
+                .compute;
         let Some(features) = self.features(&model, first, (stop, ui))? else { return Ok(None) };
         let labels: Vec<u32> = self.samples[..features.images].iter().map(|sample| sample.label).collect();
         let rows = Matrix::Dense(Dense::from_f32(features.images, features.width, &features.values)?);

@@ -27,12 +27,12 @@ pub(super) struct Batches<'m> {
 }
 
 /// Images that are no images: waves of every length, the same each time.
-fn waves(model: &Model, n: usize) -> Tensor {
-    let side = i64::from(model.preprocess.input);
+fn waves(model: &Model, n: usize) -> Result<Tensor, TrainError> {
+    let side = i64::from(model.preprocess()?.input);
     let count = n as i64 * 3 * side * side;
     let at = Tensor::arange(count, (Kind::Double, model.device));
     let squares = (&at * &at).remainder(7919.0) * 0.7;
-    channels_last(&squares.sin().to_kind(Kind::Float).view([n as i64, 3, side, side]))
+    Ok(channels_last(&squares.sin().to_kind(Kind::Float).view([n as i64, 3, side, side])))
 }
 
 /// The faster of f32 and, where it is allowed and close enough, bf16; both compiled.
@@ -51,7 +51,7 @@ pub(super) fn choose(
         }
         Precision::Auto => {}
     }
-    let xs = waves(model, batch);
+    let xs = waves(model, batch)?;
     let mut tried = Vec::new();
     for compute in [f32, bf16] {
         model.compute = compute.clone();
@@ -97,7 +97,7 @@ impl<'m> Batches<'m> {
         let mut seconds = Vec::new();
         for size in sizes {
             let runner = model.runner(0..model.stages(), size, usize::MAX);
-            let time = timed(&runner, &waves(model, size))?.0;
+            let time = timed(&runner, &waves(model, size)?)?.0;
             seconds.push((size, time));
             shapes.push((size, runner));
         }
@@ -106,7 +106,7 @@ impl<'m> Batches<'m> {
 
     /// What the model says of each image.
     pub(super) fn answer(&self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, TrainError> {
-        let side = i64::from(self.model.preprocess.input);
+        let side = i64::from(self.model.preprocess()?.input);
         let (mut rest, mut rows) = (inputs, Vec::with_capacity(inputs.len()));
         while !rest.is_empty() {
             let place = self.begin.get(rest.len()).or(self.begin.last()).copied().unwrap_or(0);

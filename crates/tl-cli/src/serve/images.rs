@@ -35,19 +35,24 @@ pub(super) struct Wish {
 }
 
 impl Images {
-    pub(super) fn new(saved: &SavedModel, task: Task, max_pixels: u64) -> Self {
+    /// # Errors
+    /// The model does not take images.
+    pub(super) fn new(saved: &SavedModel, task: Task, max_pixels: u64) -> anyhow::Result<Self> {
+        let Some(preprocess) = saved.preprocess else {
+            anyhow::bail!("the model takes texts, and models of images are all that can be served so far");
+        };
         let about = json!({
             "task": saved.task, "backbone": saved.backbone, "weights": saved.pretrained, "head": saved.head.to_string(),
             "classes": saved.classes, "preprocess": saved.preprocess, "sha256": saved.sha256, "version": saved.version,
         });
-        Self {
+        Ok(Self {
             names: saved.classes.clone(),
             task,
-            preprocess: saved.preprocess,
-            normaliser: saved.preprocess.normaliser(),
+            preprocess,
+            normaliser: preprocess.normaliser(),
             max_pixels,
             about,
-        }
+        })
     }
 }
 
@@ -116,7 +121,8 @@ impl Service for Images {
 
     fn say(&self, name: &str, output: &Vec<f32>, wish: &Wish) -> Value {
         let (task, raw) = (Some(self.task), false);
-        let saying = Saying { names: &self.names, task, raw, top: wish.top, threshold: wish.threshold };
+        let saying =
+            Saying { names: &self.names, task, raw, top: wish.top, threshold: wish.threshold, key: "file" };
         saying.value(name, output)
     }
 

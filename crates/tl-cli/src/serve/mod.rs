@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()>
     let (compute, why) = batches::choose(&mut model, args.precision.unwrap_or_default(), args.batch)?;
     ui.line(&format!("compute    {why}"));
     model.compute = compute;
-    let service = Images::new(&saved, model.task, args.max_pixels.saturating_mul(1_000_000));
+    let service = Images::new(&saved, model.task, args.max_pixels.saturating_mul(1_000_000))?;
     let batches = Batches::new(&model, args.batch)?;
     if !address.ip().is_loopback() {
         ui.line(&format!(

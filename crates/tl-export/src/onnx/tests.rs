@@ -55,7 +55,7 @@ const OPS: &[&str] = &[
 /// The file, if it holds together.
 fn written(model: &Model, probabilities: bool) -> ModelProto {
     let saved = saved(model);
-    let net = Net::trained(&saved, model, probabilities);
+    let net = Net::trained(&saved, model, probabilities).unwrap();
     let recorded = net.record().unwrap();
     assert!(recorded.difference < 1e-4, "{}: {}", saved.backbone, recorded.difference);
     let file = ModelProto::decode(&recorded.onnx_bytes().unwrap()[..]).unwrap();
