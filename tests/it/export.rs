@@ -59,9 +59,13 @@ fn a_model_leaves_in_every_format() {
     assert_eq!(names(&dir.join("ours.tl")), inside);
     let card = fs::read_to_string(dir.join("ours.tl/README.md")).unwrap();
     assert!(card.starts_with("---\nlicense: apache-2.0\n"), "{card}");
-    for part in
-        ["`bag`, `sneaker`", "12 training, 6 validation", "| val (6) | accuracy | ", " to ", "## Intended use"]
-    {
+    for part in [
+        "`bag`, `sneaker`",
+        "12 training, 6 validation",
+        "| val (6) | accuracy | ",
+        " to ",
+        "## Intended use",
+    ] {
         assert!(card.contains(part), "`{part}` is not in:\n{card}");
     }
     let ask = |model: &str| {
