@@ -149,6 +149,11 @@ fn head(model: &Model) -> Result<[(&'static str, Tensor); 2], ExportError> {
     Ok([("weight", scaled.to_kind(Kind::Float)), ("bias", moved.to_kind(Kind::Float))])
 }
 
+/// The shortest decimal number that is this value in f32, as the file of a run has it.
+fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or_else(|_| f64::from(value))
+}
+
 fn config(
     (saved, preprocess): (&SavedModel, Preprocess),
     (card, model): (&Card, &Model),
@@ -175,8 +180,8 @@ fn config(
             "interpolation": interpolation,
             "crop_pct": f64::from(input) / f64::from(resize),
             "crop_mode": "center",
-            "mean": mean,
-            "std": std,
+            "mean": mean.map(decimal),
+            "std": std.map(decimal),
             "num_classes": outputs,
             "classifier": classifier,
             "license": saved.pretrained.licence,
