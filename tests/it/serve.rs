@@ -134,6 +134,7 @@ fn a_model_shows_where_it_looked() {
 }
 
 /// A server in `dir`, and where it listens.
+#[expect(clippy::zombie_processes, reason = "whoever asked for it waits for its end")]
 fn serve(dir: &Path) -> (Child, String, BufReader<std::process::ChildStderr>) {
     let mut child = tl()
         .current_dir(dir)
