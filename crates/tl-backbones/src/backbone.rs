@@ -10,7 +10,7 @@ use crate::card::{Card, Net, Top, TopPool, Weights};
 use crate::error::BackboneError;
 use crate::layers::{Act, LayerNorm, Linear, LinearSpec};
 use crate::stage::{Block, Mode, Stage, grade_drop_path};
-use crate::text::TextConfig;
+use crate::text::{Lora, TextConfig};
 use crate::trace::{Layer, Trace};
 
 /// A net without its classifier.
@@ -41,6 +41,8 @@ pub struct TextNet {
     pub name: String,
     /// Family and sizes.
     pub config: TextConfig,
+    /// Its adapters.
+    pub lora: Option<Lora>,
 }
 
 /// A published classifier.
@@ -277,8 +279,7 @@ impl Backbone {
 
     fn blank(&self, size: u32) -> Tensor {
         let side = i64::from(size);
-        let device = self.store.iter().next().map_or(Device::Cpu, |param| param.tensor.device());
-        tl_torch::channels_last(&Tensor::zeros([1, 3, side, side], (Kind::Float, device)))
+        tl_torch::channels_last(&Tensor::zeros([1, 3, side, side], (Kind::Float, self.device())))
     }
 }
 

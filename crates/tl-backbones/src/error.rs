@@ -93,6 +93,12 @@ pub enum BackboneError {
         /// The files.
         missing: Vec<String>,
     },
+    /// Adapters do not fit the net.
+    #[error("the adapters cannot be put into the net:\n{}", bullets(.problems))]
+    Lora {
+        /// All that is wrong with them.
+        problems: Vec<String>,
+    },
     /// The weights could not be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -29,6 +29,7 @@ fn input(features: Features, n: i64) -> Tensor {
     match features {
         Features::Map { channels, height, width } => values("map", &[n, channels, height, width]),
         Features::Tokens { tokens, channels, .. } => values("tokens", &[n, tokens, channels]),
+        Features::Text { channels } => values("text", &[n, 7, channels]),
     }
 }
 

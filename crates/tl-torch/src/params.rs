@@ -23,6 +23,8 @@ pub enum Role {
     Norm,
     /// Whatever else trains with its layer and has no weight decay: layer norms, layer scales, position embeddings.
     Undecayed,
+    /// A matrix of a low-rank adapter, which trains beside a weight that stays. Decayed as a weight is.
+    Adapter,
     /// Running statistics: never trained by gradients.
     Buffer,
 }

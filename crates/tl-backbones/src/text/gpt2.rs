@@ -7,10 +7,11 @@ use tl_torch::Scope;
 
 use super::config::TextConfig;
 use super::layers::{Attend, Dense, Drop, Table};
+use super::lora::Build;
 use crate::layers::{Act, Add, LayerNorm, Tag};
 use crate::stage::{Block, Mode, Stage};
 
-pub(super) fn stages(scope: &Scope<'_>, config: &TextConfig) -> Vec<Stage> {
+pub(super) fn stages(scope: &Scope<'_>, config: &Build<'_>) -> Vec<Stage> {
     let mut embeddings = Stage::new("embeddings", config.width, 1);
     embeddings.push(scope, "embeddings", |scope| Embeddings::new(scope, config));
     let mut stages = vec![embeddings];
@@ -35,7 +36,7 @@ struct Embeddings {
 }
 
 impl Embeddings {
-    fn new(scope: &Scope<'_>, config: &TextConfig) -> Self {
+    fn new(scope: &Scope<'_>, config: &Build<'_>) -> Self {
         Self {
             words: Table::new(scope, "wte", [config.vocabulary, config.width]),
             positions: Table::new(scope, "wpe", [config.positions, config.width]),
@@ -71,9 +72,9 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn new(scope: &Scope<'_>, config: &TextConfig) -> Self {
-        let TextConfig { width, heads, inner, eps, act, .. } = *config;
-        let dense = |name, sizes, act| Dense::transposed(scope, name, sizes, act);
+    fn new(scope: &Scope<'_>, config: &Build<'_>) -> Self {
+        let TextConfig { width, heads, inner, eps, act, .. } = **config;
+        let dense = |name, sizes, act| Dense::transposed(config, scope, name, sizes, act);
         Self {
             norm1: LayerNorm::new(scope, "ln_1", width, eps),
             qkv: dense("attn.c_attn", [width, 3 * width], Act::None),

@@ -4,6 +4,7 @@
 use tch::{Kind, Tensor};
 use tl_torch::{Init, Role, Scope, drop_values};
 
+use super::lora::{Adapter, Build};
 use crate::layers::{Act, Tag};
 use crate::stage::Mode;
 
@@ -43,7 +44,7 @@ impl Table {
     }
 }
 
-/// A linear layer, with or without a bias.
+/// A linear layer, with or without a bias, with or without an adapter.
 #[derive(Debug)]
 pub(crate) struct Dense {
     tag: Tag,
@@ -52,22 +53,36 @@ pub(crate) struct Dense {
     act: Act,
     /// Whether the weight is `[inputs, outputs]`, as GPT-2 has it.
     transposed: bool,
+    adapter: Option<Adapter>,
 }
 
 impl Dense {
-    pub(crate) fn new(scope: &Scope<'_>, name: &str, sizes: [i64; 2], act: Act) -> Self {
-        Self::define(scope, name, sizes, (act, true, false))
+    pub(crate) fn new(build: &Build<'_>, scope: &Scope<'_>, name: &str, sizes: [i64; 2], act: Act) -> Self {
+        Self::define(build, scope, name, sizes, (act, true, false))
     }
 
-    pub(crate) fn unbiased(scope: &Scope<'_>, name: &str, sizes: [i64; 2], act: Act) -> Self {
-        Self::define(scope, name, sizes, (act, false, false))
+    pub(crate) fn unbiased(
+        build: &Build<'_>,
+        scope: &Scope<'_>,
+        name: &str,
+        sizes: [i64; 2],
+        act: Act,
+    ) -> Self {
+        Self::define(build, scope, name, sizes, (act, false, false))
     }
 
-    pub(crate) fn transposed(scope: &Scope<'_>, name: &str, sizes: [i64; 2], act: Act) -> Self {
-        Self::define(scope, name, sizes, (act, true, true))
+    pub(crate) fn transposed(
+        build: &Build<'_>,
+        scope: &Scope<'_>,
+        name: &str,
+        sizes: [i64; 2],
+        act: Act,
+    ) -> Self {
+        Self::define(build, scope, name, sizes, (act, true, true))
     }
 
     fn define(
+        build: &Build<'_>,
         scope: &Scope<'_>,
         name: &str,
         [inputs, outputs]: [i64; 2],
@@ -79,13 +94,18 @@ impl Dense {
         let shape = if transposed { [inputs, outputs] } else { [outputs, inputs] };
         let weight = scope.param("weight", &shape, Role::Weight, init);
         let bias = biased.then(|| scope.param("bias", &[outputs], Role::Bias, Init::Zeros));
-        Self { tag: Tag::new(&scope, start), weight, bias, act, transposed }
+        let tag = Tag::new(&scope, start);
+        let adapter = build.adapter(&scope, [inputs, outputs]);
+        Self { tag, weight, bias, act, transposed, adapter }
     }
 
     /// `[…, inputs]` to `[…, outputs]`.
     pub(crate) fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
         let transposed = self.transposed.then(|| self.weight.tr());
-        let ys = xs.linear(transposed.as_ref().unwrap_or(&self.weight), self.bias.as_ref());
+        let mut ys = xs.linear(transposed.as_ref().unwrap_or(&self.weight), self.bias.as_ref());
+        if let Some(adapter) = &self.adapter {
+            ys += adapter.forward(xs, mode);
+        }
         let ys = self.act.apply(ys);
         let rows = ys.size()[1..ys.dim() - 1].iter().product::<i64>();
         self.tag.note("Linear", &ys, rows * self.weight.numel() as i64, mode);

@@ -14,6 +14,7 @@ mod config;
 mod gpt2;
 mod layers;
 mod load;
+mod lora;
 mod t5;
 
 use tch::{Device, Kind, Tensor};
@@ -26,6 +27,9 @@ use crate::stage::{Stage, grade_drop_path};
 pub use cards::{TEXT_CARDS, TextCard, TextFiles, TextPool, TextSource, default_pool, find};
 pub use config::{Family, TextConfig};
 pub use load::LoadedText;
+pub use lora::Lora;
+
+use lora::Build;
 
 impl Backbone {
     /// Builds a text net with new (untrained) parameters, or with blanks that a file is about to fill. `name` is what it
@@ -34,26 +38,33 @@ impl Backbone {
     /// # Errors
     /// A fault in the net's definition.
     pub fn text(name: &str, config: &TextConfig, device: Device, fill: Fill) -> Result<Self, BackboneError> {
-        let define = |scope: &Scope<'_>| define(scope, config);
-        let (stages, store) = ParamStore::build(device, fill, define)?;
-        let definition =
-            Definition::Text(Box::new(TextNet { name: name.to_owned(), config: config.clone() }));
-        Ok(Self::assemble(definition, stages, store))
+        let net = TextNet { name: name.to_owned(), config: config.clone(), lora: None };
+        Self::text_of(net, device, fill)
+    }
+
+    /// The same, adapters included where `net` has some.
+    pub(crate) fn text_of(net: TextNet, device: Device, fill: Fill) -> Result<Self, BackboneError> {
+        let (stages, store) = ParamStore::build(device, fill, |scope| define(scope, &net))?;
+        Ok(Self::assemble(Definition::Text(Box::new(net)), stages, store))
     }
 
     /// As [`Backbone::observe`], for one text of `tokens` tokens, from 1 to [`TextConfig::max_tokens`].
     #[must_use]
     pub fn observe_text(&self, tokens: i64) -> Observed {
-        let device = self.store.iter().next().map_or(Device::Cpu, |param| param.tensor.device());
-        self.observe_on(&Tensor::zeros([1, tokens, 2], (Kind::Int64, device)))
+        self.observe_on(&Tensor::zeros([1, tokens, 2], (Kind::Int64, self.device())))
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        self.store.iter().next().map_or(Device::Cpu, |param| param.tensor.device())
     }
 }
 
-fn define(scope: &Scope<'_>, config: &TextConfig) -> Vec<Stage> {
-    let mut stages = match config.family {
-        Family::Gpt2 => gpt2::stages(scope, config),
-        Family::T5 | Family::Mt5 => t5::stages(scope, config),
-        _ => bert::stages(scope, config),
+fn define(scope: &Scope<'_>, net: &TextNet) -> Vec<Stage> {
+    let build = Build::new(net);
+    let mut stages = match net.config.family {
+        Family::Gpt2 => gpt2::stages(scope, &build),
+        Family::T5 | Family::Mt5 => t5::stages(scope, &build),
+        _ => bert::stages(scope, &build),
     };
     grade_drop_path(&mut stages);
     stages

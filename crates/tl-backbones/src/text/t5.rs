@@ -9,10 +9,11 @@ use tl_torch::{Init, Role, Scope};
 
 use super::config::TextConfig;
 use super::layers::{Attend, Dense, Drop, Table};
+use super::lora::Build;
 use crate::layers::{Act, Add, Tag};
 use crate::stage::{Block, Mode, Stage};
 
-pub(super) fn stages(scope: &Scope<'_>, config: &TextConfig) -> Vec<Stage> {
+pub(super) fn stages(scope: &Scope<'_>, config: &Build<'_>) -> Vec<Stage> {
     let mut embeddings = Stage::new("embeddings", config.width, 1);
     embeddings.push(scope, "embeddings", |scope| Embeddings {
         words: Table::new(scope, "shared", [config.vocabulary, config.width]),
@@ -69,7 +70,7 @@ struct Distances {
 }
 
 impl Distances {
-    fn new(scope: &Scope<'_>, config: &TextConfig) -> Self {
+    fn new(scope: &Scope<'_>, config: &Build<'_>) -> Self {
         let start = scope.defined();
         // Where it is published.
         let scope = scope.sub("encoder.block.0.layer.0.SelfAttention.relative_attention_bias");
@@ -135,7 +136,7 @@ struct RmsNorm {
 }
 
 impl RmsNorm {
-    fn new(scope: &Scope<'_>, name: &str, config: &TextConfig) -> Self {
+    fn new(scope: &Scope<'_>, name: &str, config: &Build<'_>) -> Self {
         let start = scope.defined();
         let scope = scope.sub(name);
         let weight = scope.param("weight", &[config.width], Role::Undecayed, Init::Ones);
@@ -184,10 +185,10 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn new(scope: &Scope<'_>, config: &TextConfig, distances: Option<Distances>) -> Self {
-        let TextConfig { width, heads, head_width, inner, act, gated, .. } = *config;
+    fn new(scope: &Scope<'_>, config: &Build<'_>, distances: Option<Distances>) -> Self {
+        let TextConfig { width, heads, head_width, inner, act, gated, .. } = **config;
         let (first, second) = (scope.sub("0"), scope.sub("1"));
-        let dense = |scope: &Scope<'_>, name, sizes, act| Dense::unbiased(scope, name, sizes, act);
+        let dense = |scope: &Scope<'_>, name, sizes, act| Dense::unbiased(config, scope, name, sizes, act);
         let (attention, perceptron) = (first.sub("SelfAttention"), second.sub("DenseReluDense"));
         let all = heads * head_width;
         Self {

@@ -11,4 +11,5 @@ mod gradients;
 mod keras;
 mod names;
 mod text;
+mod text_lora;
 mod text_names;

@@ -38,6 +38,12 @@ pub(crate) fn config(name: &str) -> TextConfig {
     serde_json::from_value(nets().remove(name).unwrap().config).unwrap()
 }
 
+/// The second of its batches, with texts that are filled up.
+pub(crate) fn batch(name: &str) -> (Tensor, Tensor) {
+    let case = nets().remove(name).unwrap().cases.remove(1);
+    (case.input(), case.mask().unwrap())
+}
+
 fn build(name: &str, config: &TextConfig) -> Backbone {
     let net = Backbone::text(name, config, Device::Cpu, Fill::Later).unwrap();
     fill(&net.store);

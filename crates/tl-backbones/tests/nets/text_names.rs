@@ -11,12 +11,15 @@ use tl_weights::{DType, write_safetensors};
 
 use crate::text::config;
 
-/// Names and shapes by net and class.
-fn saved() -> Vec<(String, Vec<(String, Vec<usize>)>)> {
+/// Names and shapes of tensors.
+type Tensors = Vec<(String, Vec<usize>)>;
+
+/// By net and class.
+fn saved() -> Vec<(String, Tensors)> {
     let mut text = String::new();
     let zipped = include_bytes!("../data/text_names.txt.gz");
     flate2::read::GzDecoder::new(&zipped[..]).read_to_string(&mut text).unwrap();
-    let mut files: Vec<(String, Vec<_>)> = Vec::new();
+    let mut files: Vec<(String, Tensors)> = Vec::new();
     for line in text.lines() {
         if let Some(head) = line.strip_prefix("# ") {
             files.push((head.to_owned(), Vec::new()));

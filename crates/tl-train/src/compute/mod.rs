@@ -148,7 +148,12 @@ impl Model {
             Some(stage) => stage.params().start,
             None => self.backbone.store.iter().len(),
         };
-        self.backbone.store.slice(start..end).iter().map(|param| &param.tensor)
+        let store = &self.backbone.store;
+        // Of text nets some read a table of an earlier stage, all the same one.
+        let shared =
+            stages.get(levels.clone()).unwrap_or_default().last().map_or(0..0, |stage| stage.shared());
+        let shared = if shared.end <= start { shared } else { 0..0 };
+        store.slice(shared).iter().chain(store.slice(start..end)).map(|param| &param.tensor)
     }
 
     /// libtorch counts how often a tensor was written to.

@@ -108,7 +108,7 @@ impl<'a> Rules<'a> {
         let dropout = dropout.filter(|dropout| dropout.hidden > 0.0);
         let mask = batch.mask.as_ref();
         let mode = |i: usize| match self.layers[model.backbone.stages[i].params()].contains(&true) {
-            true => Mode { norm, layers: Some(&self.layers), drop_path, dropout, mask, trace: None },
+            true => Mode { norm, layers: Some(&self.layers), drop_path, dropout, mask, ..Mode::EVAL },
             false => Mode { mask, ..Mode::EVAL },
         };
         let pooled = {
@@ -179,7 +179,7 @@ fn scaled_targets<'a>(
     factor: f64,
 ) -> impl Iterator<Item = Target<'a>> {
     let target = move |param: &'a Param, rate: f64| {
-        let decays = param.role == Role::Weight;
+        let decays = matches!(param.role, Role::Weight | Role::Adapter);
         Target {
             name: &param.name,
             tensor: &param.tensor,
@@ -215,7 +215,7 @@ pub(super) fn set_trainable(model: &Model, phase: &PlannedPhase) {
     let norms = phase.batch_norm == BatchNorm::Train;
     for (param, layer) in model.params_by_layer() {
         let trains = match param.role {
-            Role::Weight | Role::Bias | Role::Undecayed => true,
+            Role::Weight | Role::Bias | Role::Undecayed | Role::Adapter => true,
             Role::Norm => norms,
             Role::Buffer => false,
         };
