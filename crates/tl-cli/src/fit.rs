@@ -6,7 +6,7 @@ use std::path::Path;
 use tch::Device;
 use tl_backbones::{Backbone, Card, Observed};
 use tl_finetune::{Metric, Schedule};
-use tl_heads::Task;
+use tl_heads::{Pool, Task};
 use tl_torch::Fill;
 
 use crate::errors::Problems;
@@ -21,6 +21,13 @@ pub(crate) fn check(resolved: &Resolved, classes: Option<usize>, problems: &mut 
             problems.take(card.check_size(size).map_err(anyhow::Error::from));
         }
         weights(spec, card, problems);
+    }
+    if spec.head.pool == Pool::Tokens {
+        let hint = "hint: gap, cls, max or last";
+        problems.add(anyhow::anyhow!(
+            "--head {} answers for each token, and a run needs one answer a text\n\n{hint}",
+            spec.head
+        ));
     }
     if let Some(classes) = classes {
         problems.take(count(resolved, classes));

@@ -247,3 +247,20 @@ fn a_part_is_for_those_that_take_one() {
         "preset `gradual` takes no part, and got `stage2`\n\nhint: these take one: two-step, surgical"
     );
 }
+
+#[test]
+fn texts_are_not_augmented_and_have_the_rates_of_transformers() {
+    let net = resnet();
+    let options = PresetOptions { texts: true, ..PresetOptions::default() };
+    for preset in Preset::ALL {
+        let plan = plan(&preset.schedule(&net, &options).unwrap(), &net);
+        for phase in &plan.phases {
+            assert!(!phase.augment && phase.views == 0 && phase.clip_norm == Some(1.0), "{preset:?}");
+            let highest = phase.layer_rates.iter().flatten().copied().fold(0.0, f64::max);
+            assert!(highest <= 1.5e-4 + 1e-12, "{preset:?} {highest}");
+        }
+    }
+    let gradual = plan(&Preset::Gradual.schedule(&net, &options).unwrap(), &net);
+    let frontiers: Vec<usize> = gradual.phases.iter().map(|phase| phase.frontier).collect();
+    assert_eq!(frontiers, [net.stages.len(), 1], "the first stage, the embeddings, never trains");
+}

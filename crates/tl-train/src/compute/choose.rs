@@ -18,7 +18,7 @@ use crate::engine::{Options, training_seconds};
 use crate::error::TrainError;
 use crate::evaluate::{EVAL_BATCH, batch_tensor};
 use crate::feed::{self, Feed, SetInputs, text_tensor};
-use crate::frontier::{Cache, Pass};
+use crate::frontier::{Cache, Pass, Set};
 use crate::model::Model;
 
 /// Work that takes less than this is done at once, in f32.
@@ -120,7 +120,9 @@ impl Trial<'_> {
         };
         let budgets = (options.cache_budget, options.store.clone());
         let cache = Cache::new((self.model, plan), feed, budgets, options.seed);
-        let lowest = plan.phases.iter().map(|phase| phase.frontier).filter(|level| *level > 0).min();
+        let frozen = || plan.phases.iter().map(|phase| phase.frontier).filter(|level| *level > 0);
+        // The lowest stage of a text net is a table, which takes no time to speak of.
+        let lowest = if feed.texts(Set::Train).is_some() { frozen().max() } else { frozen().min() };
         let anew = plan.phases.iter().filter(|p| p.frontier > 0 && Pass::of_epoch(p, 0).is_none());
         let anew: usize = anew.map(|phase| phase.epochs as usize * feed.train.len()).sum();
         (0..lowest.unwrap_or(self.model.stages()), (cache.samples() + anew).max(feed.val.len()))

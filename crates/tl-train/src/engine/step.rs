@@ -108,7 +108,7 @@ impl<'a> Rules<'a> {
         let dropout = dropout.filter(|dropout| dropout.hidden > 0.0);
         let mask = batch.mask.as_ref();
         let mode = |i: usize| match self.layers[model.backbone.stages[i].params()].contains(&true) {
-            true => Mode { norm, layers: Some(&self.layers), drop_path, dropout, mask, trace: None },
+            true => Mode { norm, layers: Some(&self.layers), drop_path, dropout, mask, ..Mode::EVAL },
             false => Mode { mask, ..Mode::EVAL },
         };
         let pooled = {
