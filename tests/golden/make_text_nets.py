@@ -69,6 +69,7 @@ NETS = {
     "camembert": (hf.CamembertConfig(**ROBERTA | dict(num_hidden_layers=1)), hf.CamembertModel),
     "electra": (hf.ElectraConfig(**BERT | dict(embedding_size=20)), hf.ElectraModel),
     "electra-wide": (hf.ElectraConfig(**BERT | dict(embedding_size=32, num_hidden_layers=1)), hf.ElectraModel),
+    "albert": (hf.AlbertConfig(**BERT | dict(embedding_size=20)), hf.AlbertModel),
     "gpt2": (hf.GPT2Config(**GPT2), hf.GPT2Model),
     "t5": (hf.T5Config(**T5), hf.T5EncoderModel),
     "t5-gated": (hf.T5Config(**T5 | dict(feed_forward_proj="gated-gelu")), hf.T5EncoderModel),
@@ -114,6 +115,8 @@ def case(net, config, lengths, watched):
     loss.backward()
     params = dict(net.named_parameters())
     names = ["embeddings"] + [f"layer{i}" for i in range(len(states) - 1)]
+    if config.model_type == "albert":
+        names, states = ["embeddings", "layers"], [states[0], states[-1]]
     return {
         "ids": ids.tolist(), "types": types.tolist(), "mask": mask.tolist(),
         "stages": {name: summary(state) for name, state in zip(names, states, strict=True)},
@@ -153,6 +156,7 @@ SAVED = {
     "xlm-roberta": [hf.XLMRobertaForMaskedLM],
     "camembert": [hf.CamembertForMaskedLM],
     "electra": [hf.ElectraModel, hf.ElectraForPreTraining, hf.ElectraForSequenceClassification],
+    "albert": [hf.AlbertModel, hf.AlbertForPreTraining, hf.AlbertForSequenceClassification],
     "gpt2": [hf.GPT2Model, hf.GPT2LMHeadModel, hf.GPT2ForSequenceClassification],
     "t5": [hf.T5EncoderModel, hf.T5ForConditionalGeneration],
     "t5-gated": [hf.T5ForConditionalGeneration],
@@ -226,6 +230,8 @@ KNOWN = {
     "google/electra-small-discriminator": (hf.ElectraConfig(), hf.ElectraModel),
     "google/electra-base-discriminator": (hf.ElectraConfig(embedding_size=768, hidden_size=768, intermediate_size=3072,
                                                            num_attention_heads=12), hf.ElectraModel),
+    "albert/albert-base-v2": (hf.AlbertConfig(hidden_size=768, num_attention_heads=12, intermediate_size=3072),
+                              hf.AlbertModel),
     "openai-community/gpt2": (hf.GPT2Config(), hf.GPT2Model),
     "google-t5/t5-small": (hf.T5Config(), hf.T5EncoderModel),
     "google-t5/t5-base": (hf.T5Config(d_model=768, d_ff=3072, num_heads=12, num_layers=12), hf.T5EncoderModel),

@@ -74,6 +74,18 @@ impl Trace {
         }
     }
 
+    /// How many layers there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.layers.borrow().len()
+    }
+
+    /// The layers from `first` on come `times` times, and cost as much.
+    pub(crate) fn repeat(&self, first: usize, times: usize) {
+        for layer in self.layers.borrow_mut().iter_mut().skip(first) {
+            layer.macs *= times as u64;
+        }
+    }
+
     pub(crate) fn into_layers(self) -> Vec<Layer> {
         self.layers.into_inner()
     }

@@ -1,5 +1,5 @@
-//! BERT (Devlin et al. 2018, arXiv:1810.04805) and what is built as it is: RoBERTa, XLM-R, CamemBERT, ELECTRA and
-//! DistilBERT. Attention and a perceptron, each added to its input and then normalised. Families differ in names, in the
+//! BERT (Devlin et al. 2018, arXiv:1810.04805) and what is built as it is: RoBERTa, XLM-R, CamemBERT, ELECTRA,
+//! DistilBERT and ALBERT. Attention and a perceptron, each added to its input and then normalised. Families differ in names, in the
 //! tables at the beginning and in where DistilBERT drops nothing; so one block serves all of them.
 
 use tch::{Kind, Tensor};
@@ -9,7 +9,8 @@ use super::config::{Family, TextConfig};
 use super::layers::{Attend, Dense, Drop, Table};
 use super::lora::Build;
 use crate::layers::{Act, Add, LayerNorm, Tag};
-use crate::stage::{Block, Mode, Stage};
+use crate::stage::{Block, Dropout, Mode, Stage};
+use crate::trace::Trace;
 
 /// What a family calls the layers of a block.
 struct Names {
@@ -42,10 +43,33 @@ const DISTILBERT: Names = Names {
     norm2: "output_layer_norm",
 };
 
+const ALBERT: Names = Names {
+    layers: "encoder.albert_layer_groups.0.albert_layers",
+    qkv: ["attention.query", "attention.key", "attention.value"],
+    out: "attention.dense",
+    norm1: "attention.LayerNorm",
+    fc1: "ffn",
+    fc2: "ffn_output",
+    norm2: "full_layer_layer_norm",
+};
+
 pub(super) fn stages(scope: &Scope<'_>, config: &Build<'_>) -> Vec<Stage> {
-    let names = if config.family == Family::DistilBert { &DISTILBERT } else { &BERT };
+    let names = match config.family {
+        Family::DistilBert => &DISTILBERT,
+        Family::Albert => &ALBERT,
+        _ => &BERT,
+    };
     let mut embeddings = Stage::new("embeddings", config.width, 1);
     embeddings.push(scope, "embeddings", |scope| Embeddings::new(scope, config));
+    if config.family == Family::Albert {
+        let name = format!("{}.0", names.layers);
+        let mut layers = Stage::new("layers", config.width, 1);
+        layers.push(scope, name.clone(), |scope| Repeated {
+            layer: Encoder::new(&scope.sub(&name), config, names),
+            times: config.layers,
+        });
+        return vec![embeddings, layers];
+    }
     let layers = (0..config.layers).map(|i| {
         let name = format!("{}.{i}", names.layers);
         let mut stage = Stage::new(format!("layer{i}"), config.width, 1);
@@ -74,6 +98,10 @@ impl Embeddings {
         let TextConfig { embedding, width, .. } = **config;
         let root = scope;
         let scope = root.sub("embeddings");
+        let project = match config.family {
+            Family::Albert => Some("encoder.embedding_hidden_mapping_in"),
+            _ => (embedding != width).then_some("embeddings_project"),
+        };
         let table = |name, rows| Table::new(&scope, name, [rows, embedding]);
         Self {
             words: table("word_embeddings", config.vocabulary),
@@ -83,8 +111,7 @@ impl Embeddings {
             sum: Tag::bare(&scope, "add"),
             norm: LayerNorm::new(&scope, "LayerNorm", embedding, config.eps),
             drop: Drop::new(&scope, "dropout"),
-            project: (embedding != width)
-                .then(|| Dense::new(config, root, "embeddings_project", [embedding, width], Act::None)),
+            project: project.map(|name| Dense::new(config, root, name, [embedding, width], Act::None)),
         }
     }
 }
@@ -118,7 +145,8 @@ struct Encoder {
     norm1: LayerNorm,
     fc1: Dense,
     fc2: Dense,
-    drop2: Drop,
+    /// None in ALBERT.
+    drop2: Option<Drop>,
     add2: Add,
     norm2: LayerNorm,
 }
@@ -138,7 +166,7 @@ impl Encoder {
             norm1: LayerNorm::new(scope, names.norm1, width, eps),
             fc1: dense(names.fc1, [width, inner], act),
             fc2: dense(names.fc2, [inner, width], Act::None),
-            drop2: Drop::new(scope, "dropout"),
+            drop2: (config.family != Family::Albert).then(|| Drop::new(scope, "dropout")),
             add2: Add::new(scope, Act::None),
             norm2: LayerNorm::new(scope, names.norm2, width, eps),
         }
@@ -154,8 +182,10 @@ impl Block for Encoder {
             ys = drop.forward(ys, mode);
         }
         let xs = self.norm1.forward(&self.add1.forward(ys, xs, mode), mode);
-        let ys = self.fc2.forward(&self.fc1.forward(&xs, mode), mode);
-        let ys = self.drop2.forward(ys, mode);
+        let mut ys = self.fc2.forward(&self.fc1.forward(&xs, mode), mode);
+        if let Some(drop) = &self.drop2 {
+            ys = drop.forward(ys, mode);
+        }
         self.norm2.forward(&self.add2.forward(ys, &xs, mode), mode).to_kind(Kind::Float)
     }
 
@@ -163,3 +193,32 @@ impl Block for Encoder {
         true
     }
 }
+
+/// The layer of ALBERT, again and again.
+#[derive(Debug)]
+struct Repeated {
+    layer: Encoder,
+    times: usize,
+}
+
+impl Block for Repeated {
+    fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
+        let already = mode.trace.map_or(0, Trace::len);
+        let ys = (0..self.times).fold(xs.shallow_clone(), |xs, i| {
+            // Each time other values are dropped, and the layers are listed once.
+            let seed = |dropout: Dropout| Dropout {
+                seed: dropout.seed.wrapping_add(AGAIN.wrapping_mul(i as u64)),
+                ..dropout
+            };
+            let trace = mode.trace.filter(|_| i == 0);
+            self.layer.forward(&xs, Mode { dropout: mode.dropout.map(seed), trace, ..mode })
+        });
+        if let Some(trace) = mode.trace {
+            trace.repeat(already, self.times);
+        }
+        ys
+    }
+}
+
+/// Far apart, so that the seeds of two steps do not meet.
+const AGAIN: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -146,6 +146,13 @@ pub static TEXT_CARDS: &[TextCard] = &[
         (TextPool::First, true),
     ),
     on_hub(
+        "albert/albert-base-v2",
+        &["albert-base-v2"],
+        ("arXiv:1909.11942", APACHE),
+        (11_092_992, 512),
+        (TextPool::First, true),
+    ),
+    on_hub(
         "openai-community/gpt2",
         &["gpt2"],
         ("Language Models are Unsupervised Multitask Learners", MIT),

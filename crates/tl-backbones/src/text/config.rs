@@ -22,6 +22,8 @@ pub enum Family {
     Camembert,
     /// The discriminator of Clark et al. 2020, arXiv:2003.10555.
     Electra,
+    /// Lan et al. 2019, arXiv:1909.11942. All layers have the same weights, so they are one stage.
+    Albert,
     /// Radford et al. 2019. A token sees those before it only.
     Gpt2,
     /// The encoder of Raffel et al. 2019, arXiv:1910.10683, versions 1.0 and 1.1.
@@ -31,13 +33,14 @@ pub enum Family {
 }
 
 impl Family {
-    const ALL: [(Self, &'static str); 9] = [
+    const ALL: [(Self, &'static str); 10] = [
         (Self::Bert, "bert"),
         (Self::DistilBert, "distilbert"),
         (Self::Roberta, "roberta"),
         (Self::XlmRoberta, "xlm-roberta"),
         (Self::Camembert, "camembert"),
         (Self::Electra, "electra"),
+        (Self::Albert, "albert"),
         (Self::Gpt2, "gpt2"),
         (Self::T5, "t5"),
         (Self::Mt5, "mt5"),
@@ -71,7 +74,7 @@ pub struct TextConfig {
     pub vocabulary: i64,
     /// Channels between stages.
     pub width: i64,
-    /// Encoder layers, each a stage.
+    /// Encoder layers, each a stage; in ALBERT all of them are one.
     pub layers: usize,
     /// Heads of attention in each.
     pub heads: i64,
@@ -83,7 +86,7 @@ pub struct TextConfig {
     pub positions: i64,
     /// Rows of the table of segments; 0 where there is none.
     pub types: i64,
-    /// Channels of the tables; other than `width` in small ELECTRA.
+    /// Channels of the tables; other than `width` in ALBERT and small ELECTRA.
     pub embedding: i64,
     /// The id that fills up.
     pub pad: i64,
@@ -178,7 +181,7 @@ impl TextConfig {
                 "attention_probs_dropout_prob": attention }),
         };
         json["model_type"] = self.family.model_type().into();
-        if self.family == Family::Electra {
+        if matches!(self.family, Family::Electra | Family::Albert) {
             json["embedding_size"] = self.embedding.into();
         }
         json
@@ -285,18 +288,28 @@ impl Reader<'_> {
         self.only("is_decoder", false);
         self.only("add_cross_attention", false);
         let width = self.size("hidden_size", MAX_WIDTH);
-        let electra = family == Family::Electra;
+        let factored = matches!(family, Family::Electra | Family::Albert);
+        let albert = family == Family::Albert;
+        for key in ["num_hidden_groups", "inner_group_num"] {
+            match self.object.get(key).filter(|_| albert) {
+                Some(n) if n.as_i64() != Some(1) => {
+                    self.problems.push(format!("`{key}` is {n}, only 1 is known here"));
+                }
+                _ => {}
+            }
+        }
+        let usual = if albert { 0.0 } else { 0.1 };
         TextConfig {
             layers: self.size("num_hidden_layers", MAX_LAYERS) as usize,
             heads: self.size("num_attention_heads", MAX_WIDTH),
             inner: self.size("intermediate_size", MAX_WIDTH),
             positions: self.size("max_position_embeddings", MAX_ROWS),
             types: self.size("type_vocab_size", MAX_ROWS),
-            embedding: if electra { self.size("embedding_size", MAX_WIDTH) } else { width },
+            embedding: if factored { self.size("embedding_size", MAX_WIDTH) } else { width },
             eps: self.number("layer_norm_eps", 1e-12),
-            act: self.act("hidden_act", "gelu"),
-            dropout: self.chance("hidden_dropout_prob"),
-            attention_dropout: self.chance("attention_probs_dropout_prob"),
+            act: self.act("hidden_act", if albert { "gelu_new" } else { "gelu" }),
+            dropout: self.chance_or("hidden_dropout_prob", usual),
+            attention_dropout: self.chance_or("attention_probs_dropout_prob", usual),
             ..self.common(family, width)
         }
     }

@@ -96,6 +96,7 @@ fn plain_name(family: Family, name: &str) -> String {
         Family::DistilBert => "distilbert.",
         Family::Roberta | Family::XlmRoberta | Family::Camembert => "roberta.",
         Family::Electra => "electra.",
+        Family::Albert => "albert.",
         Family::Gpt2 | Family::T5 | Family::Mt5 => "transformer.",
     };
     let plain = name.strip_prefix(prefix).unwrap_or(name);
@@ -108,7 +109,7 @@ fn plain_name(family: Family, name: &str) -> String {
 
 /// Parts that nets for pretraining and for tasks have beside the encoder.
 fn belongs_to_a_head(family: Family, name: &str) -> bool {
-    const HEADS: [&str; 14] = [
+    const HEADS: [&str; 16] = [
         "pooler",
         "cls",
         "classifier",
@@ -123,6 +124,8 @@ fn belongs_to_a_head(family: Family, name: &str) -> bool {
         "discriminator_predictions",
         "score",
         "multiple_choice_head",
+        "predictions",
+        "sop_classifier",
     ];
     let part = name.split('.').next().unwrap_or_default();
     let t5 = matches!(family, Family::T5 | Family::Mt5);
@@ -146,7 +149,8 @@ fn pooler(
         }
         Ok(Some(Tensor::from_slice(&file.read_f32(name)?).view(shape)))
     };
-    let (weight, bias) =
-        (read("pooler.dense.weight", &[width, width])?, read("pooler.dense.bias", &[width])?);
+    let layer = if config.family == Family::Albert { "pooler" } else { "pooler.dense" };
+    let weight = read(&format!("{layer}.weight"), &[width, width])?;
+    let bias = read(&format!("{layer}.bias"), &[width])?;
     Ok(weight.zip(bias).map(|(weight, bias)| [weight, bias]))
 }
