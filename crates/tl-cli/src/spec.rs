@@ -251,7 +251,12 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
     };
     let data = data_folder(args, &base, problems).unwrap_or_default();
     let same_data = args.data.is_none() || data == base.data;
-    let text = base.text.as_ref().map(|text| text.merged(&args.texts, same_data));
+    let mut text = base.text.as_ref().map(|text| text.merged(&args.texts, same_data));
+    if let (Some(text), Some(Net::Text(net)), None) = (&mut text, &net, args.texts.max_length) {
+        // Where nobody says, no more than the net takes.
+        let most = net.config.max_tokens().and_then(|most| usize::try_from(most).ok());
+        text.max_length = text.max_length.min(most.unwrap_or(usize::MAX));
+    }
     let source = Source { task: outputs.of_data(), ..Source::merged(&args.source, &base.source, same_data) };
     source.check_names(problems);
     if args.val_fraction.is_some() && (source.split.is_some() || source.folds.is_some()) {
