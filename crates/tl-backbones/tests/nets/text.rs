@@ -233,7 +233,7 @@ fn half_precision_stays_near() {
         let net = build(&name, &config(&name));
         let (xs, mask) = (golden.cases[1].input(), golden.cases[1].mask());
         let run = |bf16| {
-            let _bf16 = tl_torch::Autocast::bf16(bf16);
+            let _bf16 = tl_torch::Autocast::bf16(bf16, tch::Device::Cpu);
             let mode = Mode { mask: mask.as_ref(), ..Mode::EVAL };
             tch::no_grad(|| net.forward(&xs, 0..net.stages.len(), |_| mode))
         };
