@@ -1,4 +1,5 @@
 //! Grad-CAM against pytorch-grad-cam (`tests/golden/make_explain.py` at the top of the project), and on every kind of net.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are part of it")]
 
 use serde::Deserialize;
 use tch::{Device, Tensor};
