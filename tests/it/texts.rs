@@ -97,7 +97,8 @@ fn table(dir: &Path, n: usize) -> PathBuf {
 fn texts_go_from_a_table_to_answers() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    (tiny_net(dir), table(dir, 70));
+    tiny_net(dir);
+    table(dir, 70);
     let words =
         ["finetune", "--task", "text", "--data", "reviews.csv", "--backbone", "tiny", "--max-length", "12"];
     let run_as = |more: &[&str]| run(dir, &[&words[..], more].concat());
@@ -151,7 +152,8 @@ fn texts_go_from_a_table_to_answers() {
 fn a_run_on_texts_that_was_stopped_ends_as_if_it_had_not_been() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    (tiny_net(dir), table(dir, 60));
+    tiny_net(dir);
+    table(dir, 60);
     let words = |run: &'static str| {
         let words = [
             "finetune",
