@@ -250,7 +250,7 @@ fn a_part_is_for_those_that_take_one() {
 
 #[test]
 fn texts_are_not_augmented_and_have_the_rates_of_transformers() {
-    let net = resnet();
+    let net = tiny();
     let options = PresetOptions { texts: true, ..PresetOptions::default() };
     for preset in Preset::ALL {
         let plan = plan(&preset.schedule(&net, &options).unwrap(), &net);
