@@ -82,7 +82,8 @@ pub enum TopPool {
 
 impl Top {
     /// One linear layer on the mean over height and width.
-    pub(crate) const fn linear(last: &'static str) -> Self {
+    #[must_use]
+    pub const fn linear(last: &'static str) -> Self {
         Self { pool: TopPool::Average, hidden: &[], last }
     }
 
@@ -111,7 +112,7 @@ pub struct Input {
 
 impl Input {
     /// 224 pixels out of 256, bilinear, ImageNet's mean and deviation: torchvision's for most of its nets.
-    pub(crate) const TORCHVISION: Self = Self {
+    pub const TORCHVISION: Self = Self {
         size: 224,
         resize: 256,
         interpolation: Interpolation::Bilinear,

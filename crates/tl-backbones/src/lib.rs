@@ -18,7 +18,7 @@ mod error;
 mod googlenet;
 mod inception_v3;
 mod labels;
-mod layers;
+pub mod layers;
 mod load;
 mod mobile;
 mod mobilenet;

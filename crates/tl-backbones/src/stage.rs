@@ -157,12 +157,14 @@ pub struct Stage {
 pub(crate) const STAGES: [&str; 7] = ["stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "stage7"];
 
 impl Stage {
-    pub(crate) fn new(name: impl Into<Cow<'static, str>>, out_channels: i64, stride: i64) -> Self {
+    /// One without blocks yet; `stride` is what it divides height and width by.
+    #[must_use]
+    pub fn new(name: impl Into<Cow<'static, str>>, out_channels: i64, stride: i64) -> Self {
         Self { name: name.into(), out_channels, stride, blocks: Vec::new(), shared: 0..0 }
     }
 
     /// Appends a block and notes which parameters of `scope` it defined.
-    pub(crate) fn push<B: Block + 'static>(
+    pub fn push<B: Block + 'static>(
         &mut self,
         scope: &Scope<'_>,
         name: impl Into<String>,

@@ -11,7 +11,7 @@ use crate::stage::{Block, Mode, NormMode};
 
 /// How a convolution pads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Padding {
+pub enum Padding {
     /// TensorFlow's `same`: output is `⌈input / stride⌉`, the odd pixel of padding goes below and to the right.
     Same,
     /// So many rows above and below, columns left and right.
@@ -20,41 +20,57 @@ pub(crate) enum Padding {
 
 /// The geometry of a convolution.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ConvSpec {
-    pub(crate) inputs: i64,
-    pub(crate) outputs: i64,
-    pub(crate) kernel: (i64, i64),
-    pub(crate) stride: i64,
-    pub(crate) groups: i64,
-    pub(crate) padding: Padding,
+pub struct ConvSpec {
+    /// Channels in,
+    pub inputs: i64,
+    /// and out.
+    pub outputs: i64,
+    /// Height and width.
+    pub kernel: (i64, i64),
+    /// Along both axes.
+    pub stride: i64,
+    /// Groups of channels that do not mix.
+    pub groups: i64,
+    /// What is added at the borders.
+    pub padding: Padding,
 }
 
 impl ConvSpec {
     /// Stride 1, padded by half the kernel, one group.
-    pub(crate) fn new(inputs: i64, outputs: i64, kernel: i64) -> Self {
+    #[must_use]
+    pub fn new(inputs: i64, outputs: i64, kernel: i64) -> Self {
         let padding = Padding::Of(kernel / 2, kernel / 2);
         Self { inputs, outputs, kernel: (kernel, kernel), stride: 1, groups: 1, padding }
     }
 
     /// A kernel that is not square, padded by half of it.
-    pub(crate) fn oblong(inputs: i64, outputs: i64, (height, width): (i64, i64)) -> Self {
+    #[must_use]
+    pub fn oblong(inputs: i64, outputs: i64, (height, width): (i64, i64)) -> Self {
         let padding = Padding::Of(height / 2, width / 2);
         Self { kernel: (height, width), padding, ..Self::new(inputs, outputs, 1) }
     }
 
-    pub(crate) fn stride(self, stride: i64) -> Self {
+    /// With another stride.
+    #[must_use]
+    pub fn stride(self, stride: i64) -> Self {
         Self { stride, ..self }
     }
 
-    pub(crate) fn groups(self, groups: i64) -> Self {
+    /// With so many groups.
+    #[must_use]
+    pub fn groups(self, groups: i64) -> Self {
         Self { groups, ..self }
     }
 
-    pub(crate) fn padding(self, padding: Padding) -> Self {
+    /// With another padding.
+    #[must_use]
+    pub fn padding(self, padding: Padding) -> Self {
         Self { padding, ..self }
     }
 
-    pub(crate) fn unpadded(self) -> Self {
+    /// Without padding.
+    #[must_use]
+    pub fn unpadded(self) -> Self {
         self.padding(Padding::Of(0, 0))
     }
 
@@ -100,7 +116,7 @@ fn same_padding(size: i64, kernel: i64, stride: i64) -> i64 {
 
 /// Convolution with bias, activation: one layer.
 #[derive(Debug)]
-pub(crate) struct Conv {
+pub struct Conv {
     tag: Tag,
     spec: ConvSpec,
     weight: Tensor,
@@ -110,7 +126,8 @@ pub(crate) struct Conv {
 
 impl Conv {
     /// Defines `name` in `scope`.
-    pub(crate) fn new(scope: &Scope<'_>, name: &str, spec: ConvSpec, act: Act) -> Self {
+    #[must_use]
+    pub fn new(scope: &Scope<'_>, name: &str, spec: ConvSpec, act: Act) -> Self {
         let start = scope.defined();
         let scope = scope.sub(name);
         let weight = spec.define_kernel(&scope);
@@ -155,7 +172,7 @@ impl Block for BareConv {
 
 /// Convolution without bias (or, in VGG, with), batch-norm, activation.
 #[derive(Debug)]
-pub(crate) struct ConvNorm {
+pub struct ConvNorm {
     tag: Tag,
     spec: ConvSpec,
     weight: Tensor,
@@ -166,7 +183,8 @@ pub(crate) struct ConvNorm {
 
 impl ConvNorm {
     /// Defines `conv` and `norm` (names relative to `scope`).
-    pub(crate) fn new(
+    #[must_use]
+    pub fn new(
         scope: &Scope<'_>,
         (conv, norm): (&str, &str),
         spec: ConvSpec,
@@ -177,7 +195,8 @@ impl ConvNorm {
     }
 
     /// The same with a bias that batch-norm makes superfluous.
-    pub(crate) fn with_bias(
+    #[must_use]
+    pub fn with_bias(
         scope: &Scope<'_>,
         (conv, norm): (&str, &str),
         spec: ConvSpec,

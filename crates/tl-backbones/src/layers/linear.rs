@@ -8,14 +8,18 @@ use crate::stage::{Block, Mode};
 
 /// Widths and activation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LinearSpec {
-    pub(crate) inputs: i64,
-    pub(crate) outputs: i64,
-    pub(crate) act: Act,
+pub struct LinearSpec {
+    /// Values in,
+    pub inputs: i64,
+    /// and out.
+    pub outputs: i64,
+    /// What comes behind.
+    pub act: Act,
 }
 
+/// The layer.
 #[derive(Debug)]
-pub(crate) struct Linear {
+pub struct Linear {
     tag: Tag,
     weight: Tensor,
     bias: Tensor,
@@ -24,7 +28,8 @@ pub(crate) struct Linear {
 
 impl Linear {
     /// Defines `name` in `scope`.
-    pub(crate) fn new(scope: &Scope<'_>, name: &str, spec: LinearSpec) -> Self {
+    #[must_use]
+    pub fn new(scope: &Scope<'_>, name: &str, spec: LinearSpec) -> Self {
         let LinearSpec { inputs, outputs, act } = spec;
         let start = scope.defined();
         let scope = scope.sub(name);

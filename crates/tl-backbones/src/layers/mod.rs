@@ -12,10 +12,13 @@ mod squeeze;
 
 pub(crate) use attention::Attention;
 pub(crate) use branches::{Branch, Branches};
-pub(crate) use conv::{BareConv, Conv, ConvNorm, ConvSpec, Padding};
-pub(crate) use linear::{Linear, LinearSpec};
-pub(crate) use norm::{BatchNorm, LayerNorm, NormSpec};
-pub(crate) use pool::{Pad, Pool, PoolSpec};
+pub(crate) use conv::BareConv;
+pub use conv::{Conv, ConvNorm, ConvSpec, Padding};
+pub use linear::{Linear, LinearSpec};
+pub(crate) use norm::BatchNorm;
+pub use norm::{LayerNorm, NormSpec};
+pub(crate) use pool::Pad;
+pub use pool::{Pool, PoolSpec};
 pub(crate) use scale::Scale;
 pub(crate) use squeeze::{Gate, SqueezeExcite};
 
@@ -78,25 +81,30 @@ impl Act {
 
 /// What a layer is called, and where its parameters stand in the net's store.
 #[derive(Clone, Debug)]
-pub(crate) struct Tag {
-    pub(crate) name: String,
-    pub(crate) params: Range<usize>,
+pub struct Tag {
+    /// Its full name: `layer1.0.conv1`.
+    pub name: String,
+    /// Places in the store.
+    pub params: Range<usize>,
 }
 
 impl Tag {
     /// Of a layer that has defined its parameters under `scope` since there were `start` of them.
-    pub(crate) fn new(scope: &Scope<'_>, start: usize) -> Self {
+    #[must_use]
+    pub fn new(scope: &Scope<'_>, start: usize) -> Self {
         Self { name: scope.path().to_owned(), params: start..scope.defined() }
     }
 
     /// Of a layer without parameters.
-    pub(crate) fn bare(scope: &Scope<'_>, name: &str) -> Self {
+    #[must_use]
+    pub fn bare(scope: &Scope<'_>, name: &str) -> Self {
         let at = scope.defined();
         Self { name: scope.sub(name).path().to_owned(), params: at..at }
     }
 
-    /// Tells an observed pass what came out.
-    pub(crate) fn note(&self, kind: &'static str, ys: &Tensor, macs: i64, mode: Mode<'_>) {
+    /// Tells an observed pass what came out, `[N, …]`, and how many multiply-accumulates one image took. What a layer does
+    /// not note is in no summary and cannot be frozen by its name.
+    pub fn note(&self, kind: &'static str, ys: &Tensor, macs: i64, mode: Mode<'_>) {
         if let Some(trace) = mode.trace {
             trace.note(self, kind, ys, macs);
         }
@@ -106,17 +114,20 @@ impl Tag {
 /// The sum of a branch and its shortcut, then an activation: two layers, as Keras lists them. Stochastic depth acts here,
 /// on the branch.
 #[derive(Debug)]
-pub(crate) struct Add {
+pub struct Add {
     tag: Tag,
     act: (Tag, Act),
 }
 
 impl Add {
-    pub(crate) fn new(scope: &Scope<'_>, act: Act) -> Self {
+    /// Of the block under `scope`.
+    #[must_use]
+    pub fn new(scope: &Scope<'_>, act: Act) -> Self {
         Self { tag: Tag::bare(scope, "add"), act: (Tag::bare(scope, "act"), act) }
     }
 
-    pub(crate) fn forward(&self, branch: Tensor, shortcut: &Tensor, mode: Mode<'_>) -> Tensor {
+    /// Both of one shape, which is also that of the sum.
+    pub fn forward(&self, branch: Tensor, shortcut: &Tensor, mode: Mode<'_>) -> Tensor {
         let branch = match mode.drop_path {
             Some(path) if path.rate > 0.0 => drop_rows(&branch, path.rate, path.seed, &self.tag.name),
             _ => branch,
@@ -135,14 +146,17 @@ impl Add {
 
 /// Branches joined along the channels.
 #[derive(Debug)]
-pub(crate) struct Concat(Tag);
+pub struct Concat(Tag);
 
 impl Concat {
-    pub(crate) fn new(scope: &Scope<'_>) -> Self {
+    /// Of the block under `scope`.
+    #[must_use]
+    pub fn new(scope: &Scope<'_>) -> Self {
         Self(Tag::bare(scope, "concat"))
     }
 
-    pub(crate) fn forward(&self, branches: &[Tensor], mode: Mode<'_>) -> Tensor {
+    /// `[N, C_i, H, W]` each, to `[N, ΣC_i, H, W]`.
+    pub fn forward(&self, branches: &[Tensor], mode: Mode<'_>) -> Tensor {
         let ys = Tensor::cat(branches, 1);
         self.0.note("Concat", &ys, 0, mode);
         ys

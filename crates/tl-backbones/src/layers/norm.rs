@@ -8,16 +8,18 @@ use crate::stage::{Block, Mode, NormMode};
 
 /// Epsilon and momentum (PyTorch's meaning: the weight of the new batch) of a net's batch-norms.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct NormSpec {
-    pub(crate) eps: f64,
-    pub(crate) momentum: f64,
+pub struct NormSpec {
+    /// Added to the variance.
+    pub eps: f64,
+    /// Weight of a new batch in the running statistics, `0..1`.
+    pub momentum: f64,
 }
 
 impl NormSpec {
     /// PyTorch's own.
-    pub(crate) const TORCH: Self = Self { eps: 1e-5, momentum: 0.1 };
+    pub const TORCH: Self = Self { eps: 1e-5, momentum: 0.1 };
     /// TensorFlow's epsilon; its momentum 0.99 is 0.01 here.
-    pub(crate) const TENSORFLOW: Self = Self { eps: 1e-3, momentum: 0.01 };
+    pub const TENSORFLOW: Self = Self { eps: 1e-3, momentum: 0.01 };
 }
 
 /// Batch-norm over channels (Ioffe and Szegedy 2015, arXiv:1502.03167), activation.
@@ -93,7 +95,7 @@ impl Block for BatchNorm {
 
 /// Layer-norm over channels (Ba et al. 2016, arXiv:1607.06450), of tokens, vectors or the positions of a map.
 #[derive(Debug)]
-pub(crate) struct LayerNorm {
+pub struct LayerNorm {
     tag: Tag,
     weight: Tensor,
     bias: Tensor,
@@ -101,7 +103,9 @@ pub(crate) struct LayerNorm {
 }
 
 impl LayerNorm {
-    pub(crate) fn new(scope: &Scope<'_>, name: &str, channels: i64, eps: f64) -> Self {
+    /// Defines `name` in `scope`.
+    #[must_use]
+    pub fn new(scope: &Scope<'_>, name: &str, channels: i64, eps: f64) -> Self {
         let start = scope.defined();
         let scope = scope.sub(name);
         let weight = scope.param("weight", &[channels], Role::Undecayed, Init::Ones);

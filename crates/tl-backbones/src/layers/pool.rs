@@ -8,37 +8,50 @@ use crate::stage::{Block, Mode};
 
 /// How a pooling layer goes over a map.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PoolSpec {
-    pub(crate) max: bool,
-    pub(crate) kernel: i64,
-    pub(crate) stride: i64,
-    pub(crate) padding: i64,
+pub struct PoolSpec {
+    /// The largest, or the mean.
+    pub max: bool,
+    /// Height and width of the window.
+    pub kernel: i64,
+    /// Along both axes.
+    pub stride: i64,
+    /// Rows and columns added on each side.
+    pub padding: i64,
     /// Whether a window that does not fit whole counts.
-    pub(crate) ceil: bool,
+    pub ceil: bool,
 }
 
 impl PoolSpec {
-    pub(crate) fn max(kernel: i64, stride: i64, padding: i64) -> Self {
+    /// The largest of a window.
+    #[must_use]
+    pub fn max(kernel: i64, stride: i64, padding: i64) -> Self {
         Self { max: true, kernel, stride, padding, ceil: false }
     }
 
-    pub(crate) fn average(kernel: i64, stride: i64, padding: i64) -> Self {
+    /// The mean of a window.
+    #[must_use]
+    pub fn average(kernel: i64, stride: i64, padding: i64) -> Self {
         Self { max: false, ..Self::max(kernel, stride, padding) }
     }
 
-    pub(crate) fn ceil(self) -> Self {
+    /// With windows that do not fit whole.
+    #[must_use]
+    pub fn ceil(self) -> Self {
         Self { ceil: true, ..self }
     }
 }
 
+/// The layer.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub struct Pool {
     tag: Tag,
     spec: PoolSpec,
 }
 
 impl Pool {
-    pub(crate) fn new(scope: &Scope<'_>, name: &str, spec: PoolSpec) -> Self {
+    /// Called `name` in `scope`.
+    #[must_use]
+    pub fn new(scope: &Scope<'_>, name: &str, spec: PoolSpec) -> Self {
         Self { tag: Tag::bare(scope, name), spec }
     }
 }

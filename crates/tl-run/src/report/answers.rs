@@ -96,22 +96,22 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
         }
         @if !analysis.confused.is_empty() {
             h3 { "Most confused" }
-            (confused(analysis))
+            (confused(analysis, set.unit))
         }
-        @if !evaluation.classes.is_empty() { h3 { "Classes" } (label_table("class", &evaluation.classes)) }
-        @if !evaluation.labels.is_empty() { h3 { "Labels" } (label_table("label", &evaluation.labels)) }
+        @if !evaluation.classes.is_empty() { h3 { "Classes" } (label_table("class", &evaluation.classes, set.unit)) }
+        @if !evaluation.labels.is_empty() { h3 { "Labels" } (label_table("label", &evaluation.labels, set.unit)) }
         @if !evaluation.targets.is_empty() { h3 { "Numbers" } (target_table(&evaluation.targets)) }
         @if !analysis.numbers.is_empty() {
             div.plots { @for plot in &plots { (figure(plot, "")) } }
         }
         @if let (Some(roc), Some(precision)) = (plot("roc"), plot("precision-recall")) {
             h3 { "Thresholds" }
-            p { (rankings_text(analysis)) }
+            p { (rankings_text(analysis, set.unit)) }
             div.plots { (figure(roc, "ROC")) (figure(precision, "Precision over recall")) }
         }
         @if let Some(calibration) = &analysis.calibration {
             h3 { "Calibration" }
-            (calibration_text(calibration))
+            (calibration_text(calibration, set.unit))
             @if let Some(plot) = plot("reliability") { div.plots { (figure(plot, "")) } }
         }
         @if !analysis.costly.is_empty() {
@@ -187,10 +187,10 @@ fn tint(colour: &str, share: f64) -> String {
     }
 }
 
-fn confused(analysis: &Analysis) -> Markup {
+fn confused(analysis: &Analysis, unit: &str) -> Markup {
     let table = html! {
         table {
-            thead { tr { th scope="col" { "right" } th.words scope="col" { "said" } th scope="col" { "images" } th scope="col" { "of its class" } } }
+            thead { tr { th scope="col" { "right" } th.words scope="col" { "said" } th scope="col" { (unit) } th scope="col" { "of its class" } } }
             tbody {
                 @for pair in analysis.confused.iter().take(12) {
                     tr {
@@ -206,7 +206,7 @@ fn confused(analysis: &Analysis) -> Markup {
     scroll("most confused", &table)
 }
 
-fn label_table(what: &str, rows: &[LabelResult]) -> Markup {
+fn label_table(what: &str, rows: &[LabelResult], unit: &str) -> Markup {
     let known = ["precision", "recall", "f1", "auroc", "average-precision"];
     let metrics: Vec<&str> =
         known.into_iter().filter(|name| rows.iter().any(|row| row.metrics.contains_key(*name))).collect();
@@ -214,7 +214,7 @@ fn label_table(what: &str, rows: &[LabelResult]) -> Markup {
         table {
             thead {
                 tr {
-                    @for head in [what, "images", "said", "right"] { th scope="col" { (head) } }
+                    @for head in [what, unit, "said", "right"] { th scope="col" { (head) } }
                     @for name in &metrics { th scope="col" { (metric_title(name)) } }
                 }
             }
@@ -250,19 +250,19 @@ fn target_table(rows: &[TargetResult]) -> Markup {
     scroll("numbers", &table)
 }
 
-fn rankings_text(analysis: &Analysis) -> String {
+fn rankings_text(analysis: &Analysis, unit: &str) -> String {
     match &analysis.rankings[..] {
         [one] => format!(
-            "How well the probability of {} tells images apart, whatever the threshold: AUROC {:.4}, average precision {:.4} \
-             ({} of {} images are positive).",
+            "How well the probability of {} tells {unit} apart, whatever the threshold: AUROC {:.4}, average precision {:.4} \
+             ({} of {} {unit} are positive).",
             one.name, one.auroc, one.average_precision, one.positives, analysis.images
         ),
         several if several.len() > 6 => format!("Of the first 6 of {} labels.", several.len()),
-        _ => "How well each probability tells images apart, whatever the threshold.".to_owned(),
+        _ => format!("How well each probability tells {unit} apart, whatever the threshold."),
     }
 }
 
-fn calibration_text(calibration: &Calibration) -> Markup {
+fn calibration_text(calibration: &Calibration, unit: &str) -> Markup {
     let Calibration { ece, nll, temperature, ece_scaled, nll_scaled, fitted_here, .. } = calibration;
     html! {
         p {
@@ -276,9 +276,9 @@ fn calibration_text(calibration: &Calibration) -> Markup {
                 ") would bring the error to " strong { (number(Some(*ece_scaled))) } " and the log loss to "
                 (number(Some(*nll_scaled))) ". "
                 (if *fitted_here {
-                    "The temperature was fitted on these very images, so its gain is a little flattered."
+                    format!("The temperature was fitted on these very {unit}, so its gain is a little flattered.")
                 } else {
-                    "The temperature was fitted on the validation images."
+                    format!("The temperature was fitted on the validation {unit}.")
                 })
             }
         } @else {
