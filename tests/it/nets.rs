@@ -191,7 +191,7 @@ fn the_last_layers_train_under_a_sigmoid() {
         ["finetune", "--config", "run/spec.json", "--backbone", "inception-v3", "--weights", "none.pth"];
     run(dir, &other).expect_error(&["inception-v3", "no file of that name"]);
     let spec = json(&dir.join("run/spec.json"));
-    fs::write(dir.join("newer.json"), spec.to_string().replace("\"format\":5", "\"format\":99")).unwrap();
+    fs::write(dir.join("newer.json"), spec.to_string().replace("\"format\":6", "\"format\":99")).unwrap();
     run(dir, &["finetune", "--config", "newer.json"]).expect_error(&["format 99", "use a newer `tl`"]);
 
     let rows = run(dir, &["predict", "run", "data/val", "--json"]).expect_success().stdout;
