@@ -1,5 +1,5 @@
 //! The layers that nets are made of. The decision: a layer is a plain struct that knows its name and where its
-//! parameters stand in the net's store, and what it does in a pass is decided by the [`Mode`](crate::Mode) of that pass.
+//! parameters stand in the net's store, and what it does in a pass is decided by the [`Mode`] of that pass.
 
 mod attention;
 mod branches;
