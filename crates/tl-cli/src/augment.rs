@@ -18,7 +18,7 @@ use crate::ui::{self, Ui};
 
 pub(crate) fn run(args: &AugmentArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
-    let machine = machine::set_up(&args.threads)?;
+    let machine = machine::set_up_cpu(&args.threads)?;
     fresh_png(&args.out)?;
     anyhow::ensure!((1..=32).contains(&args.views), "--views is {}, expected 1 to 32", args.views);
     let augmentation = augmentation(&args.augment)?;

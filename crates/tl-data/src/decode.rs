@@ -3,7 +3,8 @@
 //! The one decision: the content decides, not the name, and a file is either decoded whole or refused with a
 //! reason. Nothing in a file may crash the program or fill its memory. A file that was cut off is refused; one whose
 //! gap is closed by an end marker decodes with grey in the gap, and only [`decode_checked`], which counts the blocks,
-//! tells it from a whole one.
+//! tells it from a whole one. The one exception is a view that needs the upper rows alone (`decode_upper`): damage below
+//! them is not met there, and every file is looked at whole before a run.
 //!
 //! Colours follow Pillow's `convert("RGB")`: grey is repeated, palettes are looked up, alpha is dropped (not
 //! composited), CMYK is taken as inverted, as Adobe writes it. 16 bits are scaled to 8. The EXIF orientation

@@ -19,7 +19,7 @@ use crate::ui::{self, Ui};
 
 pub(crate) fn inspection(args: &DataInspectArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
-    let machine = machine::set_up(&args.threads)?;
+    let machine = machine::set_up_cpu(&args.threads)?;
     let mut problems = Problems::default();
     let task = problems.take(dataset::parse_task(args.classes.as_deref()));
     let opened =
@@ -63,7 +63,7 @@ fn passed_over(dataset: &Dataset, ui: &RefCell<Ui>) {
 
 pub(crate) fn doctor(args: &DataDoctorArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
-    let machine = machine::set_up(&args.threads)?;
+    let machine = machine::set_up_cpu(&args.threads)?;
     let mut problems = Problems::default();
     let task = problems.take(dataset::parse_task(args.classes.as_deref()));
     let opened = task.and_then(|task| dataset::open_leniently(&args.data, &args.source, task, &mut problems));

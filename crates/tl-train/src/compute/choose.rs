@@ -65,7 +65,7 @@ fn timed<T>(images: usize, mut work: impl FnMut() -> Result<T, TrainError>) -> R
 /// libtorch computes it all the same, up to ninety times slower, and trying the net would take minutes.
 ///
 /// # Errors
-/// None so far.
+/// None of its own; those of what is timed are passed on.
 pub fn bf16_pays(device: Device) -> Result<bool, TrainError> {
     let n = if device == Device::Cpu { 384 } else { 4096 };
     let time = |kind| {
