@@ -3,23 +3,24 @@
 //! The one decision: the content decides, not the name, and a file is either decoded whole or refused with a
 //! reason. Nothing in a file may crash the program or fill its memory. A file that was cut off is refused; one whose
 //! gap is closed by an end marker decodes with grey in the gap, and only [`decode_checked`], which counts the blocks,
-//! tells it from a whole one. The one exception is a view that needs the upper rows alone (`decode_upper`): damage below
-//! them is not met there, and every file is looked at whole before a run.
+//! tells it from a whole one. The one exception is a window (`decode_window`): damage behind it is not met there, and every
+//! file is looked at whole before a run.
 //!
 //! Colours follow Pillow's `convert("RGB")`: grey is repeated, palettes are looked up, alpha is dropped (not
 //! composited), CMYK is taken as inverted, as Adobe writes it. 16 bits are scaled to 8. The EXIF orientation
 //! is applied. Only the first frame of a GIF or of an animated WebP is used.
 //!
-//! JPEGs go to zune-jpeg directly: one decoder gives size, orientation and pixels, where `image` makes three. Decoding
-//! them at a fraction of their size was tried with the crate jpeg-decoder and left: of a detailed photo of 12 million
-//! pixels an eighth takes 44 ms, and zune-jpeg 49 to 74 ms for all of it, for most of the time goes into the Huffman
-//! codes.
+//! JPEGs of the usual kind are decoded by `sequential`, which can keep to a window, and all others go to zune-jpeg directly:
+//! one decoder gives size, orientation and pixels, where `image` makes three. Decoding them at a fraction of their size was
+//! tried with the crate jpeg-decoder and left: of a detailed photo of 12 million pixels an eighth takes 44 ms, and zune-jpeg
+//! 49 to 74 ms for all of it, for most of the time goes into the Huffman codes.
 //!
 //! A JPEG without its end marker is refused by Pillow. Here it is refused if it is progressive, for a scan that
 //! is missing leaves no trace, or if any block is missing; a sequential one that has all its blocks is whole.
 
 mod gif;
 mod jpeg;
+mod sequential;
 mod tiff;
 
 use std::any::Any;
@@ -40,8 +41,10 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
-use self::jpeg::{Blocks, Cuttable, Frame};
+use self::jpeg::{Blocks, Frame};
+use self::sequential::Sequential;
 use self::tiff::Uncommon;
+use crate::augment::Crop;
 use crate::error::{DecodeError, DecodeReason};
 use crate::inspect::header::read_header;
 use crate::scratch::Scratch;
@@ -101,36 +104,32 @@ pub fn decode_rgb(path: &Path) -> Result<RgbImage, DecodeError> {
 /// [`decode_rgb`] with buffers that are used again: that of the file goes back at once, that of the image is
 /// for the caller to give back.
 pub(crate) fn decode_with(path: &Path, scratch: &mut Scratch) -> Result<RgbImage, DecodeError> {
-    decode_file(path, scratch, |_| {})
+    decode_file(path, scratch, |bytes, scratch| decode(bytes, scratch).map(|decoded| decoded.image))
 }
 
-/// Decodes a file after `change` has changed its bytes.
 fn decode_file(
     path: &Path,
     scratch: &mut Scratch,
-    change: impl FnOnce(&mut [u8]),
+    decode: impl FnOnce(&[u8], &mut Scratch) -> Result<RgbImage, DecodeReason>,
 ) -> Result<RgbImage, DecodeError> {
     let mut bytes = scratch.bytes();
     bytes.clear();
-    let decoded = read_into(path, &mut bytes).and_then(|()| {
-        change(&mut bytes);
-        caught(|| decode(&bytes, scratch))
-    });
+    let decoded = read_into(path, &mut bytes).and_then(|()| caught(|| decode(&bytes, scratch)));
     scratch.recycle_bytes(bytes);
-    decoded.map(|decoded| decoded.image).map_err(|reason| DecodeError { path: path.to_owned(), reason })
+    decoded.map_err(|reason| DecodeError { path: path.to_owned(), reason })
 }
 
-/// [`decode_with`], but perhaps without the lower rows: `rows` gets width and height of the image and says how many it needs.
-/// Where a file has to be decoded whole, it is not asked.
-pub(crate) fn decode_upper(
+/// [`decode_with`], but perhaps with pixels of other images beside a window: `window` gets width and height of the image and
+/// says which part it needs. Where a file has to be decoded whole, it is not asked.
+pub(crate) fn decode_window(
     path: &Path,
     scratch: &mut Scratch,
-    rows: impl FnOnce(u32, u32) -> u32,
+    window: impl FnOnce(u32, u32) -> Crop,
 ) -> Result<RgbImage, DecodeError> {
-    decode_file(path, scratch, |bytes| {
-        if let Some(cuttable) = Cuttable::of(bytes) {
-            cuttable.cut(bytes, rows(cuttable.width, cuttable.height));
-        }
+    decode_file(path, scratch, |bytes, scratch| {
+        let part =
+            Sequential::of(bytes).and_then(|file| file.decode(window(file.width, file.height), scratch));
+        part.map_or_else(|| decode(bytes, scratch).map(|decoded| decoded.image), Ok)
     })
 }
 
@@ -156,13 +155,18 @@ pub(crate) fn decode_stored(bytes: &[u8]) -> Result<Stored, DecodeReason> {
     caught(|| decode_raw(bytes))
 }
 
-/// Decodes the content of a file and looks harder than [`decode_bytes`]: the blocks of a sequential JPEG are
-/// counted, which takes up to half as long again.
+/// Decodes the content of a file and looks harder than [`decode_bytes`]: where blocks of a sequential JPEG could be missing,
+/// they are counted.
 ///
 /// # Errors
 /// As [`decode_rgb`].
 pub fn decode_checked(bytes: &[u8]) -> Result<Decoded, DecodeReason> {
-    let mut decoded = caught(|| decode(bytes, &mut Scratch::default()))?;
+    let mut scratch = Scratch::default();
+    if let Some(image) = Sequential::of(bytes).and_then(|file| file.decode_whole(&mut scratch)) {
+        // It read every block.
+        return Ok(Decoded { image, warnings: Vec::new() });
+    }
+    let mut decoded = caught(|| decode(bytes, &mut scratch))?;
     if decoded.warnings.is_empty() && image::guess_format(bytes).is_ok_and(|f| f == ImageFormat::Jpeg) {
         let missing = Blocks::count(bytes).filter(|count| !count.is_whole());
         decoded.warnings.extend(missing.map(|count| DecodeWarning::MissingBlocks {
@@ -330,6 +334,14 @@ fn upright(mut image: RgbImage, orientation: Orientation, scratch: &mut Scratch)
 
 /// Decodes a JPEG, not yet upright.
 fn decode_jpeg(bytes: &[u8], scratch: &mut Scratch) -> Result<(RgbImage, Orientation), DecodeReason> {
+    if let Some(image) = Sequential::of(bytes).and_then(|file| file.decode_whole(scratch)) {
+        return Ok((image, Orientation::NoTransforms));
+    }
+    decode_any_jpeg(bytes, scratch)
+}
+
+/// The general decoder.
+fn decode_any_jpeg(bytes: &[u8], scratch: &mut Scratch) -> Result<(RgbImage, Orientation), DecodeReason> {
     let side = MAX_SIDE as usize;
     let options = DecoderOptions::default().set_strict_mode(false).set_max_width(side).set_max_height(side);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
@@ -509,41 +521,6 @@ pub(crate) fn looks_like(bytes: &[u8]) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_upper_rows_alone_are_those_of_the_whole_picture() {
-        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-        let mut scratch = Scratch::default();
-        for (name, shortens) in [
-            ("444", true),
-            ("422", true),
-            ("420", true),
-            ("optimised", true),
-            ("restart", true),
-            ("grey", true),
-            ("cmyk", true),
-            ("progressive", false),
-            ("turned", false),
-        ] {
-            let path = data.join(format!("rows_{name}.jpg"));
-            let whole = decode_rgb(&path).unwrap();
-            for rows in [1, 8, 15, 16, 17, 32, 40, 64, 90, 91] {
-                let mut asked = false;
-                let upper = decode_upper(&path, &mut scratch, |width, height| {
-                    asked = true;
-                    assert_eq!((width, height), whole.dimensions());
-                    rows
-                })
-                .unwrap();
-                assert_eq!((asked, upper.width()), (shortens, whole.width()), "{name}");
-                assert_eq!(upper.height() < whole.height(), shortens && rows <= 64, "{name}, {rows} rows");
-                let n = 3 * (upper.width() * rows) as usize;
-                assert!(upper.height() >= rows || !shortens);
-                let n = n.min(upper.len());
-                assert!(upper.as_raw()[..n] == whole.as_raw()[..n], "{name}, {rows} rows");
-            }
-        }
-    }
 
     #[test]
     fn a_panic_becomes_an_error() {

@@ -23,6 +23,8 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     bytes: Vec<Vec<u8>>,
+    /// Apart from `bytes`, as they are smaller, and any buffer grows to the largest of its kind.
+    planes: Vec<Vec<u8>>,
     floats: Vec<Vec<f32>>,
     words: Vec<Vec<u64>>,
     pub(crate) resizer: Resizer,
@@ -40,6 +42,11 @@ impl Scratch {
     /// A buffer of unknown content and length.
     pub(crate) fn bytes(&mut self) -> Vec<u8> {
         self.bytes.pop().unwrap_or_default()
+    }
+
+    /// A buffer of unknown content and length, for a part of what a file holds.
+    pub(crate) fn plane(&mut self) -> Vec<u8> {
+        self.planes.pop().unwrap_or_default()
     }
 
     /// A buffer of unknown content and length.
@@ -76,6 +83,13 @@ impl Scratch {
     pub(crate) fn recycle_bytes(&mut self, bytes: Vec<u8>) {
         if self.bytes.len() < SPARE && bytes.capacity() <= KEPT {
             self.bytes.push(bytes);
+        }
+    }
+
+    /// Takes a buffer back.
+    pub(crate) fn recycle_plane(&mut self, plane: Vec<u8>) {
+        if self.planes.len() < SPARE && plane.capacity() <= KEPT {
+            self.planes.push(plane);
         }
     }
 

@@ -149,11 +149,11 @@ impl Params {
         Scratch::with(|scratch| self.apply_with(image, preprocess, scratch))
     }
 
-    /// How many rows of an image of this height the input is made of, counted from the top.
-    pub(crate) fn rows(&self, height: u32) -> u32 {
+    /// The part of an image of this size that the input is made of.
+    pub(crate) fn window(&self, width: u32, height: u32) -> Crop {
         match (self.crop, self.affine) {
-            (Some(crop), None) => crop.y.saturating_add(crop.height).min(height),
-            _ => height,
+            (Some(crop), None) => crop,
+            _ => Crop { x: 0, y: 0, width, height },
         }
     }
 

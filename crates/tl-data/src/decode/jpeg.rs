@@ -7,14 +7,12 @@
 //!
 //! Names and procedures are those of ITU-T T.81, annexes B (segments) and F (sequential Huffman coding).
 
-use image::metadata::Orientation;
-
 /// One component of a frame, such as luma.
 #[derive(Debug, Clone, Copy)]
-struct Component {
-    id: u8,
+pub(super) struct Component {
+    pub(super) id: u8,
     /// Horizontal and vertical sampling factors, 1 to 4.
-    sampling: (u32, u32),
+    pub(super) sampling: (u32, u32),
 }
 
 /// The frame header.
@@ -26,7 +24,7 @@ pub(crate) struct Frame {
     pub(crate) width: u32,
     /// In pixels.
     pub(crate) height: u32,
-    components: Vec<Component>,
+    pub(super) components: Vec<Component>,
 }
 
 impl Frame {
@@ -35,7 +33,7 @@ impl Frame {
         Segments::new(bytes).find_map(|(marker, body)| is_frame(marker).then(|| Self::parse(marker, body)))?
     }
 
-    fn parse(marker: u8, body: &[u8]) -> Option<Self> {
+    pub(super) fn parse(marker: u8, body: &[u8]) -> Option<Self> {
         let [_, h1, h2, w1, w2, count, rest @ ..] = body else { return None };
         let (width, height) = (u16::from_be_bytes([*w1, *w2]), u16::from_be_bytes([*h1, *h2]));
         let components: Vec<Component> = rest
@@ -88,76 +86,19 @@ impl Frame {
     }
 }
 
-/// A JPEG of which the upper rows can be decoded alone: sequential, all components in one scan, upright and with an end.
-///
-/// Most of the work of decoding is to read the Huffman codes, which cannot be skipped, but they need not be read to the end.
-/// A decoder stops at the height that the header says, so a smaller one is written there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cuttable {
-    /// In pixels.
-    pub(crate) width: u32,
-    /// In pixels.
-    pub(crate) height: u32,
-    /// The place of the two bytes of the height.
-    place: usize,
-    /// Rows of pixels that come at a time.
-    unit: u32,
-}
-
-impl Cuttable {
-    /// `None` for all other files.
-    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
-        let mut segments = Segments::new(bytes);
-        let mut frame = None;
-        while let Some((marker, body)) = segments.next() {
-            match marker {
-                0xC0 | 0xC1 => {
-                    let parsed = Frame::parse(marker, body)?;
-                    let Frame { width, height, .. } = parsed;
-                    let (place, unit) = (segments.at - body.len() + 1, 8 * parsed.largest_sampling().1);
-                    frame = Some((Self { width, height, place, unit }, parsed.components.len()));
-                }
-                0xC2..=0xCF if is_frame(marker) => return None,
-                0xE1 if is_turned(body) => return None,
-                0xDA => {
-                    let (cuttable, components) = frame?;
-                    let in_one_scan = body.first().is_some_and(|&count| usize::from(count) == components);
-                    return (in_one_scan && bytes.ends_with(&[0xFF, 0xD9])).then_some(cuttable);
-                }
-                _ => {}
-            }
-        }
-        None
-    }
-
-    /// Writes into the header that the picture ends below `rows` rows, with some more so that no pixel above misses what it
-    /// is blended with.
-    pub(crate) fn cut(&self, bytes: &mut [u8], rows: u32) {
-        let height = (rows.div_ceil(self.unit) + 1).saturating_mul(self.unit).min(self.height);
-        if let Some(place) = bytes.get_mut(self.place..self.place + 2) {
-            place.copy_from_slice(&(height as u16).to_be_bytes());
-        }
-    }
-}
-
-/// Whether a segment of EXIF data says that the picture is not upright.
-fn is_turned(body: &[u8]) -> bool {
-    let orientation = body.strip_prefix(b"Exif\0\0").and_then(Orientation::from_exif_chunk);
-    orientation.is_some_and(|orientation| orientation != Orientation::NoTransforms)
-}
-
-fn is_frame(marker: u8) -> bool {
+pub(super) fn is_frame(marker: u8) -> bool {
     (0xC0..=0xCF).contains(&marker) && !matches!(marker, 0xC4 | 0xC8 | 0xCC)
 }
 
 /// The segments of a file up to the end marker; compressed data is passed over.
-struct Segments<'a> {
+pub(super) struct Segments<'a> {
     bytes: &'a [u8],
-    at: usize,
+    /// The place behind the last segment.
+    pub(super) at: usize,
 }
 
 impl<'a> Segments<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 2 }
     }
 

@@ -12,7 +12,7 @@ use super::cache::{Decoded, DecodedCache};
 use super::options::LoaderOptions;
 use super::view::{Augmentation, View};
 use crate::augment::{Augment, Crop, Key, Mix};
-use crate::decode::{decode_upper, decode_with};
+use crate::decode::{decode_window, decode_with};
 use crate::error::DataError;
 use crate::folder::Sample;
 use crate::preprocess::{Interpolation, Normaliser, Preprocess};
@@ -60,7 +60,7 @@ impl Images {
         Scratch::with(|scratch| {
             let input = match &self.view {
                 View::Train(preprocess, Augmentation::Recipe(augment)) if !self.keeps() => {
-                    upper_rows(sample, (augment, key), preprocess, scratch)?
+                    in_view(sample, (augment, key), preprocess, scratch)?
                 }
                 view => self.whole(sample, key, view, scratch)?,
             };
@@ -116,16 +116,16 @@ impl Images {
     }
 }
 
-/// A view of the sample, decoded no further down than the view reaches.
-fn upper_rows(
+/// A view of the sample, of which no more is decoded than the view shows.
+fn in_view(
     sample: &Sample,
     (augment, key): (&Augment, Key),
     preprocess: &Preprocess,
     scratch: &mut Scratch,
 ) -> Result<RgbImage, DataError> {
     let mut drawn = None;
-    let image = decode_upper(&sample.path, scratch, |width, height| {
-        drawn.insert(augment.sample(key, width, height)).rows(height)
+    let image = decode_window(&sample.path, scratch, |width, height| {
+        drawn.insert(augment.sample(key, width, height)).window(width, height)
     })?;
     let params = drawn.unwrap_or_else(|| augment.sample(key, image.width(), image.height()));
     let input = params.apply_with(&image, preprocess, scratch)?;
