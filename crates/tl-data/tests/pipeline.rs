@@ -4,15 +4,16 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::two_classes;
 use tl_data::{
-    Augment, Augmentation, Batch, ColorJitter, DataPool, Dataset, DecodedCache, ErasingFill, GaussianBlur,
-    Loader, LoaderOptions, Mixing, Policy, Posterize, Preprocess, RandomAffine, RandomErasing, Sample,
-    Sharpness, Solarize, SplitOptions, View, decode_rgb, probe, shuffle, verify,
+    Augment, AugmentPreset, Augmentation, Batch, ColorJitter, DataPool, Dataset, DecodedCache, ErasingFill,
+    GaussianBlur, Loader, LoaderOptions, Mixing, Policy, Posterize, Preprocess, RandomAffine, RandomErasing,
+    Sample, Sharpness, Solarize, SplitOptions, View, decode_rgb, probe, shuffle, verify,
 };
 
 fn samples(dir: &tempfile::TempDir) -> Arc<[Sample]> {
@@ -134,6 +135,31 @@ fn with_everything_on_the_bytes_are_the_same() {
     assert_eq!(shrunk(None), shrunk(Some(cache.clone())));
     assert_eq!(shrunk(None), shrunk(Some(cache)));
     assert_ne!(shrunk(None), joined_mixed(&first));
+}
+
+#[test]
+fn a_view_of_a_photo_decoded_in_part_is_that_of_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for (class, kinds) in [("a", ["444", "420", "restart"]), ("b", ["422", "grey", "optimised"])] {
+        fs::create_dir(dir.path().join(class)).unwrap();
+        for kind in kinds {
+            let name = format!("rows_{kind}.jpg");
+            fs::copy(data.join(&name), dir.path().join(class).join(name)).unwrap();
+        }
+    }
+    let samples = samples(&dir);
+    let recipes = AugmentPreset::ALL.into_iter().map(AugmentPreset::recipe).chain([everything()]);
+    for (number, recipe) in recipes.enumerate() {
+        let view = View::train(Preprocess::imagenet(24), recipe);
+        for epoch in 0..8 {
+            let options = |cache| LoaderOptions { epoch, cache, ..options(samples.len(), 2, 2) };
+            let part = run(&samples, &view, options(None), 2);
+            // What is kept is decoded whole.
+            let whole = run(&samples, &view, options(Some(DecodedCache::new(1 << 30))), 2);
+            assert_eq!(joined_mixed(&part), joined_mixed(&whole), "recipe {number}, epoch {epoch}");
+        }
+    }
 }
 
 #[test]
