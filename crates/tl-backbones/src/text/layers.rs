@@ -113,6 +113,10 @@ impl Dense {
     }
 }
 
+/// Texts up to this many tokens are attended to by whole products in bf16 on a CPU: the fused kernel there multiplies each
+/// head of each text by itself, and setting up a product takes longer than such a small one.
+const SHORT: i64 = 256;
+
 /// Scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762), without parameters.
 #[derive(Debug)]
 pub(crate) struct Attend {
@@ -134,26 +138,23 @@ impl Attend {
         let (n, t, c) = qkv[0].size3().unwrap_or_default();
         let [q, k, v] = qkv.map(|xs| xs.view([n, t, self.heads, c / self.heads]).transpose(1, 2));
         let mask = self.mask(bias, mode);
-        let dropped = mode.dropout.filter(|dropout| dropout.attention > 0.0);
-        let ys = match dropped {
-            None => {
-                let causal = self.causal;
-                Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, causal, self.scale, false)
+        let dropout = mode.dropout.filter(|dropout| dropout.attention > 0.0);
+        let ys = if dropout.is_none() && (q.kind() != Kind::BFloat16 || t > SHORT || q.device().is_cuda()) {
+            Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, self.causal, self.scale, false)
+        } else {
+            let mut scores = (q * self.scale).matmul(&k.transpose(2, 3));
+            if let Some(mask) = mask {
+                scores += mask;
             }
-            Some(dropout) => {
-                let mut scores = q.matmul(&k.transpose(2, 3)) * self.scale;
-                if let Some(mask) = mask {
-                    scores += mask;
-                }
-                if self.causal {
-                    let later = Tensor::ones([t, t], (Kind::Bool, q.device())).triu(1);
-                    scores = scores.masked_fill(&later, MASKED);
-                }
-                let weights = scores.softmax(-1, Kind::Float);
-                drop_values(&weights, dropout.attention, dropout.seed, &self.tag.name)
-                    .to_kind(v.kind())
-                    .matmul(&v)
+            if self.causal {
+                let later = Tensor::ones([t, t], (Kind::Bool, scores.device())).triu(1);
+                scores = scores.masked_fill(&later, MASKED);
             }
+            let mut weights = scores.softmax(-1, Kind::Float);
+            if let Some(dropout) = dropout {
+                weights = drop_values(&weights, dropout.attention, dropout.seed, &self.tag.name);
+            }
+            weights.to_kind(v.kind()).matmul(&v)
         };
         let ys = ys.transpose(1, 2).reshape([n, t, c]);
         self.tag.note("Attention", &ys, 2 * t * t * c, mode);
