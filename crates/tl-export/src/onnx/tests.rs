@@ -57,10 +57,12 @@ const OPS: &[&str] = &[
     "Slice",
     "Softmax",
     "Sqrt",
+    "Squeeze",
     "Sub",
     "Tanh",
     "Transpose",
     "Trilu",
+    "Unsqueeze",
     "Where",
 ];
 
