@@ -14,4 +14,5 @@ mod serve;
 mod support;
 mod tasks;
 mod text;
+mod text_out;
 mod texts;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::{names, root, run, small_set, tl};
 
-fn parsed(text: &str) -> Value {
+pub(crate) fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -135,10 +135,10 @@ fn a_model_shows_where_it_looked() {
 
 /// A server in `dir`, and where it listens.
 #[expect(clippy::zombie_processes, reason = "whoever asked for it waits for its end")]
-fn serve(dir: &Path) -> (Child, String, BufReader<std::process::ChildStderr>) {
+pub(crate) fn serve(dir: &Path, run: &str) -> (Child, String, BufReader<std::process::ChildStderr>) {
     let mut child = tl()
         .current_dir(dir)
-        .args(["serve", "run", "--port", "0", "--precision", "f32", "--batch", "4", "--max-body", "1"])
+        .args(["serve", run, "--port", "0", "--precision", "f32", "--batch", "4", "--max-body", "1"])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -155,7 +155,7 @@ fn serve(dir: &Path) -> (Child, String, BufReader<std::process::ChildStderr>) {
 }
 
 /// Status and body of one request.
-fn ask(address: &str, head: &str, body: &[u8]) -> (u16, String) {
+pub(crate) fn ask(address: &str, head: &str, body: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let head =
         format!("{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -173,7 +173,7 @@ fn a_model_is_served() {
     let dir = dir.path();
     trained(dir);
     let said = run(dir, &["predict", "run", "data/val", "--json", "--precision", "f32"]).expect_success();
-    let (mut server, address, mut log) = serve(dir);
+    let (mut server, address, mut log) = serve(dir, "run");
     let images: Vec<Value> = said.stdout.lines().map(parsed).collect();
     std::thread::scope(|scope| {
         for image in &images {

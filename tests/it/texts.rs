@@ -25,7 +25,7 @@ fn tensor(name: &str, shape: &[usize]) -> (String, Vec<usize>, Vec<f32>) {
 }
 
 /// A BERT of two layers in the files of a published one.
-fn tiny_net(dir: &Path) -> PathBuf {
+pub(crate) fn tiny_net(dir: &Path) -> PathBuf {
     let (width, inner, net) = (16, 32, dir.join("tiny"));
     fs::create_dir(&net).unwrap();
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
@@ -70,7 +70,7 @@ fn tiny_net(dir: &Path) -> PathBuf {
 }
 
 /// A table of texts that a few of their words decide, every fifth for validation and every seventh to test.
-fn table(dir: &Path, n: usize) -> PathBuf {
+pub(crate) fn table(dir: &Path, n: usize) -> PathBuf {
     let mut text = "sentence,label,score,split\n".to_owned();
     for i in 0..n {
         let good = i % 2 == 0;

@@ -71,6 +71,9 @@ pub struct Mode<'a> {
     pub dropout: Option<Dropout>,
     /// In text nets, bool `[N, T]`: which tokens are real. Others may stand only at the end of a row. `None`: all are.
     pub mask: Option<&'a Tensor>,
+    /// In text nets, int64 `[1, T]`: the places of tokens, from 0 on, which are looked up one by one. A recording whose
+    /// length stays open has them; `None`, the same places as a slice of the table, is faster.
+    pub positions: Option<&'a Tensor>,
 }
 
 impl Mode<'_> {
@@ -82,6 +85,7 @@ impl Mode<'_> {
         drop_path: None,
         dropout: None,
         mask: None,
+        positions: None,
     };
 
     pub(crate) fn norm_of(&self, tag: &Tag) -> NormMode {

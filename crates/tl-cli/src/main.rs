@@ -20,6 +20,7 @@ mod lr_find;
 mod machine;
 mod manual;
 mod memory;
+mod packed;
 mod plan;
 mod predict;
 mod prepare;
@@ -57,7 +58,7 @@ fn main() {
     let cli = Cli::parse();
     spin::settle(&cli.command);
     tl_torch::keep_pages();
-    let code = match std::panic::catch_unwind(|| dispatch(&cli)) {
+    let code = match std::panic::catch_unwind(|| dispatch(cli)) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => match error.downcast_ref::<Exit>() {
             Some(Exit(code)) => *code,
@@ -76,8 +77,9 @@ fn main() {
     tl_torch::leave_at_once(code)
 }
 
-fn dispatch(cli: &Cli) -> anyhow::Result<()> {
+fn dispatch(mut cli: Cli) -> anyhow::Result<()> {
     let interrupt = Interrupt::install()?;
+    let _held = packed::open(&mut cli.command)?;
     match &cli.command {
         Command::Finetune(args) => finetune::run(args, &interrupt),
         Command::Plan(args) => plan::run(args),

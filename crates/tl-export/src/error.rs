@@ -66,6 +66,22 @@ pub enum ExportError {
         /// What would work.
         hint: &'static str,
     },
+    /// transformers has no such net.
+    #[error("the model cannot be written for transformers: {reason}\n\nhint: {hint}")]
+    Transformers {
+        /// Why not.
+        reason: String,
+        /// What would work.
+        hint: &'static str,
+    },
+    /// A file of that format ends at 2 GiB.
+    #[error(
+        "the net is {bytes} bytes as ONNX, and such a file has 2147483647 at most\n\nhint: --format torchscript has no limit"
+    )]
+    OnnxSize {
+        /// What it would have.
+        bytes: usize,
+    },
 }
 
 /// For `map_err`.

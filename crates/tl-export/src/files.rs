@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tl_weights::Written;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 use crate::error::{ExportError, io};
 
@@ -72,7 +74,46 @@ impl Folder {
         Ok(Self { path: path.to_owned(), existing, held, files: Vec::new() })
     }
 
-    /// Adds a file: `write` gets the name to write to.
+    /// Begins a folder that becomes the file `path`, with [`Folder::zip`].
+    ///
+    /// # Errors
+    /// There is something of that name, which stays; the disk refuses.
+    pub fn in_file(path: &Path, existing: Existing) -> Result<Self, ExportError> {
+        free(path, existing)?;
+        let held = temporary(0o777).tempdir_in(parent(path)).map_err(io("write", path))?;
+        Ok(Self { path: path.to_owned(), existing, held, files: Vec::new() })
+    }
+
+    /// Writes all of it as one zip file, in a folder of the file's name without its ending. The bytes are a function of the
+    /// files.
+    ///
+    /// # Errors
+    /// The disk refuses; the file is there and stays.
+    pub fn zip(self) -> Result<Written, ExportError> {
+        let Self { path, existing, held, files } = self;
+        let top = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        write_file(&path, existing, |to| {
+            let failed = |error: zip::result::ZipError| io("write", to)(error.into());
+            let mut zip = ZipWriter::new(fs::File::create(to).map_err(io("write", to))?);
+            for (name, written) in &files {
+                // Weights do not shrink, and a zip that need not be unpacked is read as fast as a folder.
+                let method = match name.ends_with(".safetensors") {
+                    true => CompressionMethod::Stored,
+                    false => CompressionMethod::Deflated,
+                };
+                let options = SimpleFileOptions::default().compression_method(method).unix_permissions(0o644);
+                let options = options.large_file(written.bytes >= u64::from(u32::MAX));
+                zip.start_file(format!("{top}/{name}"), options).map_err(failed)?;
+                let from = held.path().join(name);
+                let mut file = fs::File::open(&from).map_err(io("read", &from))?;
+                std::io::copy(&mut file, &mut zip).map_err(io("write", to))?;
+            }
+            zip.finish().map_err(failed)?;
+            Ok(())
+        })
+    }
+
+    /// Adds a file, which may lie in a folder of its own (`a/b`): `write` gets the name to write to.
     ///
     /// # Errors
     /// `write` fails, or the disk refuses.
@@ -81,6 +122,7 @@ impl Folder {
         E: From<ExportError>,
     {
         let path = self.held.path().join(name);
+        fs::create_dir_all(parent(&path)).map_err(io("write", &path))?;
         write(&path)?;
         self.files.push((name.to_owned(), measure(&path)?));
         Ok(())
@@ -106,7 +148,9 @@ impl Folder {
         let Self { path, existing, held, files } = self;
         if path.is_dir() && existing == Existing::Replace {
             for (name, _) in &files {
-                fs::rename(held.path().join(name), path.join(name)).map_err(io("write", &path))?;
+                let to = path.join(name);
+                fs::create_dir_all(parent(&to)).map_err(io("write", &to))?;
+                fs::rename(held.path().join(name), &to).map_err(io("write", &to))?;
             }
             return Ok(files);
         }

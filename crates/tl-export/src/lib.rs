@@ -1,4 +1,4 @@
-//! A model in the formats of others: TorchScript, ONNX, and safetensors as timm names them.
+//! A model in the formats of others: TorchScript, ONNX, and safetensors as timm and transformers name them.
 //!
 #![doc = include_str!("../README.md")]
 //!
@@ -9,14 +9,19 @@
 //!
 //! Every file appears whole or not at all, and none is replaced unless that was asked for.
 
+mod about;
 mod error;
 mod files;
 mod net;
 mod onnx;
+mod text;
 mod timm;
+mod transformers;
 mod values;
 
+pub use about::{ABOUT, About, INPUT, Input, Outputs, TextInput};
 pub use error::ExportError;
 pub use files::{Existing, Folder, write_file};
-pub use net::{ABOUT, About, INPUT, Input, Net, Outputs, Recorded};
+pub use net::{Net, Recorded};
 pub use timm::{CONFIG, Timm};
+pub use transformers::{Layout, Transformers};

@@ -1,105 +1,44 @@
-//! What leaves: a net from a batch of normalised images to its answers, and what has to be known to use it.
+//! What leaves: a net from a batch of inputs to its answers.
 //!
-//! The decision behind it: the recording takes batches of any size and images of one size, and is compared with the net
-//! itself, on another number of images than it was recorded with, before anything is written.
+//! The decision behind it: the recording takes batches of any size, images of one size and texts of any length, and is
+//! compared with the net itself, on other sizes than it was recorded with, before anything is written.
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use tl_backbones::{BackboneError, Card, Loaded, Mode};
 use tl_data::{Preprocess, TargetStats};
 use tl_heads::Task;
 use tl_torch::Traced;
-use tl_train::{Model, Pretrained, SavedModel};
+use tl_train::{Model, Pretrained, Reads, SavedModel};
 use tl_weights::Written;
 
+use crate::about::{ABOUT, About, INPUT, Input, Outputs, TextInput};
 use crate::error::{ExportError, io};
 use crate::files::{Existing, write_file};
 use crate::onnx;
+use crate::text::{Tokens, embed};
 
-/// Name of the description inside a TorchScript file, and its key among the metadata of an ONNX file.
-pub const ABOUT: &str = "tl.json";
-/// Name of the input of an ONNX net.
-pub const INPUT: &str = "images";
 /// The most that a recording may differ from the net; rounding makes about 1e-6.
 const TOLERANCE: f64 = 1e-3;
 
-/// What the outputs are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outputs {
-    /// As they come from the last layer: `[N, classes]`, `[N, labels]`, or `[N, 1]`, the log-odds of the second class.
-    Logits,
-    /// Of each class or label, `[N, classes]`.
-    Probabilities,
-    /// In their own units, `[N, numbers]`.
-    Numbers,
-}
-
-impl Outputs {
-    /// The name of the output of an ONNX net.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Logits => "logits",
-            Self::Probabilities => "probabilities",
-            Self::Numbers => "numbers",
-        }
-    }
-}
-
-/// What has to be known to use an exported net: `tl.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct About {
-    /// Version of this format.
-    pub format: u32,
-    /// What the model does: `image-classification`, `image-multi-label-classification` or `image-regression`.
-    pub task: String,
-    /// Name of the net.
-    pub backbone: String,
-    /// What the outputs are.
-    pub outputs: Outputs,
-    /// Names of what it answers about: classes in label order, labels, or numbers. With one output for two classes, the
-    /// output is about the second.
-    pub classes: Vec<String>,
-    /// What the net takes.
-    pub input: Input,
-    /// How an image becomes that: short side to `resize`, centre crop of `input`, values to 0..1, minus `mean`, by `std`.
-    pub preprocess: Preprocess,
-    /// What the net started from, with the licence.
-    pub pretrained: Pretrained,
-    /// Version of the program that wrote it.
-    pub version: String,
-}
-
-/// The input of a net.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Input {
-    /// Its dimensions in order, without their sizes.
-    pub layout: String,
-    /// What the channels are.
-    pub channels: String,
-    /// Type of its values.
-    pub dtype: String,
-    /// Sizes of the dimensions behind the first, which is the number of images: any.
-    pub shape: [i64; 3],
-}
-
-impl Input {
-    fn of(side: u32) -> Self {
-        let side = i64::from(side);
-        let [layout, channels, dtype] = ["NCHW", "RGB", "float32"].map(str::to_owned);
-        Self { layout, channels, dtype, shape: [3, side, side] }
-    }
-}
+/// From inputs to answers.
+type Pass<'a> = dyn Fn(&[Tensor]) -> Tensor + 'a;
 
 /// A net that is to leave.
 pub struct Net<'a> {
     /// What has to be known to use it.
     pub about: About,
-    forward: Box<dyn Fn(&Tensor) -> Tensor + 'a>,
+    forward: Box<Pass<'a>>,
+    takes: Takes,
     device: Device,
+}
+
+/// What stands for inputs when a net is recorded.
+enum Takes {
+    /// Of this side.
+    Images(i64),
+    Texts(Tokens),
 }
 
 impl std::fmt::Debug for Net<'_> {
@@ -112,50 +51,110 @@ impl<'a> Net<'a> {
     /// A model that was saved, with its description.
     ///
     /// # Errors
-    /// It does not take images.
+    /// It does not take what the description says.
     pub fn trained(saved: &SavedModel, model: &'a Model, probabilities: bool) -> Result<Self, ExportError> {
-        let net = Self::of(model, saved.pretrained.clone(), &saved.version, probabilities)?;
-        let about = About { backbone: saved.backbone.clone(), task: saved.task.clone(), ..net.about };
-        Ok(Self { about, ..net })
+        let mut net = Self::of(model, saved.pretrained.clone(), &saved.version, probabilities)?;
+        net.about.backbone.clone_from(&saved.backbone);
+        net.about.task.clone_from(&saved.task);
+        if let (Some(input), Some(text)) = (&mut net.about.text, &saved.text) {
+            input.tokenizer.clone_from(&text.tokenizer);
+        }
+        Ok(net)
     }
 
-    /// A model. Numbers leave in their own units, whatever `probabilities` says; `version` is that of the program.
+    /// A model of images or texts. Numbers leave in their own units, whatever `probabilities` says; `version` is that of
+    /// the program.
     ///
     /// # Errors
-    /// It does not take images.
+    /// It takes neither images nor texts.
     pub fn of(
         model: &'a Model,
         pretrained: Pretrained,
         version: &str,
         probabilities: bool,
     ) -> Result<Self, ExportError> {
-        let preprocess = model.preprocess()?;
         let outputs = match model.task {
             Task::Regression { .. } => Outputs::Numbers,
             _ if probabilities => Outputs::Probabilities,
             _ => Outputs::Logits,
         };
-        let task = match model.task {
-            Task::Softmax { .. } | Task::Binary => "image-classification",
-            Task::MultiLabel { .. } => "image-multi-label-classification",
-            Task::Regression { .. } => "image-regression",
+        let does = match model.task {
+            Task::Softmax { .. } | Task::Binary => "classification",
+            Task::MultiLabel { .. } => "multi-label-classification",
+            Task::Regression { .. } => "regression",
         };
+        if let Some(text) = model.backbone.text_net() {
+            let input = TextInput::of(&text.config, max_length(model), Vec::new());
+            let says = (format!("text-{does}"), outputs, model.classes.clone());
+            let said = answers(model, outputs);
+            let head = move |pooled: &Tensor| said(&model.head.forward(pooled, None));
+            return Ok(Self::texts(model, input, says, (pretrained, version), Box::new(head)));
+        }
+        let preprocess = model.preprocess()?;
         let about = About {
             format: 1,
-            task: task.to_owned(),
+            task: format!("image-{does}"),
             backbone: model.backbone.name().to_owned(),
             outputs,
             classes: model.classes.clone(),
-            input: Input::of(preprocess.input),
-            preprocess,
+            input: Some(Input::of(preprocess.input)),
+            preprocess: Some(preprocess),
+            text: None,
             pretrained,
             version: version.to_owned(),
         };
-        let forward = move |xs: &Tensor| {
-            let features = model.forward(xs, 0, model.stages(), |_| Mode::EVAL);
-            answers(model, outputs, &model.head.forward(&features, None))
+        let said = answers(model, outputs);
+        let forward = move |inputs: &[Tensor]| {
+            let features = model.forward(&inputs[0], 0, model.stages(), |_| Mode::EVAL);
+            said(&model.head.forward(&features, None))
         };
-        Ok(Self { about, forward: Box::new(forward), device: model.device })
+        let takes = Takes::Images(preprocess.input.into());
+        Ok(Self { about, forward: Box::new(forward), takes, device: model.device })
+    }
+
+    /// The pooled features of a model of texts, in place of its answers.
+    ///
+    /// # Errors
+    /// It takes images.
+    pub fn embeddings(model: &'a Model, pretrained: Pretrained, version: &str) -> Result<Self, ExportError> {
+        let Some(text) = model.backbone.text_net() else {
+            return Err(ExportError::Transformers {
+                reason: format!("`{}` takes images", model.backbone.name()),
+                hint: "`tl features` writes pooled features of images",
+            });
+        };
+        let input = TextInput::of(&text.config, max_length(model), Vec::new());
+        let says = ("text-embedding".to_owned(), Outputs::Embeddings, Vec::new());
+        Ok(Self::texts(model, input, says, (pretrained, version), Box::new(Tensor::shallow_clone)))
+    }
+
+    fn texts(
+        model: &'a Model,
+        input: TextInput,
+        (task, outputs, classes): (String, Outputs, Vec<String>),
+        (pretrained, version): (Pretrained, &str),
+        head: Box<dyn Fn(&Tensor) -> Tensor + 'a>,
+    ) -> Self {
+        let config = model.backbone.text_net().map(|net| &net.config);
+        let takes = Takes::Texts(Tokens {
+            vocabulary: config.map_or(1, |config| config.vocabulary),
+            most: config.and_then(|config| config.max_tokens()).unwrap_or(i64::MAX),
+            types: input.has_types(),
+        });
+        let forward = move |inputs: &[Tensor]| head(&embed(model, inputs));
+        let about = About {
+            format: 1,
+            task,
+            backbone: model.backbone.name().to_owned(),
+            outputs,
+            classes,
+            input: None,
+            preprocess: None,
+            text: Some(input),
+            pretrained,
+            version: version.to_owned(),
+        };
+        Self { about, forward: Box::new(forward), takes, device: model.device }
     }
 
     /// A published net with its own classifier.
@@ -177,25 +176,27 @@ impl<'a> Net<'a> {
             backbone: card.name.to_owned(),
             outputs,
             classes,
-            input: Input::of(preprocess.input),
-            preprocess,
+            input: Some(Input::of(preprocess.input)),
+            preprocess: Some(preprocess),
+            text: None,
             pretrained,
             version: version.to_owned(),
         };
-        let forward = move |xs: &Tensor| {
-            let logits = classifier.forward(&loaded.backbone, &loaded.backbone.features(xs));
+        let forward = move |inputs: &[Tensor]| {
+            let logits = classifier.forward(&loaded.backbone, &loaded.backbone.features(&inputs[0]));
             if probabilities { logits.softmax(1, None::<Kind>) } else { logits }
         };
         let device = loaded.backbone.store.iter().next().map_or(Device::Cpu, |param| param.tensor.device());
-        Ok(Self { about, forward: Box::new(forward), device })
+        let takes = Takes::Images(preprocess.input.into());
+        Ok(Self { about, forward: Box::new(forward), takes, device })
     }
 
     /// Answers, without gradients.
     ///
     /// # Shapes
-    /// Normalised images `[N, 3, S, S]` to `[N, outputs]`.
-    pub fn forward(&self, images: &Tensor) -> Tensor {
-        tch::no_grad(|| (self.forward)(images))
+    /// Normalised images `[N, 3, S, S]`, or the inputs of [`TextInput::inputs`], to `[N, outputs]`.
+    pub fn forward(&self, inputs: &[Tensor]) -> Tensor {
+        tch::no_grad(|| (self.forward)(inputs))
     }
 
     /// Records it, and compares the recording with the net.
@@ -203,10 +204,12 @@ impl<'a> Net<'a> {
     /// # Errors
     /// libtorch cannot record it, or the recording differs.
     pub fn record(&self) -> Result<Recorded<'_>, ExportError> {
-        let traced = Traced::record(&self.images(2, "record"), &self.forward)?;
-        // Another number of images than was recorded, so that a net that has taken it for a constant is found out.
-        let images = self.images(3, "compare");
-        let (expected, got) = (self.forward(&images), traced.run(&images)?);
+        let examples = self.inputs((2, 7), "record");
+        let named: Vec<(&str, &Tensor)> = self.names().into_iter().zip(&examples).collect();
+        let traced = Traced::record_named(&named, &self.forward)?;
+        // Other sizes than were recorded, so that a net that has taken one for a constant is found out.
+        let inputs = self.inputs((3, 11), "compare");
+        let (expected, got) = (self.forward(&inputs), traced.run_all(&inputs.iter().collect::<Vec<_>>())?);
         let difference = if got.size() == expected.size() {
             let root = |xs: &Tensor| xs.square().mean(Kind::Double).sqrt().double_value(&[]);
             root(&(&got - &expected)) / root(&expected).max(f64::MIN_POSITIVE)
@@ -219,23 +222,47 @@ impl<'a> Net<'a> {
         Ok(Recorded { net: self, traced, difference })
     }
 
-    fn images(&self, n: i64, name: &str) -> Tensor {
-        let [c, h, w] = self.about.input.shape;
-        let values = tl_torch::uniform(1, name, (n * c * h * w) as usize, 2.0);
-        Tensor::from_slice(&values).view([n, c, h, w]).to_device(self.device)
+    /// The names of its inputs.
+    fn names(&self) -> Vec<&str> {
+        match &self.about.text {
+            Some(text) => text.inputs.iter().map(String::as_str).collect(),
+            None => vec![INPUT],
+        }
+    }
+
+    /// So many inputs; texts of up to so many tokens.
+    fn inputs(&self, (n, tokens): (i64, i64), name: &str) -> Vec<Tensor> {
+        match &self.takes {
+            Takes::Images(side) => {
+                let values = tl_torch::uniform(1, name, (n * 3 * side * side) as usize, 2.0);
+                vec![Tensor::from_slice(&values).view([n, 3, *side, *side]).to_device(self.device)]
+            }
+            Takes::Texts(texts) => texts.inputs(n, tokens, name, self.device),
+        }
     }
 }
 
-/// What a model says of its outputs.
-fn answers(model: &Model, outputs: Outputs, logits: &Tensor) -> Tensor {
-    match (outputs, &model.target_stats) {
-        (Outputs::Logits, _) | (Outputs::Numbers, None) => logits.shallow_clone(),
-        (Outputs::Probabilities, _) => model.task.probabilities(logits),
-        (Outputs::Numbers, Some(TargetStats { mean, std })) => {
-            let row =
-                |values: &[f64]| Tensor::from_slice(values).to_kind(Kind::Float).to_device(model.device);
-            logits * row(std) + row(mean)
-        }
+/// The most tokens of a text that a model was made for.
+fn max_length(model: &Model) -> usize {
+    match model.reads {
+        Reads::Texts { max_length } => max_length,
+        Reads::Images(_) => 0,
+    }
+}
+
+/// What a model says of its outputs. The scale of numbers is made here and not while a net is recorded, which would take it
+/// for zeros.
+fn answers(model: &Model, outputs: Outputs) -> impl Fn(&Tensor) -> Tensor {
+    let row = |values: &[f64]| Tensor::from_slice(values).to_kind(Kind::Float).to_device(model.device);
+    let scale = match (&model.target_stats, outputs) {
+        (Some(TargetStats { mean, std }), Outputs::Numbers) => Some((row(mean), row(std))),
+        _ => None,
+    };
+    let task = model.task;
+    move |logits| match (outputs, &scale) {
+        (Outputs::Probabilities, _) => task.probabilities(logits),
+        (_, Some((mean, std))) => logits * std + mean,
+        (_, None) => logits.shallow_clone(),
     }
 }
 
@@ -250,7 +277,8 @@ pub struct Recorded<'a> {
 
 impl Recorded<'_> {
     /// Writes TorchScript, for `torch.jit.load` and libtorch, with the description inside as the extra file [`ABOUT`].
-    /// Its `forward` takes float32 `[N, 3, S, S]`, in either memory layout.
+    /// Its `forward` takes float32 `[N, 3, S, S]`, in either memory layout; of texts int64 `[N, T]`, as named in
+    /// [`TextInput::inputs`].
     ///
     /// # Errors
     /// The file exists and stays; the disk refuses.
@@ -273,15 +301,36 @@ impl Recorded<'_> {
     /// # Errors
     /// An operation has no counterpart.
     pub fn onnx_bytes(&self) -> Result<Vec<u8>, ExportError> {
-        let (about, example) = (&self.net.about, self.net.images(1, "example"));
-        let width = self.traced.run(&example)?.size()[1];
-        let shape = onnx::Shape { input: about.input.shape, output: (about.outputs.name(), width) };
-        onnx::write(&self.traced.graph(&example)?, &shape, (ABOUT, &self.about()))
+        let examples = self.net.inputs((1, 5), "example");
+        let examples: Vec<&Tensor> = examples.iter().collect();
+        let graph = self.traced.graph(&examples)?;
+        let size = self.traced.run_all(&examples)?.size();
+        let last = size.last().copied().unwrap_or_default();
+        let inputs = match self.net.takes {
+            Takes::Images(side) => {
+                vec![onnx::Value::floats(INPUT, &[side_of(3), side_of(side), side_of(side)])]
+            }
+            Takes::Texts(_) => self
+                .net
+                .names()
+                .into_iter()
+                .map(|name| onnx::Value::integers(name, &[onnx::tokens()]))
+                .collect(),
+        };
+        // Answers for each token have one dimension more.
+        let rest = if size.len() == 3 { vec![onnx::tokens(), side_of(last)] } else { vec![side_of(last)] };
+        let output = onnx::Value::floats(self.net.about.outputs.name(), &rest);
+        onnx::write(&graph, (&inputs, &output), (ABOUT, &self.about()))
     }
 
     fn about(&self) -> String {
         serde_json::to_string_pretty(&self.net.about).unwrap_or_default()
     }
+}
+
+/// A dimension of that size.
+fn side_of(size: i64) -> onnx::Dim {
+    onnx::Dim::Of(size)
 }
 
 #[cfg(test)]
@@ -337,8 +386,8 @@ pub(crate) mod tests {
             let (loaded, text) = Traced::load(&path, ABOUT).unwrap();
             assert_eq!(serde_json::from_str::<About>(&text).unwrap(), net.about);
             for n in [1, 5] {
-                let images = net.images(n, "test");
-                let (expected, got) = (net.forward(&images), loaded.run(&images).unwrap());
+                let images = net.inputs((n, 0), "test");
+                let (expected, got) = (net.forward(&images), loaded.run(&images[0]).unwrap());
                 assert!(expected.allclose(&got, 1e-4, 1e-6, false), "{}", saved.backbone);
                 assert!(
                     (got.sum_dim_intlist(1, false, Kind::Float) - 1.0).abs().max().double_value(&[]) < 1e-5
@@ -360,12 +409,15 @@ pub(crate) mod tests {
             model("resnet18", "gap", Task::Regression { targets: 1 }, 64).with_target_stats(stats).unwrap();
         let saved = saved(&model);
         let net = Net::trained(&saved, &model, false).unwrap();
-        let images = net.images(2, "test");
-        let logits = model.classify(&model.forward(&images, 0, model.stages(), |_| Mode::EVAL));
+        let images = net.inputs((2, 0), "test");
+        let logits = model.classify(&model.forward(&images[0], 0, model.stages(), |_| Mode::EVAL));
         assert_eq!(net.about.outputs, Outputs::Numbers);
         let (expected, got) = (model.answers(&logits), net.forward(&images));
+        let recorded = net.record().unwrap().traced.run(&images[0]).unwrap();
         for (i, row) in expected.iter().enumerate() {
-            assert!((f64::from(row[0]) - got.double_value(&[i as i64, 0])).abs() < 1e-4);
+            for got in [&got, &recorded] {
+                assert!((f64::from(row[0]) - got.double_value(&[i as i64, 0])).abs() < 1e-4);
+            }
         }
     }
 }

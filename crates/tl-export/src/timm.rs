@@ -15,9 +15,10 @@ use tl_heads::{Part, Pool};
 use tl_train::{Model, SavedModel};
 use tl_weights::{DType, Rename, Source};
 
+use crate::about::ABOUT;
 use crate::error::ExportError;
 use crate::files::Folder;
-use crate::net::{ABOUT, Net};
+use crate::net::Net;
 use crate::values::bytes;
 
 /// Name of timm's description of a model.
@@ -42,6 +43,10 @@ impl Timm {
     /// # Errors
     /// timm has no such net, or its net has no such head.
     pub fn of(saved: &SavedModel, model: &Model) -> Result<Self, ExportError> {
+        if saved.text.is_some() {
+            let hint = "--format transformers is for texts";
+            return Err(ExportError::Timm { reason: "it takes texts".to_owned(), hint });
+        }
         let card = tl_backbones::find(&saved.backbone)?;
         let (architecture, row) = architecture(card)?;
         let last = last_layer(card)?;

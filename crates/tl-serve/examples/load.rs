@@ -1,8 +1,10 @@
-//! A load on a server: so many connections, each asking again as soon as it is answered, over all files of a folder.
+//! A load on a server: so many connections, each asking again as soon as it is answered, over all files of a folder, or over all
+//! lines of a file of texts.
 //!
-//!     cargo run --release -p tl-serve --example load -- 127.0.0.1:8080 FOLDER [CONNECTIONS [ROUNDS]]
+//!     cargo run --release -p tl-serve --example load -- 127.0.0.1:8080 FOLDER|FILE [CONNECTIONS [ROUNDS]]
 //!
-//! Prints answers a second, times and statuses. `time tl predict RUN FOLDER` computes the same without a server.
+//! Prints answers a second, times and statuses. `time tl predict RUN FOLDER` (or `tl predict RUN - < FILE`) computes the
+//! same without a server.
 
 #![expect(clippy::print_stdout, reason = "a program")]
 
@@ -22,6 +24,19 @@ fn files(folder: &Path, all: &mut Vec<PathBuf>) -> std::io::Result<()> {
         if path.is_dir() { files(&path, all)? } else { all.push(path) }
     }
     Ok(())
+}
+
+/// What is asked about: each file of a folder, or each line of a file.
+fn bodies(place: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+    if place.is_file() {
+        let text = std::fs::read_to_string(place)?;
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        return Ok(lines.map(|line| line.as_bytes().to_vec()).collect());
+    }
+    let mut paths = Vec::new();
+    files(place, &mut paths)?;
+    paths.sort();
+    paths.iter().map(std::fs::read).collect()
 }
 
 /// Asks once, on a connection that stays open; the status.
@@ -51,14 +66,11 @@ fn ask(stream: &mut BufReader<TcpStream>, body: &[u8]) -> Result<u16, Box<dyn Er
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [address, folder, rest @ ..] = &words[..] else {
-        return Err("expected ADDRESS FOLDER [CONNECTIONS [ROUNDS]]".into());
+        return Err("expected ADDRESS FOLDER|FILE [CONNECTIONS [ROUNDS]]".into());
     };
     let number = |at: usize, usual: usize| rest.get(at).map_or(Ok(usual), |text| text.parse::<usize>());
     let (connections, rounds) = (number(0, 32)?, number(1, 1)?);
-    let mut paths = Vec::new();
-    files(Path::new(folder), &mut paths)?;
-    paths.sort();
-    let bodies: Vec<Vec<u8>> = paths.iter().map(std::fs::read).collect::<Result<_, _>>()?;
+    let bodies = bodies(Path::new(folder))?;
     let (next, all) = (AtomicUsize::new(0), Mutex::new((Vec::new(), BTreeMap::<u16, usize>::new())));
     let begun = Instant::now();
     let client = || -> Result<(), Box<dyn Error + Send + Sync>> {

@@ -18,4 +18,4 @@ mod service;
 pub use error::ServeError;
 pub use options::Options;
 pub use server::serve;
-pub use service::{Item, Refusal, Service};
+pub use service::{Item, Refusal, Service, Words};

@@ -58,17 +58,17 @@ pub(crate) async fn predict<S: Service>(
     let boundary = boundary(headers, media.as_deref())?;
     if boundary.is_none() && !shared.service.takes(media.as_deref()) {
         drain(body).await;
-        return Err(unsupported(media.as_deref().unwrap_or("nothing")));
+        return Err(unsupported(media.as_deref().unwrap_or("nothing"), shared));
     }
     let bytes = read_body(shared, headers, body, &mut held).await?;
     let items = match boundary {
         Some(boundary) => parts(shared, bytes, boundary, &mut query).await?,
         None if bytes.is_empty() => Vec::new(),
-        None => vec![Item { name: "body".to_owned(), media, bytes }],
+        None => taken_apart(shared, Item { name: "body".to_owned(), media, bytes }, &mut query).await?,
     };
     let wish = shared.service.wish(&query)?;
     if items.is_empty() {
-        let hint = "curl --data-binary @photo.jpg, or curl -F image=@photo.jpg";
+        let hint = shared.service.words().send;
         return Err(Refusal::new(400, "the request holds nothing to answer").hint(hint));
     }
     if items.len() > shared.queue.size() {
@@ -93,7 +93,7 @@ pub(crate) async fn predict<S: Service>(
             }
             Err(refusal) => {
                 let mut object = refusal.json();
-                object["file"] = name.into();
+                object[shared.service.words().key] = name.into();
                 said.push(object);
                 first.get_or_insert(refusal);
             }
@@ -149,10 +149,25 @@ fn boundary(headers: &HeaderMap, media: Option<&str>) -> Result<Option<String>, 
     multer::parse_boundary(text).map(Some).map_err(|error| Refusal::new(400, format!("multipart: {error}")))
 }
 
-fn unsupported(media: &str) -> Refusal {
-    Refusal::new(415, format!("bodies of type {media} are not taken")).hint(
-        "send the file as it is, with its own type or application/octet-stream, or as multipart/form-data",
-    )
+fn unsupported<S: Service>(media: &str, shared: &Shared<S>) -> Refusal {
+    Refusal::new(415, format!("bodies of type {media} are not taken")).hint(shared.service.words().types)
+}
+
+/// What is in a body that is no form; on a reader's thread, since it may be long.
+async fn taken_apart<S: Service>(
+    shared: &Shared<S>,
+    body: Item,
+    query: &mut Vec<(String, String)>,
+) -> Result<Vec<Item>, Refusal> {
+    let service = Arc::clone(&shared.service);
+    let work = move || {
+        let mut wishes = Vec::new();
+        service.items(body, &mut wishes).map(|items| (items, wishes))
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    let (items, wishes) = done.map_err(|_| Refusal::new(500, "internal error"))??;
+    query.extend(wishes);
+    Ok(items)
 }
 
 /// The whole body, within its limits of size and time.
@@ -163,8 +178,10 @@ async fn read_body<S: Service>(
     held: &mut Held<'_>,
 ) -> Result<Bytes, Refusal> {
     let limit = shared.options.max_body;
-    let too_large =
-        || Refusal::new(413, format!("the body has more than {limit} bytes")).hint("send a smaller file");
+    let too_large = || {
+        Refusal::new(413, format!("the body has more than {limit} bytes"))
+            .hint(shared.service.words().smaller)
+    };
     let said = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|length| length > limit) {
         // Whoever asks before sending has sent nothing, and need not.
@@ -229,7 +246,7 @@ async fn parts<S: Service>(
         let place = items.len() + 1;
         let name = file.filter(|file| !file.is_empty()).or(name).unwrap_or_else(|| place.to_string());
         if !shared.service.takes(media.as_deref()) {
-            return Err(unsupported(media.as_deref().unwrap_or("nothing")));
+            return Err(unsupported(media.as_deref().unwrap_or("nothing"), shared));
         }
         items.push(Item { name, media, bytes: field.bytes().await.map_err(refused)? });
     }

@@ -47,6 +47,19 @@ impl Refusal {
     }
 }
 
+/// What people are told of the inputs of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// Under which name answers have that of an item.
+    pub key: &'static str,
+    /// How to send one.
+    pub send: &'static str,
+    /// In which media types.
+    pub types: &'static str,
+    /// What to do about a body that is too large.
+    pub smaller: &'static str,
+}
+
 /// All about a model but the model.
 pub trait Service: Send + Sync + 'static {
     /// What the model takes.
@@ -64,6 +77,25 @@ pub trait Service: Send + Sync + 'static {
 
     /// Whether a body or a part of that media type may be one of its inputs; `None` if the request does not say.
     fn takes(&self, media: Option<&str>) -> bool;
+
+    /// The items in a body, where it may hold several: those of a list in JSON. What else it says are wishes, as in a
+    /// query. Runs on several threads.
+    ///
+    /// # Errors
+    /// The body is nothing of the kind.
+    fn items(&self, body: Item, _query: &mut Vec<(String, String)>) -> Result<Vec<Item>, Refusal> {
+        Ok(vec![body])
+    }
+
+    /// What an item is called in an answer, and how to send one.
+    fn words(&self) -> Words {
+        Words {
+            key: "file",
+            send: "curl --data-binary @photo.jpg, or curl -F image=@photo.jpg",
+            types: "send the file as it is, with its own type or application/octet-stream, or as multipart/form-data",
+            smaller: "send a smaller file",
+        }
+    }
 
     /// Makes an input of an item. Runs on several threads.
     ///

@@ -47,10 +47,34 @@ void constant(TlGraph &graph, std::ostream &out, const torch::jit::Value *value)
   out << '\n';
 }
 
+// A value that a node makes: what shape and kind it has, and what it is made of.
+void line(std::ostream &out, const torch::jit::Value *value, const std::string &kind, const c10::IValue &made,
+          const std::vector<size_t> &inputs) {
+  out << "node\t" << value->unique() << '\t' << kind << '\t';
+  if (made.isTensor()) join(out, made.toTensor().sizes());
+  else out << '?';
+  out << '\t';
+  if (made.isTensor()) out << c10::toString(made.toTensor().scalar_type());
+  else out << '?';
+  out << '\t';
+  join(out, inputs);
+  out << '\n';
+}
+
 // Runs a node on the values so far, which are those of an example, and writes down what it is and what shape it makes.
 void node(std::ostream &out, torch::jit::Node *node, std::unordered_map<torch::jit::Value *, c10::IValue> &values) {
   const char *kind = node->kind().toQualString();
   TORCH_CHECK(node->blocks().empty(), "`", kind, "` holds a graph of its own");
+  if (node->kind() == c10::prim::ListUnpack) {
+    // Each element of a list is a value of its own: `prim::ListUnpack/1` is the second.
+    auto list = values.at(node->input()).toList();
+    TORCH_CHECK(list.size() == node->outputs().size(), "a list has ", list.size(), " elements");
+    for (size_t i = 0; i < list.size(); i++) {
+      auto *value = node->outputs()[i];
+      line(out, value, std::string(kind) + '/' + std::to_string(i), values[value] = list.get(i), {node->input()->unique()});
+    }
+    return;
+  }
   TORCH_CHECK(node->outputs().size() == 1, "`", kind, "` has ", node->outputs().size(), " outputs");
   torch::jit::Stack stack;
   std::vector<size_t> inputs;
@@ -65,13 +89,7 @@ void node(std::ostream &out, torch::jit::Node *node, std::unordered_map<torch::j
   } else {
     node->getOperation()(stack);
   }
-  const auto &made = values[node->output()] = stack.back();
-  out << "node\t" << node->output()->unique() << '\t' << kind << '\t';
-  if (made.isTensor()) join(out, made.toTensor().sizes());
-  else out << '?';
-  out << '\t';
-  join(out, inputs);
-  out << '\n';
+  line(out, node->output(), kind, values[node->output()] = stack.back(), inputs);
 }
 
 } // namespace
@@ -96,16 +114,21 @@ char *tl_module_load(const char *path, const char *name, TlModule **module, char
   });
 }
 
-char *tl_graph_of(TlModule *module, const at::Tensor *example, TlGraph **result) {
+char *tl_graph_of(TlModule *module, const at::Tensor *const *examples, size_t n, TlGraph **result) {
   return protect([&] {
     at::NoGradGuard guard;
     auto graph = module->module.get_method("forward").graph();
-    TORCH_CHECK(graph->inputs().size() == 2 && graph->outputs().size() == 1, "expected one input and one output");
+    TORCH_CHECK(graph->inputs().size() == n + 1, "the net takes ", graph->inputs().size() - 1, " inputs, not ", n);
+    TORCH_CHECK(graph->outputs().size() == 1, "expected one output");
     auto read = std::make_unique<TlGraph>();
     std::ostringstream out;
     out << std::setprecision(std::numeric_limits<double>::max_digits10);
-    out << "input\t" << graph->inputs()[1]->unique() << '\n';
-    std::unordered_map<torch::jit::Value *, c10::IValue> values{{graph->inputs()[1], *example}};
+    std::unordered_map<torch::jit::Value *, c10::IValue> values;
+    for (size_t i = 0; i < n; i++) {
+      auto *input = graph->inputs()[i + 1];
+      out << "input\t" << input->unique() << '\t' << c10::toString(examples[i]->scalar_type()) << '\n';
+      values[input] = *examples[i];
+    }
     for (auto *each : graph->nodes()) {
       if (each->kind() == c10::prim::Constant) {
         constant(*read, out, each->output());

@@ -50,16 +50,19 @@ bool tl_autocast(bool cuda, bool on) {
 
 void tl_autocast_clear(void) { at::autocast::clear_cache(); }
 
-char *tl_trace_begin(const at::Tensor *input) {
+char *tl_trace_begin(const at::Tensor *const *inputs, const char *const *names, size_t n) {
   return protect([&] {
     TORCH_CHECK(!torch::jit::tracer::isTracing(), "a recording is already going on");
     auto state = std::make_shared<torch::jit::tracer::TracingState>();
     torch::jit::Module module("net");
     state->graph->insertInput(0, "self")->setType(module._ivalue()->type());
-    auto *value = state->graph->addInput();
-    value->setType(torch::jit::TensorType::get());
+    std::vector<torch::jit::Value *> values;
+    for (size_t i = 0; i < n; i++) {
+      values.push_back(names[i] ? state->graph->addInput(names[i]) : state->graph->addInput());
+      values.back()->setType(torch::jit::TensorType::get());
+    }
     torch::jit::tracer::setTracingState(state);
-    state->setValue(*input, value);
+    for (size_t i = 0; i < n; i++) state->setValue(*inputs[i], values[i]);
   });
 }
 
@@ -90,11 +93,12 @@ char *tl_trace_end(const at::Tensor *output, TlModule **result) {
 
 void tl_trace_abandon(void) { torch::jit::tracer::setTracingState(nullptr); }
 
-char *tl_module_run(TlModule *module, const at::Tensor *input, at::Tensor **output) {
+char *tl_module_run(TlModule *module, const at::Tensor *const *inputs, size_t n, at::Tensor **output) {
   return protect([&] {
     at::NoGradGuard guard;
-    std::vector<c10::IValue> inputs{*input};
-    *output = new at::Tensor(module->module.forward(std::move(inputs)).toTensor());
+    std::vector<c10::IValue> values;
+    for (size_t i = 0; i < n; i++) values.emplace_back(*inputs[i]);
+    *output = new at::Tensor(module->module.forward(std::move(values)).toTensor());
   });
 }
 

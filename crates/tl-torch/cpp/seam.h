@@ -18,22 +18,22 @@ bool tl_autocast(bool cuda, bool on);
 // Forgets the copies of weights that autocast has made.
 void tl_autocast_clear(void);
 
-// From here on, operations on `input` in this thread are recorded.
-char *tl_trace_begin(const at::Tensor *input);
-// Ends the recording; `module` gets a function from `input` to `output`, with everything else as constants.
+// From here on, operations on `inputs` in this thread are recorded; a name is that of an argument, or null.
+char *tl_trace_begin(const at::Tensor *const *inputs, const char *const *names, size_t n);
+// Ends the recording; `module` gets a function from the inputs to `output`, with everything else as constants.
 char *tl_trace_end(const at::Tensor *output, TlModule **module);
 // Ends a recording that went wrong. Does nothing if there is none.
 void tl_trace_abandon(void);
-char *tl_module_run(TlModule *module, const at::Tensor *input, at::Tensor **output);
+char *tl_module_run(TlModule *module, const at::Tensor *const *inputs, size_t n, at::Tensor **output);
 void tl_module_free(TlModule *module);
 // Writes the module to `path`, in libtorch's own format, with a text beside it under `name`.
 char *tl_module_save(TlModule *module, const char *path, const char *name, const char *text);
 // Reads it back; `found` becomes the text under `name`, which is freed with tl_free_text.
 char *tl_module_load(const char *path, const char *name, TlModule **module, char **found);
 
-// What a module does, for reading: a text of one line a value or node, with the shapes that `example` makes, and the tensors
-// that it names by number.
-char *tl_graph_of(TlModule *module, const at::Tensor *example, TlGraph **graph);
+// What a module does, for reading: a text of one line a value or node, with the shapes that the examples make, and the
+// tensors that it names by number.
+char *tl_graph_of(TlModule *module, const at::Tensor *const *examples, size_t n, TlGraph **graph);
 const char *tl_graph_text(const TlGraph *graph);
 at::Tensor *tl_graph_tensor(const TlGraph *graph, size_t i);
 void tl_graph_free(TlGraph *graph);

@@ -23,11 +23,15 @@ pub(crate) struct CModule {
 }
 
 unsafe extern "C" {
-    fn tl_trace_begin(input: *const C_tensor) -> *mut c_char;
+    fn tl_trace_begin(inputs: *const *mut C_tensor, names: *const *const c_char, n: usize) -> *mut c_char;
     fn tl_trace_end(output: *const C_tensor, module: *mut *mut CModule) -> *mut c_char;
     fn tl_trace_abandon();
-    fn tl_module_run(module: *mut CModule, input: *const C_tensor, output: *mut *mut C_tensor)
-    -> *mut c_char;
+    fn tl_module_run(
+        module: *mut CModule,
+        inputs: *const *mut C_tensor,
+        n: usize,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
     fn tl_module_free(module: *mut CModule);
     fn tl_module_save(
         module: *mut CModule,
@@ -75,13 +79,28 @@ impl Module {
         example: &Tensor,
         forward: impl FnOnce(&Tensor) -> Tensor,
     ) -> Result<Self, TorchError> {
+        Self::record_named(&[(None, example)], |inputs| forward(&inputs[0]))
+    }
+
+    /// The same of several inputs; what has a name is an argument of that name.
+    pub(crate) fn record_named(
+        examples: &[(Option<&str>, &Tensor)],
+        forward: impl FnOnce(&[Tensor]) -> Tensor,
+    ) -> Result<Self, TorchError> {
         tch::no_grad(|| {
             let _recording = Recording;
-            let example = example.shallow_clone();
-            // SAFETY: the tensor is alive.
-            check(unsafe { tl_trace_begin(example.as_ptr()) })?;
+            let inputs: Vec<Tensor> = examples.iter().map(|(_, example)| example.shallow_clone()).collect();
+            let names = examples.iter().map(|(name, _)| name.map(c_text).transpose());
+            let names: Vec<Option<CString>> = names.collect::<Result<_, _>>()?;
+            let words: Vec<*const c_char> = names
+                .iter()
+                .map(|name| name.as_ref().map_or(std::ptr::null(), |name| name.as_ptr()))
+                .collect();
+            let pointers = pointers(inputs.iter());
+            // SAFETY: tensors and names are alive, and there are as many of both.
+            check(unsafe { tl_trace_begin(pointers.as_ptr(), words.as_ptr(), pointers.len()) })?;
             // tch turns what libtorch refuses while it records into panics.
-            let recorded = catch_unwind(AssertUnwindSafe(|| forward(&example).to_kind(Kind::Float)));
+            let recorded = catch_unwind(AssertUnwindSafe(|| forward(&inputs).to_kind(Kind::Float)));
             let output = recorded.map_err(|panic| refused(panic.as_ref()))?;
             let mut module = null_mut();
             // SAFETY: the tensor is alive, and `module` is a place for a pointer.
@@ -111,9 +130,14 @@ impl Module {
     }
 
     pub(crate) fn run(&self, input: &Tensor) -> Result<Tensor, TorchError> {
-        let mut output = null_mut();
-        // SAFETY: module and tensor are alive, and `output` is a place for a pointer.
-        check(unsafe { tl_module_run(self.as_ptr(), input.as_ptr(), &raw mut output) })?;
+        self.run_all(&[input])
+    }
+
+    /// The same of several inputs, in the order in which they were recorded.
+    pub(crate) fn run_all(&self, inputs: &[&Tensor]) -> Result<Tensor, TorchError> {
+        let (inputs, mut output) = (pointers(inputs.iter().copied()), null_mut());
+        // SAFETY: module and tensors are alive, and `output` is a place for a pointer.
+        check(unsafe { tl_module_run(self.as_ptr(), inputs.as_ptr(), inputs.len(), &raw mut output) })?;
         // SAFETY: the seam returned no error, so `output` is a new tensor that is ours.
         Ok(unsafe { Tensor::from_ptr(output) })
     }
@@ -128,6 +152,11 @@ impl Drop for Module {
         // SAFETY: the module is ours and goes once.
         unsafe { tl_module_free(self.as_ptr()) };
     }
+}
+
+/// Where tensors are; good as long as they live.
+pub(crate) fn pointers<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Vec<*mut C_tensor> {
+    tensors.map(|tensor| tensor.as_ptr().cast_mut()).collect()
 }
 
 fn c_text(text: &str) -> Result<CString, TorchError> {

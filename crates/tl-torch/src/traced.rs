@@ -16,7 +16,7 @@ use torch_sys::C_tensor;
 
 use crate::error::TorchError;
 use crate::frozen::Autocast;
-use crate::recording::{CModule, Module, borrowed};
+use crate::recording::{CModule, Module, borrowed, pointers};
 use crate::seam::check;
 
 #[repr(C)]
@@ -25,7 +25,12 @@ struct CGraph {
 }
 
 unsafe extern "C" {
-    fn tl_graph_of(module: *mut CModule, example: *const C_tensor, graph: *mut *mut CGraph) -> *mut c_char;
+    fn tl_graph_of(
+        module: *mut CModule,
+        examples: *const *mut C_tensor,
+        n: usize,
+        graph: *mut *mut CGraph,
+    ) -> *mut c_char;
     fn tl_graph_text(graph: *const CGraph) -> *const c_char;
     fn tl_graph_tensor(graph: *const CGraph, i: usize) -> *mut C_tensor;
     fn tl_graph_free(graph: *mut CGraph);
@@ -38,8 +43,8 @@ pub struct Traced(Module);
 /// What a recorded net does, node by node, in order.
 #[derive(Debug)]
 pub struct Graph {
-    /// The value that is its input.
-    pub input: usize,
+    /// The values that are its inputs, and libtorch's name of the kind of each: `Float`, `Long`.
+    pub inputs: Vec<(usize, String)>,
     /// The value that is its output.
     pub output: usize,
     /// Values that are constants.
@@ -51,7 +56,7 @@ pub struct Graph {
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GraphNode {
-    /// libtorch's name for it: `aten::relu`.
+    /// libtorch's name for it: `aten::relu`. `prim::ListUnpack/1` takes the second element of a list.
     pub op: String,
     /// Values it takes.
     pub inputs: Vec<usize>,
@@ -59,6 +64,8 @@ pub struct GraphNode {
     pub output: usize,
     /// Shape of that value for the example, if it is a tensor.
     pub shape: Option<Vec<i64>>,
+    /// libtorch's name of its kind, if it is a tensor: `Float`, `Long`, `Bool`.
+    pub kind: Option<String>,
 }
 
 /// A constant of a graph.
@@ -95,6 +102,19 @@ impl Traced {
         Module::record(example, forward).map(Self)
     }
 
+    /// The same of several inputs, each with the name of its argument.
+    ///
+    /// # Errors
+    /// As [`Traced::record`]; a name holds a zero byte.
+    pub fn record_named(
+        examples: &[(&str, &Tensor)],
+        forward: impl FnOnce(&[Tensor]) -> Tensor,
+    ) -> Result<Self, TorchError> {
+        let _f32 = Autocast::bf16(false, Device::Cpu);
+        let examples: Vec<_> = examples.iter().map(|(name, example)| (Some(*name), *example)).collect();
+        Module::record_named(&examples, forward).map(Self)
+    }
+
     /// Reads a file that [`Traced::save`] or `torch.jit.save` wrote, and the text in it under `name`; it is empty where
     /// there is none.
     ///
@@ -113,6 +133,14 @@ impl Traced {
         self.0.run(input)
     }
 
+    /// The same of several inputs, in the order in which they were recorded.
+    ///
+    /// # Errors
+    /// The inputs do not fit.
+    pub fn run_all(&self, inputs: &[&Tensor]) -> Result<Tensor, TorchError> {
+        self.0.run_all(inputs)
+    }
+
     /// Writes it as TorchScript, with a text in it under `name`. What is at `path` is written over; the bytes are a
     /// function of net and text.
     ///
@@ -122,14 +150,14 @@ impl Traced {
         self.0.save(path, (name, text))
     }
 
-    /// What it does, with the shapes that it makes of `example`. Runs it once.
+    /// What it does, with the shapes that it makes of the examples, one for each input. Runs it once.
     ///
     /// # Errors
-    /// There are nodes with several outputs or with graphs of their own; the example does not fit.
-    pub fn graph(&self, example: &Tensor) -> Result<Graph, TorchError> {
-        let mut graph = null_mut();
-        // SAFETY: module and tensor are alive, and `graph` is a place for a pointer.
-        check(unsafe { tl_graph_of(self.0.as_ptr(), example.as_ptr(), &raw mut graph) })?;
+    /// There are nodes with several outputs or with graphs of their own; the examples do not fit.
+    pub fn graph(&self, examples: &[&Tensor]) -> Result<Graph, TorchError> {
+        let (examples, mut graph) = (pointers(examples.iter().copied()), null_mut());
+        // SAFETY: module and tensors are alive, and `graph` is a place for a pointer.
+        check(unsafe { tl_graph_of(self.0.as_ptr(), examples.as_ptr(), examples.len(), &raw mut graph) })?;
         let graph = NonNull::new(graph).map(Held).ok_or_else(|| odd("it is empty"))?;
         graph.read()
     }
@@ -149,7 +177,8 @@ impl Held {
     fn read(&self) -> Result<Graph, TorchError> {
         // SAFETY: the graph is alive, and keeps its text as long.
         let text = borrowed(unsafe { tl_graph_text(self.0.as_ptr()) });
-        let mut graph = Graph { input: 0, output: 0, constants: BTreeMap::new(), nodes: Vec::new() };
+        let mut graph =
+            Graph { inputs: Vec::new(), output: 0, constants: BTreeMap::new(), nodes: Vec::new() };
         for line in text.lines() {
             self.read_line(line, &mut graph).ok_or_else(|| odd(line))?;
         }
@@ -158,11 +187,11 @@ impl Held {
 
     /// Nothing if the line is none of ours.
     fn read_line(&self, line: &str, graph: &mut Graph) -> Option<()> {
-        let mut words = line.splitn(5, '\t');
+        let mut words = line.splitn(6, '\t');
         let (kind, id) = (words.next()?, words.next()?.parse().ok()?);
         let constant = match kind {
             "input" => {
-                graph.input = id;
+                graph.inputs.push((id, words.next()?.to_owned()));
                 return Some(());
             }
             "output" => {
@@ -172,8 +201,9 @@ impl Held {
             "node" => {
                 let (op, shape) = (words.next()?.to_owned(), words.next()?);
                 let shape = if shape == "?" { None } else { Some(list(shape)?) };
+                let kind = words.next().filter(|kind| *kind != "?").map(str::to_owned);
                 let inputs = list(words.next()?)?;
-                graph.nodes.push(GraphNode { op, inputs, output: id, shape });
+                graph.nodes.push(GraphNode { op, inputs, output: id, shape, kind });
                 return Some(());
             }
             "none" => Constant::None,
@@ -259,15 +289,47 @@ mod tests {
     #[test]
     fn a_graph_says_what_the_net_does() {
         let weight = Tensor::from_slice(&crate::uniform(2, "w", 108, 0.5)).view([4, 3, 3, 3]);
-        let graph = traced(&weight).graph(&batch(3)).unwrap();
+        let graph = traced(&weight).graph(&[&batch(3)]).unwrap();
         let ops: Vec<&str> = graph.nodes.iter().map(|node| node.op.as_str()).collect();
         assert_eq!(ops, ["aten::_convolution", "aten::relu_", "aten::mean", "aten::to"]);
         let [conv, _, mean, to] = &graph.nodes[..] else { unreachable!() };
         assert_eq!(
             (conv.inputs[0], to.output, mean.shape.as_deref()),
-            (graph.input, graph.output, Some(&[3, 4][..]))
+            (graph.inputs[0].0, graph.output, Some(&[3, 4][..]))
         );
         assert!(matches!(&graph.constants[&conv.inputs[1]], Constant::Tensor(w) if w.equal(&weight)));
         assert!(matches!(&graph.constants[&mean.inputs[1]], Constant::Ints(dims) if *dims == [2, 3]));
+    }
+
+    /// Two inputs of any size, integers among them, and a list that is taken apart.
+    #[test]
+    fn a_net_of_several_inputs_has_open_sizes_and_named_arguments() {
+        let table = Tensor::from_slice(&crate::uniform(3, "t", 40, 1.0)).view([10, 4]);
+        let forward = |inputs: &[Tensor]| {
+            let rows = Tensor::embedding(&table, &inputs[0], -1, false, false);
+            let parts = rows.chunk(2, -1);
+            let kept = (&parts[1] - &parts[0]) * inputs[1].unsqueeze(2);
+            kept.unflatten(2, [2, -1]).transpose(1, 2).flatten(2, 3).sum_dim_intlist(2, false, None::<Kind>)
+        };
+        let inputs = |n: i64, t: i64| {
+            let ids = Tensor::arange(n * t, (Kind::Int64, Device::Cpu)).remainder(10).view([n, t]);
+            let weights = Tensor::from_slice(&crate::uniform(4, "m", (n * t) as usize, 1.0)).view([n, t]);
+            [ids, weights]
+        };
+        let [ids, weights] = inputs(2, 3);
+        let net = Traced::record_named(&[("ids", &ids), ("weights", &weights)], forward).unwrap();
+        for (n, t) in [(1, 1), (3, 7)] {
+            let inputs = inputs(n, t);
+            let got = net.run_all(&inputs.each_ref()).unwrap();
+            assert!(got.equal(&forward(&inputs)), "{n} x {t}");
+        }
+        let graph = net.graph(&[&ids, &weights]).unwrap();
+        let kinds: Vec<&str> = graph.inputs.iter().map(|(_, kind)| kind.as_str()).collect();
+        assert_eq!(kinds, ["Long", "Float"]);
+        let items: Vec<_> =
+            graph.nodes.iter().filter(|node| node.op.starts_with("prim::ListUnpack/")).collect();
+        assert_eq!((items.len(), items[1].shape.as_deref()), (2, Some(&[2, 3, 2][..])));
+        assert!(net.graph(&[&ids]).is_err() && net.run(&ids).is_err());
+        assert!(Traced::record_named(&[("i\0", &ids)], |inputs| inputs[0].shallow_clone()).is_err());
     }
 }

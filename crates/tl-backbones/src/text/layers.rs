@@ -38,7 +38,13 @@ impl Table {
 
     /// The first rows from `first` on, as one text has them: `[1, count, width]`.
     pub(crate) fn places(&self, first: i64, count: i64, mode: Mode<'_>) -> Tensor {
-        let ys = self.weight.narrow(0, first, count).unsqueeze(0);
+        let ys = match mode.positions {
+            Some(positions) => {
+                let rows = self.weight.narrow(0, first, self.weight.size()[0] - first);
+                Tensor::embedding(&rows, positions, -1, false, false)
+            }
+            None => self.weight.narrow(0, first, count).unsqueeze(0),
+        };
         self.tag.note("Embedding", &ys, 0, mode);
         ys
     }
@@ -135,8 +141,9 @@ impl Attend {
 
     /// Queries, keys and values `[N, T, C]` to `[N, T, C]`. `bias` is added to the scores, `[1, heads, T, T]`.
     pub(crate) fn forward(&self, qkv: [&Tensor; 3], bias: Option<&Tensor>, mode: Mode<'_>) -> Tensor {
-        let (n, t, c) = qkv[0].size3().unwrap_or_default();
-        let [q, k, v] = qkv.map(|xs| xs.view([n, t, self.heads, c / self.heads]).transpose(1, 2));
+        let (_, t, c) = qkv[0].size3().unwrap_or_default();
+        // Without the sizes of the batch, which a recording would take for constants.
+        let [q, k, v] = qkv.map(|xs| xs.unflatten(2, [self.heads, c / self.heads]).transpose(1, 2));
         let mask = self.mask(bias, mode);
         let dropout = mode.dropout.filter(|dropout| dropout.attention > 0.0);
         let ys = if dropout.is_none() && (q.kind() != Kind::BFloat16 || t > SHORT || q.device().is_cuda()) {
@@ -156,7 +163,7 @@ impl Attend {
             }
             weights.to_kind(v.kind()).matmul(&v)
         };
-        let ys = ys.transpose(1, 2).reshape([n, t, c]);
+        let ys = ys.transpose(1, 2).flatten(2, 3);
         self.tag.note("Attention", &ys, 2 * t * t * c, mode);
         ys
     }

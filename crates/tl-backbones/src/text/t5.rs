@@ -67,6 +67,9 @@ struct Distances {
     weight: Tensor,
     buckets: i64,
     most: i64,
+    /// The rows of distances from `−most` to `most`. Made here, since a tensor of numbers that a recording makes would have
+    /// zeros in it.
+    rows: Tensor,
 }
 
 impl Distances {
@@ -77,15 +80,23 @@ impl Distances {
         let (buckets, most) = config.distances;
         let init = Init::FanIn { gain: 1.0, fan_in: 2500 };
         let weight = scope.param("weight", &[buckets, config.heads], Role::Undecayed, init);
-        Self { tag: Tag::new(&scope, start), weight, buckets, most }
+        let tag = Tag::new(&scope, start);
+        let mut table = Self { tag, weight, buckets, most, rows: Tensor::new() };
+        let rows: Vec<i64> = (-most..=most).map(|distance| table.bucket(distance)).collect();
+        table.rows = Tensor::from_slice(&rows).to_device(table.weight.device());
+        table
     }
 
     fn clone(&self) -> Self {
-        Self { tag: self.tag.clone(), weight: self.weight.shallow_clone(), ..*self }
+        let (weight, rows) = (self.weight.shallow_clone(), self.rows.shallow_clone());
+        Self { tag: self.tag.clone(), weight, rows, buckets: self.buckets, most: self.most }
     }
 
     /// `[1, heads, T, T]`.
-    fn bias(&self, tokens: i64) -> Tensor {
+    fn bias(&self, tokens: i64, mode: Mode<'_>) -> Tensor {
+        if let Some(positions) = mode.positions {
+            return self.bias_at(positions);
+        }
         let rows: Vec<i64> = (1 - tokens..tokens).map(|distance| self.bucket(distance)).collect();
         // By distance `[heads, 2 T − 1]`, then for each query the T distances that begin at its own.
         let device = self.weight.device();
@@ -94,6 +105,14 @@ impl Distances {
         let at = keys.unsqueeze(0) - keys.unsqueeze(1) + (tokens - 1);
         let bias = by_distance.index_select(0, &at.view([-1])).view([tokens, tokens, -1]);
         bias.permute([2, 0, 1]).unsqueeze(0).contiguous()
+    }
+
+    /// The same at places `[1, T]`, whatever T is. From `most` on all distances have one row.
+    fn bias_at(&self, positions: &Tensor) -> Tensor {
+        let by_distance = self.weight.index_select(0, &self.rows);
+        let distances = positions.unsqueeze(1) - positions.unsqueeze(2);
+        let at = distances.clamp(-self.most, self.most) + self.most;
+        Tensor::embedding(&by_distance, &at, -1, false, false).permute([0, 3, 1, 2])
     }
 
     /// The row of a distance from query to key: half of them for either direction, of these one half by 1 and the other
@@ -216,7 +235,7 @@ impl Block for Encoder {
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
         let normed = self.norm1.forward(xs, mode);
         let [q, k, v] = self.qkv.each_ref().map(|layer| layer.forward(&normed, mode));
-        let bias = self.distances.as_ref().map(|distances| distances.bias(xs.size()[1]));
+        let bias = self.distances.as_ref().map(|distances| distances.bias(xs.size()[1], mode));
         let ys = self.attend.forward([&q, &k, &v], bias.as_ref(), mode);
         let ys = self.drop1.forward(self.out.forward(&ys, mode), mode);
         let xs = self.add1.forward(ys, xs, mode);

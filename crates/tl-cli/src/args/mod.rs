@@ -176,7 +176,7 @@ model.layers, the input first, so layers[-4:] and layers[100:] mean the same her
 
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArgs {
-    /// Run directory, or a folder with its model.json and model.safetensors
+    /// Run directory, a folder with its model.json and model.safetensors, or a package (.zip)
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
     /// Folder of labelled images: DIR/CLASS/*, or one with test/ or val/ inside; or a table of files and labels, of which

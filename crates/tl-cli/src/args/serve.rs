@@ -12,6 +12,9 @@ pub(super) const EXAMPLES: &str = "Examples:
   tl serve runs/ants                                          then open http://127.0.0.1:8080
   curl --data-binary @photo.jpg 'http://127.0.0.1:8080/predict?top=3'
   curl -F image=@a.jpg -F image=@b.jpg http://127.0.0.1:8080/predict
+  tl serve runs/reviews                                       a model of texts; a page with a box to write in
+  curl -d 'A wonderful film.' http://127.0.0.1:8080/predict
+  curl --json '{\"texts\": [\"A wonderful film.\", \"Dull.\"], \"top\": 1}' http://127.0.0.1:8080/predict
   tl serve runs/ants --port 0                                 any free port; the log says which
 
 POST /predict answers as `tl predict --json`; GET /model, /healthz and /metrics say what the model is, that it runs, and what
@@ -21,7 +24,7 @@ There is no encryption and nobody is asked who they are: put a proxy that does b
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Run directory, or a folder with its model.json and model.safetensors
+    /// Run directory, a folder with its model.json and model.safetensors, or a package (.zip)
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
     /// Address to listen on; 0.0.0.0 for all of this machine's
@@ -30,10 +33,10 @@ pub(crate) struct ServeArgs {
     /// Port to listen on; 0 for any that is free
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub(crate) port: u16,
-    /// Most images that the net answers at once
+    /// Most images or texts that the net answers at once
     #[arg(long, value_name = "N", default_value_t = tl_train::EVAL_BATCH)]
     pub(crate) batch: usize,
-    /// How long a batch waits for images that are still being decoded, in milliseconds
+    /// How long a batch waits for images that are still being decoded, or texts that become tokens, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5)]
     pub(crate) max_wait: u64,
     /// Largest body of a request, in MiB
@@ -42,10 +45,14 @@ pub(crate) struct ServeArgs {
     /// Largest image, in megapixels
     #[arg(long, value_name = "MP", default_value_t = 50)]
     pub(crate) max_pixels: u64,
+    /// Longest text, in KiB; of what is shorter the model sees as many tokens as it was trained for, and the answer says
+    /// `"cut": true` where that is not all
+    #[arg(long, value_name = "KIB", default_value_t = 64)]
+    pub(crate) max_text: u64,
     /// Seconds within which a body has to arrive, and then its answer
     #[arg(long, value_name = "S", default_value_t = 30)]
     pub(crate) timeout: u64,
-    /// Most images that are accepted and not answered yet; above it requests are refused with 503
+    /// Most images or texts that are accepted and not answered yet; above it requests are refused with 503
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub(crate) queue: usize,
     /// Most connections at once; others wait

@@ -4,7 +4,9 @@
 //! (`tl_export::About`), and what is printed is read from that.
 
 mod card;
+mod licences;
 mod package;
+mod texts;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use anyhow::Context;
 use serde_json::json;
 use tch::Device;
 use tl_data::{Interpolation, Preprocess};
-use tl_export::{About, Existing, Folder, Net, Outputs, Timm};
+use tl_export::{About, Existing, Folder, Net, Outputs, Timm, Transformers};
 use tl_train::{Model, SavedModel};
 use tl_weights::Written;
 
@@ -28,6 +30,8 @@ struct Exported {
     files: Vec<(PathBuf, Written)>,
     /// How far the recording is from the net, where there is one.
     difference: Option<f64>,
+    /// What else has to be known of it, by word.
+    notes: Vec<(&'static str, String)>,
     /// How to load it.
     try_it: String,
 }
@@ -43,6 +47,7 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     );
     let exported = match (&args.run, &args.backbone) {
         (Some(run), _) => trained(args, run)?,
+        (None, Some(name)) if crate::texts::is_text_net(name) => texts::published(args, name, &ui)?,
         (None, backbone) => published(args, backbone.as_deref().unwrap_or_default(), &ui)?,
     };
     if args.json {
@@ -68,24 +73,47 @@ fn existing(args: &ExportArgs) -> Existing {
 
 fn trained(args: &ExportArgs, run: &Path) -> anyhow::Result<Exported> {
     let (saved, model) = SavedModel::load(run, Device::Cpu)?;
-    anyhow::ensure!(
-        saved.task.starts_with("image-"),
-        "`{}` is a model for `{}`, and models of images are all that can be exported so far",
-        run.display(),
-        saved.task
-    );
     let out = out(args, &name_of(run));
+    if saved.text.is_some() {
+        return texts::trained(args, run, (&saved, &model), out);
+    }
+    only_texts(args)?;
     let net = Net::trained(&saved, &model, args.probabilities)?;
     match args.format {
         ExportFormat::Torchscript | ExportFormat::Onnx => recorded(args, &net, out),
+        // It says that this is for texts.
+        ExportFormat::Transformers => {
+            Err(Transformers::of(&model).err().context("a model of images")?.into())
+        }
         ExportFormat::Safetensors => timm(args, &net, (&saved, &model), out),
-        ExportFormat::Package => {
-            let mut folder = Folder::begin(&out, existing(args))?;
-            package::fill(&mut folder, run, (&saved, &model, &net))?;
+        ExportFormat::Package | ExportFormat::Zip => {
             let try_it = format!("tl predict {} IMAGE…", ui::word(&out));
-            Ok(Exported { about: net.about, files: settle(folder, &out)?, difference: None, try_it })
+            packed(args, run, (&saved, &model, &net.about), (&out, try_it))
         }
     }
+}
+
+/// A package, as a folder or in one file.
+fn packed(
+    args: &ExportArgs,
+    run: &Path,
+    (saved, model, about): (&SavedModel, &Model, &About),
+    (out, try_it): (&Path, String),
+) -> anyhow::Result<Exported> {
+    let one = args.format == ExportFormat::Zip;
+    let begin = if one { Folder::in_file } else { Folder::begin };
+    let mut folder = begin(out, existing(args))?;
+    package::fill(&mut folder, run, (saved, model, about))?;
+    let files = if one { vec![(out.to_owned(), folder.zip()?)] } else { settle(folder, out)? };
+    Ok(Exported { about: about.clone(), files, difference: None, notes: Vec::new(), try_it })
+}
+
+fn only_texts(args: &ExportArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !args.embeddings,
+        "--embeddings is for texts\n\nhint: `tl features` writes the pooled features of images"
+    );
+    Ok(())
 }
 
 fn published(args: &ExportArgs, name: &str, ui: &RefCell<Ui>) -> anyhow::Result<Exported> {
@@ -95,6 +123,7 @@ fn published(args: &ExportArgs, name: &str, ui: &RefCell<Ui>) -> anyhow::Result<
          hint: a pretrained net can be written as torchscript or onnx; its weights are published as they are",
         args.format.word()
     );
+    only_texts(args)?;
     let card = tl_backbones::find(name)?;
     if card.top.is_none() {
         return Err(tl_backbones::BackboneError::NoClassifier { backbone: card.name }.into());
@@ -128,7 +157,8 @@ fn recorded(args: &ExportArgs, net: &Net<'_>, out: PathBuf) -> anyhow::Result<Ex
         _ => (recorded.torchscript(&out, existing)?, format!("torch.jit.load(\"{word}\")")),
     };
     let difference = Some(recorded.difference);
-    Ok(Exported { about: net.about.clone(), files: vec![(out, written)], difference, try_it })
+    let (files, notes) = (vec![(out, written)], Vec::new());
+    Ok(Exported { about: net.about.clone(), files, difference, notes, try_it })
 }
 
 fn timm(
@@ -141,7 +171,8 @@ fn timm(
     let mut folder = Folder::begin(&out, existing(args))?;
     timm.write(net, &mut folder)?;
     let try_it = format!("timm.create_model(\"local-dir:{}\", pretrained=True)", out.display());
-    Ok(Exported { about: net.about.clone(), files: settle(folder, &out)?, difference: None, try_it })
+    let (files, notes) = (settle(folder, &out)?, Vec::new());
+    Ok(Exported { about: net.about.clone(), files, difference: None, notes, try_it })
 }
 
 fn settle(folder: Folder, out: &Path) -> anyhow::Result<Vec<(PathBuf, Written)>> {
@@ -158,19 +189,30 @@ fn name_of(run: &Path) -> String {
 
 /// For a person.
 fn lines(exported: &Exported) -> String {
-    let Exported { about, files, difference, try_it } = exported;
+    let Exported { about, files, difference, notes, try_it } = exported;
     let mut text = String::new();
     for (path, written) in files {
         text += &format!("{:10} {}, {}\n", "wrote", path.display(), ui::bytes(written.bytes));
     }
-    let [c, h, w] = about.input.shape;
-    text += &format!("{:10} {} [N, {c}, {h}, {w}], {}\n", "input", about.input.dtype, about.input.channels);
-    text += &format!("{:10} {}\n", "prepare", prepared(&about.preprocess));
+    if let Some(input) = &about.input {
+        let [c, h, w] = input.shape;
+        text += &format!("{:10} {} [N, {c}, {h}, {w}], {}\n", "input", input.dtype, input.channels);
+    }
+    if let Some(preprocess) = &about.preprocess {
+        text += &format!("{:10} {}\n", "prepare", prepared(preprocess));
+    }
+    if let Some(input) = &about.text {
+        let (inputs, most) = (input.inputs.join(", "), input.max_length);
+        text += &format!("{:10} {inputs}: {} [N, T], T up to {most}\n", "input", input.dtype);
+    }
     text += &format!("{:10} {}\n", "output", output(about));
     let from = &about.pretrained;
     text += &format!("{:10} {} (weights `{}`: {})\n", "licence", from.licence, from.name, from.source);
     if let Some(difference) = difference {
         text += &format!("{:10} the recording is within {difference:.0e} of the net\n", "checked");
+    }
+    for (word, note) in notes {
+        text += &format!("{word:10} {note}\n");
     }
     text + &format!("{:10} {try_it}\n", "try it")
 }
@@ -190,14 +232,20 @@ fn prepared(preprocess: &Preprocess) -> String {
 
 fn output(about: &About) -> String {
     let n = about.classes.len();
-    let things = match &about.task[..] {
-        "image-multi-label-classification" => "labels",
-        "image-regression" => "numbers",
-        _ => "classes",
-    };
+    let things = things(&about.task);
     match about.outputs {
+        Outputs::Embeddings => "pooled features, a vector for each text".to_owned(),
         Outputs::Numbers => format!("{n} {things} in their own units"),
         outputs => format!("{} of {n} {things}", outputs.name()),
+    }
+}
+
+/// What a model of that task answers about.
+fn things(task: &str) -> &'static str {
+    match task.split_once('-').map_or(task, |(_, does)| does) {
+        "multi-label-classification" => "labels",
+        "regression" => "numbers",
+        _ => "classes",
     }
 }
 

@@ -10,11 +10,11 @@ use tl_serve::{Item, Refusal, Service};
 use tl_train::SavedModel;
 
 use super::batches::Input;
-use crate::predict::Saying;
+use super::wish::Wish;
 
 const PAGE: &str = include_str!("page.html");
 /// Nothing comes from elsewhere, and nothing goes there.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                       img-src blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// All about the model but the net.
@@ -27,19 +27,12 @@ pub(super) struct Images {
     about: Value,
 }
 
-/// What is to be said.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wish {
-    top: Option<usize>,
-    threshold: Option<f32>,
-}
-
 impl Images {
     /// # Errors
     /// The model does not take images.
     pub(super) fn new(saved: &SavedModel, task: Task, max_pixels: u64) -> anyhow::Result<Self> {
         let Some(preprocess) = saved.preprocess else {
-            anyhow::bail!("the model takes texts, and models of images are all that can be served so far");
+            anyhow::bail!("the model takes texts");
         };
         let about = json!({
             "task": saved.task, "backbone": saved.backbone, "weights": saved.pretrained, "head": saved.head.to_string(),
@@ -62,34 +55,7 @@ impl Service for Images {
     type Wish = Wish;
 
     fn wish(&self, query: &[(String, String)]) -> Result<Wish, Refusal> {
-        let mut wish = Wish::default();
-        let numbers = matches!(self.task, Task::Regression { .. });
-        for (name, value) in query {
-            let odd =
-                |expected: &str| Refusal::new(400, format!("`{name}` is `{value}` (expected {expected})"));
-            match name.as_str() {
-                "top" | "threshold" if numbers => {
-                    return Err(Refusal::new(
-                        400,
-                        format!("`{name}` is for classes and labels, and this model says numbers"),
-                    ));
-                }
-                "top" => {
-                    let top = value.parse().ok().filter(|top| *top >= 1);
-                    wish.top = Some(top.ok_or_else(|| odd("a number from 1 on"))?);
-                }
-                "threshold" => {
-                    let threshold = value.parse().ok().filter(|p| (0.0..=1.0).contains(p));
-                    wish.threshold = Some(threshold.ok_or_else(|| odd("0 to 1"))?);
-                }
-                _ => {
-                    return Err(
-                        Refusal::new(400, format!("`{name}` is not known")).hint("top and threshold are")
-                    );
-                }
-            }
-        }
-        Ok(wish)
+        Wish::read(query, self.task)
     }
 
     fn takes(&self, media: Option<&str>) -> bool {
@@ -120,10 +86,7 @@ impl Service for Images {
     }
 
     fn say(&self, name: &str, output: &Vec<f32>, wish: &Wish) -> Value {
-        let (task, raw) = (Some(self.task), false);
-        let saying =
-            Saying { names: &self.names, task, raw, top: wish.top, threshold: wish.threshold, key: "file" };
-        saying.value(name, output)
+        wish.saying(&self.names, self.task, "file").value(name, output)
     }
 
     fn about(&self) -> Value {

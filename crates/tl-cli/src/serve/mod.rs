@@ -1,10 +1,13 @@
 //! `tl serve`: a saved model behind HTTP.
 //!
-//! The decision behind it: `tl-serve` has the sockets, queue and limits; here are the two things that it does not know, how
-//! an image becomes an input (`images.rs`) and how a net answers a batch of any size (`batches.rs`).
+//! The decision behind it: `tl-serve` has the sockets, queue and limits; here are the things that it does not know: how
+//! an image or a text becomes an input (`images.rs`, `texts.rs`), and how a net of images answers a batch of any size
+//! (`batches.rs`).
 
 mod batches;
 mod images;
+mod texts;
+mod wish;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -21,6 +24,7 @@ use crate::ui::Ui;
 
 use batches::Batches;
 use images::Images;
+use texts::Texts;
 
 pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
     let ui = Ui::new();
@@ -39,17 +43,13 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()>
     };
     options.check()?;
     anyhow::ensure!(args.max_pixels > 0, "--max-pixels is 0, expected 1 or more");
+    anyhow::ensure!(args.max_text > 0, "--max-text is 0, expected 1 or more");
     let (saved, mut model) = SavedModel::load(&args.run, Device::Cpu)?;
     let address = SocketAddr::new(args.host, args.port);
     let listener = TcpListener::bind(address).with_context(|| {
         format!("failed to listen on {address}\n\nhint: give another --port, or 0 for any that is free")
     })?;
     let address = listener.local_addr()?;
-    let (compute, why) = batches::choose(&mut model, args.precision.unwrap_or_default(), args.batch)?;
-    ui.line(&format!("compute    {why}"));
-    model.compute = compute;
-    let service = Images::new(&saved, model.task, args.max_pixels.saturating_mul(1_000_000))?;
-    let batches = Batches::new(&model, args.batch)?;
     if !address.ip().is_loopback() {
         ui.line(&format!(
             "warning: {} can be reached from other machines: there is no encryption, and nobody is asked who they are",
@@ -58,10 +58,31 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()>
     }
     interrupt.be_graceful();
     interrupt.say_at_stop("stopping when what was asked is answered; press Ctrl-C again to stop at once");
-    ui.line(&format!("serving    {} at http://{address}", args.run.display()));
-    tl_serve::serve(listener, service, &options, &interrupt.stop, |inputs| {
-        batches.answer(&inputs).map_err(|error| error.to_string())
-    })?;
+    let (precision, ready) = (args.precision.unwrap_or_default(), || {
+        ui.line(&format!("serving    {} at http://{address}", args.run.display()));
+    });
+    if saved.text.is_some() {
+        let max_text = usize::try_from(args.max_text.saturating_mul(1 << 10)).unwrap_or(usize::MAX);
+        let service = Texts::new(&args.run, &saved, model.task, max_text)?;
+        let (compute, why) = texts::choose(&mut model, &service, precision)?;
+        ui.line(&format!("compute    {why}"));
+        model.compute = compute;
+        let pad = service.pad();
+        ready();
+        tl_serve::serve(listener, service, &options, &interrupt.stop, |inputs| {
+            texts::answer(&model, inputs, pad).map_err(|error| error.to_string())
+        })?;
+    } else {
+        let service = Images::new(&saved, model.task, args.max_pixels.saturating_mul(1_000_000))?;
+        let (compute, why) = batches::choose(&mut model, precision, args.batch)?;
+        ui.line(&format!("compute    {why}"));
+        model.compute = compute;
+        let batches = Batches::new(&model, args.batch)?;
+        ready();
+        tl_serve::serve(listener, service, &options, &interrupt.stop, |inputs| {
+            batches.answer(&inputs).map_err(|error| error.to_string())
+        })?;
+    }
     ui.line("stopped    all that was asked is answered");
     Ok(())
 }

@@ -19,8 +19,14 @@ pub(super) struct Lowering<'g> {
     names: BTreeMap<usize, String>,
     /// Lists of values.
     lists: BTreeMap<usize, &'g [usize]>,
+    /// Lists that a node makes, which are no values here: what takes their elements looks at the node.
+    makers: BTreeMap<usize, &'g GraphNode>,
     /// Shapes in the recording; the first dimension is the number of images there.
     shapes: BTreeMap<usize, &'g [i64]>,
+    /// libtorch's names of the kinds of tensors.
+    kinds: BTreeMap<usize, &'g str>,
+    /// Weights that are kept transposed, by their values.
+    transposed: BTreeMap<usize, String>,
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
     fresh: usize,
@@ -118,12 +124,17 @@ impl<'g> Args<'g> {
 }
 
 impl<'g> Lowering<'g> {
-    pub(super) fn new(graph: &'g Graph, input: &str, output: &str) -> Self {
-        let names = BTreeMap::from([(graph.input, input.to_owned()), (graph.output, output.to_owned())]);
+    pub(super) fn new(graph: &'g Graph, inputs: &[&str], output: &str) -> Self {
+        let named = graph.inputs.iter().zip(inputs).map(|((id, _), name)| (*id, (*name).to_owned()));
+        let names = named.chain([(graph.output, output.to_owned())]).collect();
         let shape = |node: &'g GraphNode| Some((node.output, node.shape.as_deref()?));
         let shapes = graph.nodes.iter().filter_map(shape).collect();
-        let (lists, nodes, initializers) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { graph, names, lists, shapes, nodes, initializers, fresh: 0 }
+        let kind = |node: &'g GraphNode| Some((node.output, node.kind.as_deref()?));
+        let kinds = graph.nodes.iter().filter_map(kind);
+        let kinds = kinds.chain(graph.inputs.iter().map(|(id, kind)| (*id, kind.as_str()))).collect();
+        let (lists, makers, transposed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (nodes, initializers, fresh) = (Vec::new(), Vec::new(), 0);
+        Self { graph, names, lists, makers, shapes, kinds, transposed, nodes, initializers, fresh }
     }
 
     pub(super) fn args(&self, node: &'g GraphNode) -> Args<'g> {
@@ -137,6 +148,38 @@ impl<'g> Lowering<'g> {
             Some(shape) => Ok(shape),
             None => args.refuse(format!("needs the shape of its argument {i}, which libtorch does not say")),
         }
+    }
+
+    /// libtorch's name of the kind of argument `i`, where that is a tensor.
+    pub(super) fn kind(&self, args: Args<'g>, i: usize) -> Option<&'g str> {
+        let id = args.id(i).ok()?;
+        if let Some(Constant::Tensor(tensor)) = self.graph.constants.get(&id) {
+            return Some(if matches!(tensor.kind(), Kind::Int64 | Kind::Int) { "Long" } else { "Float" });
+        }
+        self.kinds.get(&id).copied()
+    }
+
+    /// Whether one of two arguments is of integers, so that a number beside it is one, too.
+    pub(super) fn of_integers(&self, args: Args<'g>) -> bool {
+        (0..args.len().min(2)).any(|i| self.kind(args, i) == Some("Long"))
+    }
+
+    /// The name of argument `i`, a tensor or a number among integers or others.
+    pub(super) fn operand(&mut self, args: Args<'g>, i: usize) -> Result<String, ExportError> {
+        match self.graph.constants.get(&args.id(i)?) {
+            Some(Constant::Int(n)) if self.of_integers(args) => self.integer(args, *n),
+            _ => self.tensor(args, i),
+        }
+    }
+
+    /// Sets a list aside whose elements others take; nothing is written.
+    pub(super) fn set_aside(&mut self, node: &'g GraphNode) {
+        self.makers.insert(node.output, node);
+    }
+
+    /// What makes argument `i`, if that is a list that was set aside.
+    pub(super) fn maker(&self, args: Args<'g>, i: usize) -> Option<Args<'g>> {
+        self.makers.get(&args.id(i).ok()?).map(|node| self.args(node))
     }
 
     /// Makes a list of values; nothing is written.
@@ -204,6 +247,25 @@ impl<'g> Lowering<'g> {
         name
     }
 
+    /// An initializer with one integer.
+    pub(super) fn integer(&mut self, args: Args<'g>, value: i64) -> Result<String, ExportError> {
+        let name = self.name("c");
+        self.keep(args, name.clone(), &Tensor::from(value))?;
+        Ok(name)
+    }
+
+    /// The name of argument `i`, a constant matrix, transposed.
+    pub(super) fn transposed(&mut self, args: Args<'g>, i: usize) -> Result<String, ExportError> {
+        let id = args.id(i)?;
+        if let Some(name) = self.transposed.get(&id) {
+            return Ok(name.clone());
+        }
+        let name = self.name("w");
+        self.keep(args, name.clone(), &args.weight(i)?.transpose(0, 1))?;
+        self.transposed.insert(id, name.clone());
+        Ok(name)
+    }
+
     /// An initializer with integers: a shape, axes.
     pub(super) fn integers(&mut self, values: &[i64]) -> String {
         let name = self.name("c");
@@ -240,12 +302,18 @@ impl<'g> Lowering<'g> {
 
     /// An operation that changes nothing: its value has the name of argument 0.
     pub(super) fn pass(&mut self, args: Args<'g>) -> Result<(), ExportError> {
-        let input = self.tensor(args, 0)?;
+        let id = args.id(0)?;
+        self.rename(args, id)
+    }
+
+    /// Its value is another one.
+    pub(super) fn rename(&mut self, args: Args<'g>, id: usize) -> Result<(), ExportError> {
+        let input = self.value(args, id)?;
         if args.node.output == self.graph.output {
             self.make(args, "Identity", &[&input], Vec::new());
         } else {
             self.names.insert(args.node.output, input);
-            if let Some(shape) = self.shapes.get(&args.id(0)?).copied() {
+            if let Some(shape) = self.shapes.get(&id).copied() {
                 self.shapes.insert(args.node.output, shape);
             }
         }

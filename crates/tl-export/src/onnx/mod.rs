@@ -9,49 +9,88 @@ mod ops;
 mod proto;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use prost::Message;
 use tl_torch::Graph;
 
 use crate::error::ExportError;
-use crate::net::INPUT;
 use lower::Lowering;
-use proto::{GraphProto, ModelProto, OperatorSet, StringEntry, ValueInfo};
+use proto::{GraphProto, ModelProto, OperatorSet, StringEntry, TensorProto, ValueInfo};
 
 /// The version of the file format that came with opset 17.
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
-/// What goes in and what comes out.
-pub(crate) struct Shape<'a> {
-    /// Of one image.
-    pub(crate) input: [i64; 3],
-    /// Name, and length of a row.
-    pub(crate) output: (&'a str, i64),
+/// The most bytes of a message.
+const MOST: usize = i32::MAX as usize;
+
+/// What goes in or comes out: name, kind, and the dimensions behind the first, which is that of the batch.
+pub(crate) struct Value<'a> {
+    name: &'a str,
+    kind: i32,
+    dims: Vec<Dim>,
+}
+
+/// A dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dim {
+    /// Of that size.
+    Of(i64),
+    /// Of any size, by name.
+    Open(&'static str),
+}
+
+/// The number of tokens.
+pub(crate) const fn tokens() -> Dim {
+    Dim::Open("T")
+}
+
+impl<'a> Value<'a> {
+    pub(crate) fn floats(name: &'a str, dims: &[Dim]) -> Self {
+        Self { name, kind: TensorProto::FLOAT, dims: dims.to_vec() }
+    }
+
+    pub(crate) fn integers(name: &'a str, dims: &[Dim]) -> Self {
+        Self { name, kind: TensorProto::INT64, dims: dims.to_vec() }
+    }
+
+    fn info(&self) -> ValueInfo {
+        ValueInfo::batch(self.name, self.kind, &self.dims)
+    }
 }
 
 /// The bytes of an ONNX file.
 pub(crate) fn write(
     graph: &Graph,
-    shape: &Shape<'_>,
+    (inputs, output): (&[Value<'_>], &Value<'_>),
     (key, about): (&str, &str),
 ) -> Result<Vec<u8>, ExportError> {
-    Ok(model(graph, shape, (key, about))?.encode_to_vec())
+    let model = model(graph, (inputs, output), (key, about))?;
+    let bytes = model.encoded_len();
+    if bytes > MOST {
+        return Err(ExportError::OnnxSize { bytes });
+    }
+    Ok(model.encode_to_vec())
 }
 
-fn model(graph: &Graph, shape: &Shape<'_>, (key, about): (&str, &str)) -> Result<ModelProto, ExportError> {
-    let (output, width) = shape.output;
-    let mut lowering = Lowering::new(graph, INPUT, output);
+fn model(
+    graph: &Graph,
+    (inputs, output): (&[Value<'_>], &Value<'_>),
+    (key, about): (&str, &str),
+) -> Result<ModelProto, ExportError> {
+    let names: Vec<&str> = inputs.iter().map(|input| input.name).collect();
+    let mut lowering = Lowering::new(graph, &names, output.name);
     for node in &graph.nodes {
         ops::lower(&mut lowering, node)?;
     }
-    let (node, initializer) = lowering.finish(output)?;
+    let (node, initializer) = lowering.finish(output.name)?;
     let graph = GraphProto {
         node,
         name: "net".to_owned(),
         initializer,
-        input: vec![ValueInfo::batch(INPUT, &shape.input)],
-        output: vec![ValueInfo::batch(output, &[width])],
+        input: inputs.iter().map(Value::info).collect(),
+        output: vec![output.info()],
     };
     Ok(ModelProto {
         ir_version: IR_VERSION,

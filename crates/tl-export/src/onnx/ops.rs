@@ -7,9 +7,10 @@ use tl_torch::GraphNode;
 
 use super::lower::{Args, Lowering};
 use super::proto::Attribute;
+use super::texts;
 use crate::error::ExportError;
 
-type Done = Result<(), ExportError>;
+pub(super) type Done = Result<(), ExportError>;
 
 /// libtorch's number for float32.
 const FLOAT: i64 = 6;
@@ -21,6 +22,9 @@ pub(super) fn lower<'g>(to: &mut Lowering<'g>, node: &'g GraphNode) -> Done {
         return Ok(());
     }
     let args = to.args(node);
+    if let Some(place) = node.op.strip_prefix("prim::ListUnpack/") {
+        return texts::part(to, args, place);
+    }
     let name = node.op.strip_prefix("aten::").unwrap_or(&node.op);
     // What changes its argument in place makes a new value here: in a recording nothing looks at the old one.
     let name = if name.starts_with('_') { name } else { name.trim_end_matches('_') };
@@ -30,7 +34,24 @@ pub(super) fn lower<'g>(to: &mut Lowering<'g>, node: &'g GraphNode) -> Done {
         "layer_norm" => layer_norm(to, args),
         "linear" => linear(to, args),
         "matmul" => binary(to, args, "MatMul"),
-        "scaled_dot_product_attention" => attention(to, args),
+        "scaled_dot_product_attention" => texts::attention(to, args),
+        "embedding" => texts::embedding(to, args),
+        "ones_like" => texts::filled(to, args, 1),
+        "zeros_like" => texts::filled(to, args, 0),
+        "cumsum" => texts::cumulated(to, args),
+        "sum" => texts::sum(to, args),
+        "masked_fill" => texts::masked_fill(to, args),
+        "gather" => texts::gather(to, args),
+        "expand" => texts::expand(to, args),
+        "unflatten" => texts::unflatten(to, args),
+        "square" => texts::square(to, args),
+        "rsqrt" => texts::reciprocal_root(to, args),
+        "logical_not" => unary(to, args, "Not", Vec::new()),
+        // What takes elements of these looks at what made them.
+        "stack" | "chunk" => {
+            to.set_aside(node);
+            Ok(())
+        }
         "max_pool2d" => max_pool(to, args),
         "avg_pool2d" => average_pool(to, args),
         "adaptive_avg_pool2d" => adaptive_pool(to, args),
@@ -75,20 +96,20 @@ pub(super) fn lower<'g>(to: &mut Lowering<'g>, node: &'g GraphNode) -> Done {
         "expand_as" => expand_as(to, args),
         "squeeze" | "unsqueeze" if args.len() == 2 => axes(to, args, name),
         "contiguous" | "detach" | "clone" | "alias" => to.pass(args),
-        "to" => to_kind(to, args),
+        "to" => texts::to_kind(to, args),
         "dropout" | "feature_dropout" if !args.bool(2)? => to.pass(args),
         _ => args.refuse("has no counterpart here"),
     }
 }
 
-fn unary<'g>(to: &mut Lowering<'g>, args: Args<'g>, op: &str, attributes: Vec<Attribute>) -> Done {
+pub(super) fn unary<'g>(to: &mut Lowering<'g>, args: Args<'g>, op: &str, attributes: Vec<Attribute>) -> Done {
     let xs = to.tensor(args, 0)?;
     to.make(args, op, &[&xs], attributes);
     Ok(())
 }
 
 fn binary<'g>(to: &mut Lowering<'g>, args: Args<'g>, op: &str) -> Done {
-    let (a, b) = (to.tensor(args, 0)?, to.tensor(args, 1)?);
+    let (a, b) = (to.operand(args, 0)?, to.operand(args, 1)?);
     to.make(args, op, &[&a, &b], Vec::new());
     Ok(())
 }
@@ -98,7 +119,7 @@ fn scaled<'g>(to: &mut Lowering<'g>, args: Args<'g>, op: &str, reversed: bool) -
     if args.len() > 2 && args.float(2)? != 1.0 {
         return args.refuse("multiplies one of its arguments");
     }
-    let (a, b) = (to.tensor(args, 0)?, to.tensor(args, 1)?);
+    let (a, b) = (to.operand(args, 0)?, to.operand(args, 1)?);
     let inputs = if reversed { [&b, &a] } else { [&a, &b] };
     to.make(args, op, &inputs.map(String::as_str), Vec::new());
     Ok(())
@@ -165,8 +186,7 @@ fn linear<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
         return Ok(());
     }
     // A product over the last dimension of anything, which `Gemm` is not.
-    let weight = to.name("w");
-    to.keep(args, weight.clone(), &args.weight(1)?.transpose(0, 1))?;
+    let weight = to.transposed(args, 1)?;
     match bias {
         None => to.make(args, "MatMul", &[&xs, &weight], Vec::new()),
         Some(bias) => {
@@ -174,27 +194,6 @@ fn linear<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
             to.make(args, "Add", &[&ys, &bias], Vec::new());
         }
     }
-    Ok(())
-}
-
-/// `scaled_dot_product_attention(q, k, v, mask, dropout, causal, scale, grouped)` on `[N, heads, T, d]`:
-/// `softmax(q · kᵀ · scale) · v`.
-fn attention<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
-    if !args.is_none(3) || args.float(4)? != 0.0 || args.bool(5)? || (args.len() > 7 && args.bool(7)?) {
-        return args.refuse("has a mask, dropout or grouped queries");
-    }
-    let shape = to.shape(args, 0)?;
-    let &[_, _, _, width] = shape else {
-        return args.refuse(format!("has queries of shape {shape:?}, expected four dimensions"));
-    };
-    let scale = if args.is_none(6) { 1.0 / (width as f64).sqrt() } else { args.float(6)? };
-    let scale = to.scalar(scale);
-    let (q, k, v) = (to.tensor(args, 0)?, to.tensor(args, 1)?, to.tensor(args, 2)?);
-    let q = to.step("Mul", &[&q, &scale], Vec::new());
-    let k = to.step("Transpose", &[&k], vec![Attribute::ints("perm", &[0, 1, 3, 2])]);
-    let scores = to.step("MatMul", &[&q, &k], Vec::new());
-    let weights = to.step("Softmax", &[&scores], vec![Attribute::int("axis", -1)]);
-    to.make(args, "MatMul", &[&weights, &v], Vec::new());
     Ok(())
 }
 
@@ -300,8 +299,8 @@ fn silu<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
 
 /// `gelu(input, approximate)`: `x / 2 · (1 + erf(x / √2))`; opset 17 has no word for it.
 fn gelu<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
-    if args.len() > 1 && args.text(1)? != "none" {
-        return args.refuse("is approximate");
+    if args.len() > 1 && args.text(1)? == "tanh" {
+        return texts::gelu_tanh(to, args);
     }
     let xs = to.tensor(args, 0)?;
     let (root, one, half) = (to.scalar(2f64.sqrt()), to.scalar(1.0), to.scalar(0.5));
@@ -316,8 +315,12 @@ fn gelu<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
 /// `hardtanh(input, min, max)`, `clamp_min(input, min)`.
 fn clip<'g>(to: &mut Lowering<'g>, args: Args<'g>, has_max: bool) -> Done {
     let xs = to.tensor(args, 0)?;
-    let least = if args.is_none(1) { String::new() } else { to.scalar(args.float(1)?) };
-    let most = if has_max { Some(to.scalar(args.float(2)?)) } else { None };
+    let mut bound = |i: usize| match to.kind(args, 0) {
+        Some("Long") => to.integer(args, args.int(i)?),
+        _ => Ok(to.scalar(args.float(i)?)),
+    };
+    let least = if args.is_none(1) { String::new() } else { bound(1)? };
+    let most = if has_max { Some(bound(2)?) } else { None };
     let mut inputs = vec![xs.as_str(), least.as_str()];
     inputs.extend(most.as_deref());
     to.make(args, "Clip", &inputs, Vec::new());
@@ -341,7 +344,11 @@ fn flatten<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
     }
     match args.node.shape.as_deref() {
         // 0 is what the input has there.
-        Some([_, rest @ ..]) if start > 0 => {
+        Some(shape) if start > 0 && shape.len() as i64 == start + 1 => {
+            let shape: Vec<i64> = std::iter::repeat_n(0, start as usize).chain([-1]).collect();
+            reshape_to(to, args, &shape)
+        }
+        Some([_, rest @ ..]) if start > 0 && end != -1 => {
             let shape: Vec<i64> = std::iter::once(0).chain(rest.iter().copied()).collect();
             reshape_to(to, args, &shape)
         }
@@ -355,7 +362,7 @@ fn reshape<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
     reshape_to(to, args, &shape)
 }
 
-fn reshape_to<'g>(to: &mut Lowering<'g>, args: Args<'g>, shape: &[i64]) -> Done {
+pub(super) fn reshape_to<'g>(to: &mut Lowering<'g>, args: Args<'g>, shape: &[i64]) -> Done {
     let xs = to.tensor(args, 0)?;
     let shape = to.integers(shape);
     to.make(args, "Reshape", &[&xs, &shape], Vec::new());
@@ -384,6 +391,9 @@ fn transpose<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
 
 /// `select(input, dim, index)`.
 fn select<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
+    if let Some(stack) = to.maker(args, 0) {
+        return texts::stacked(to, args, stack);
+    }
     let index = to.name("c");
     to.keep(args, index.clone(), &Tensor::from(args.int(2)?))?;
     let xs = to.tensor(args, 0)?;
@@ -395,17 +405,23 @@ fn select<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
 fn slice<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
     let start = if args.is_none(2) { 0 } else { args.int(2)? };
     let end = if args.is_none(3) { i64::MAX } else { args.int(3)? };
-    cut(to, args, args.int(1)?, (start, end, args.int(4)?))
+    cut(to, args, (args, args.int(1)?), (start, end, args.int(4)?))
 }
 
 /// `narrow(input, dim, start, length)`.
 fn narrow<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
     let start = args.int(2)?;
-    cut(to, args, args.int(1)?, (start, start + args.int(3)?, 1))
+    cut(to, args, (args, args.int(1)?), (start, start + args.int(3)?, 1))
 }
 
-fn cut<'g>(to: &mut Lowering<'g>, args: Args<'g>, dim: i64, (start, end, step): (i64, i64, i64)) -> Done {
-    let xs = to.tensor(args, 0)?;
+/// Part of argument 0 of `from`.
+pub(super) fn cut<'g>(
+    to: &mut Lowering<'g>,
+    args: Args<'g>,
+    (from, dim): (Args<'g>, i64),
+    (start, end, step): (i64, i64, i64),
+) -> Done {
+    let xs = to.tensor(from, 0)?;
     let inputs = [start, end, dim, step].map(|n| to.integers(&[n]));
     let inputs: Vec<&str> = std::iter::once(&xs).chain(&inputs).map(String::as_str).collect();
     to.make(args, "Slice", &inputs, Vec::new());
@@ -426,13 +442,4 @@ fn axes<'g>(to: &mut Lowering<'g>, args: Args<'g>, name: &str) -> Done {
     let axes = to.integers(&args.ints(1)?);
     to.make(args, if name == "squeeze" { "Squeeze" } else { "Unsqueeze" }, &[&xs, &axes], Vec::new());
     Ok(())
-}
-
-/// `to(input, dtype, …)`, which is float32 already or stays as it is.
-fn to_kind<'g>(to: &mut Lowering<'g>, args: Args<'g>) -> Done {
-    // `to(input, device, dtype, …)` has its kind one place further.
-    match args.int(1).or_else(|_| args.int(2)) {
-        Ok(FLOAT) => to.pass(args),
-        _ => args.refuse("makes another kind of number than float32"),
-    }
 }

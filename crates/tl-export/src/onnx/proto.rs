@@ -2,6 +2,8 @@
 
 use prost::Message;
 
+use super::Dim;
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ModelProto {
     #[prost(int64, tag = "1")]
@@ -95,7 +97,7 @@ impl Attribute {
 pub(super) struct TensorProto {
     #[prost(int64, repeated, tag = "1")]
     pub(super) dims: Vec<i64>,
-    /// 1: float32, 7: int64.
+    /// 1: float32, 7: int64, 9: yes or no.
     #[prost(int32, tag = "2")]
     pub(super) data_type: i32,
     #[prost(string, tag = "8")]
@@ -108,6 +110,7 @@ pub(super) struct TensorProto {
 impl TensorProto {
     pub(super) const FLOAT: i32 = 1;
     pub(super) const INT64: i32 = 7;
+    pub(super) const BOOL: i32 = 9;
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -148,12 +151,14 @@ pub(super) struct Dimension {
 }
 
 impl ValueInfo {
-    /// Float32, any number of rows of this shape.
-    pub(super) fn batch(name: &str, shape: &[i64]) -> Self {
-        let open = Dimension { value: None, param: Some("N".to_owned()) };
-        let dims = shape.iter().map(|&n| Dimension { value: Some(n), param: None });
-        let shape = TensorShape { dim: std::iter::once(open).chain(dims).collect() };
-        let tensor = TensorType { elem_type: TensorProto::FLOAT, shape: Some(shape) };
+    /// Any number of rows of this shape.
+    pub(super) fn batch(name: &str, elem_type: i32, shape: &[Dim]) -> Self {
+        let dims = std::iter::once(Dim::Open("N")).chain(shape.iter().copied()).map(|dim| match dim {
+            Dim::Of(n) => Dimension { value: Some(n), param: None },
+            Dim::Open(name) => Dimension { value: None, param: Some(name.to_owned()) },
+        });
+        let shape = TensorShape { dim: dims.collect() };
+        let tensor = TensorType { elem_type, shape: Some(shape) };
         Self { name: name.to_owned(), kind: Some(TypeProto { tensor: Some(tensor) }) }
     }
 }

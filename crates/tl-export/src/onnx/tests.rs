@@ -4,29 +4,35 @@
 use std::collections::BTreeSet;
 
 use prost::Message;
+use serde_json::json;
 use tch::Device;
 use tl_heads::Task;
 use tl_train::Model;
 
 use super::proto::ModelProto;
 use super::*;
+use crate::about::{ABOUT, About};
+use crate::net::Net;
 use crate::net::tests::{model, saved};
-use crate::net::{ABOUT, About, Net};
+use crate::text::tests::{bert, model as text_model, pretrained};
 
 /// What nets and heads come down to.
 const OPS: &[&str] = &[
     "Add",
     "AveragePool",
     "BatchNormalization",
+    "Cast",
     "Clip",
     "Concat",
     "Conv",
+    "CumSum",
     "Div",
     "Elu",
     "Erf",
     "Expand",
     "Flatten",
     "Gather",
+    "GatherElements",
     "Gemm",
     "GlobalAveragePool",
     "HardSigmoid",
@@ -38,44 +44,96 @@ const OPS: &[&str] = &[
     "MaxPool",
     "Mul",
     "Neg",
+    "Not",
     "Pow",
     "ReduceMax",
+    "Reciprocal",
     "ReduceMean",
+    "ReduceSum",
     "Relu",
     "Reshape",
     "Shape",
     "Sigmoid",
     "Slice",
     "Softmax",
+    "Sqrt",
+    "Squeeze",
     "Sub",
     "Tanh",
     "Transpose",
+    "Trilu",
+    "Unsqueeze",
+    "Where",
 ];
 
 /// The file, if it holds together.
 fn written(model: &Model, probabilities: bool) -> ModelProto {
     let saved = saved(model);
-    let net = Net::trained(&saved, model, probabilities).unwrap();
+    checked(&Net::trained(&saved, model, probabilities).unwrap())
+}
+
+fn checked(net: &Net<'_>) -> ModelProto {
+    let backbone = &net.about.backbone;
     let recorded = net.record().unwrap();
-    assert!(recorded.difference < 1e-4, "{}: {}", saved.backbone, recorded.difference);
+    assert!(recorded.difference < 1e-4, "{}: {}", backbone, recorded.difference);
     let file = ModelProto::decode(&recorded.onnx_bytes().unwrap()[..]).unwrap();
     let graph = file.graph.as_ref().unwrap();
     let mut made: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    assert_eq!(made.len(), graph.initializer.len(), "{}", saved.backbone);
+    assert_eq!(made.len(), graph.initializer.len(), "{}", backbone);
     made.extend(graph.input.iter().map(|input| input.name.as_str()));
     for node in &graph.node {
-        assert!(OPS.contains(&node.op_type.as_str()), "{}: {}", saved.backbone, node.op_type);
+        assert!(OPS.contains(&node.op_type.as_str()), "{}: {}", backbone, node.op_type);
         for input in node.input.iter().filter(|input| !input.is_empty()) {
-            assert!(made.contains(input.as_str()), "{}: {} takes {input}", saved.backbone, node.name);
+            assert!(made.contains(input.as_str()), "{}: {} takes {input}", backbone, node.name);
         }
         for output in &node.output {
-            assert!(made.insert(output), "{}: {output} is made twice", saved.backbone);
+            assert!(made.insert(output), "{}: {output} is made twice", backbone);
         }
     }
     assert!(graph.output.iter().all(|output| made.contains(output.name.as_str())));
     let about: About = serde_json::from_str(&file.metadata_props[0].value).unwrap();
     assert_eq!((file.metadata_props[0].key.as_str(), &about), (ABOUT, &net.about));
     file
+}
+
+/// Numbers and lengths of texts stay open, and nothing in the graph is a size of the recording.
+#[test]
+fn every_family_of_text_nets_can_be_written() {
+    let mut nets: Vec<(serde_json::Value, &str)> =
+        ["bert", "roberta", "xlm-roberta", "camembert", "electra", "albert"]
+            .map(|family| (bert(family), "cls"))
+            .into();
+    nets.push((
+        json!({ "model_type": "distilbert", "vocab_size": 50, "dim": 16, "n_layers": 2, "n_heads": 2,
+            "hidden_dim": 24, "max_position_embeddings": 40, "pad_token_id": 0 }),
+        "concat-8-silu",
+    ));
+    let gpt2 = json!({ "model_type": "gpt2", "vocab_size": 50, "n_embd": 16, "n_layer": 2, "n_head": 2,
+        "n_positions": 40 });
+    nets.extend([(gpt2.clone(), "last"), (gpt2, "gem")]);
+    for (family, form) in [("t5", "relu"), ("mt5", "gated-gelu")] {
+        let t5 = json!({ "model_type": family, "vocab_size": 50, "d_model": 16, "d_kv": 6, "d_ff": 24,
+            "num_layers": 2, "num_heads": 2, "feed_forward_proj": form });
+        nets.push((t5, "gap-bn"));
+    }
+    for (config, head) in nets {
+        let model = text_model(&config, head, Task::Softmax { classes: 3 });
+        let net = Net::of(&model, pretrained(), "0.1.0", false).unwrap();
+        let graph = checked(&net).graph.unwrap();
+        let params = |value: &super::proto::ValueInfo| -> Vec<Option<String>> {
+            let shape = value.kind.clone().unwrap().tensor.unwrap().shape.unwrap();
+            shape.dim.into_iter().map(|dim| dim.param).collect()
+        };
+        let open = |name: &str| Some(name.to_owned());
+        assert!(graph.input.iter().all(|input| params(input) == [open("N"), open("T")]), "{config}");
+        assert_eq!(params(&graph.output[0]), [open("N"), None], "{config}");
+        checked(&Net::embeddings(&model, pretrained(), "0.1.0").unwrap());
+    }
+    // An answer for each token.
+    let model = text_model(&bert("bert"), "tokens", Task::Softmax { classes: 3 });
+    let file = checked(&Net::of(&model, pretrained(), "0.1.0", true).unwrap());
+    let shape = file.graph.unwrap().output[0].kind.clone().unwrap().tensor.unwrap().shape.unwrap();
+    assert_eq!((shape.dim.len(), shape.dim[1].param.as_deref()), (3, Some("T")));
 }
 
 #[test]
@@ -126,9 +184,10 @@ fn every_head_and_answer_can_be_written() {
 #[test]
 fn what_onnx_cannot_say_is_named() {
     let xs = tch::Tensor::zeros([2, 3, 4, 4], (tch::Kind::Float, Device::Cpu));
-    let traced = tl_torch::Traced::record(&xs, |xs| xs.cumsum(2, None::<tch::Kind>)).unwrap();
-    let shape = Shape { input: [3, 4, 4], output: ("logits", 3) };
-    let error = write(&traced.graph(&xs).unwrap(), &shape, (ABOUT, "{}")).unwrap_err().to_string();
-    assert!(error.contains("operation `aten::cumsum` has no counterpart"), "{error}");
+    let traced = tl_torch::Traced::record(&xs, |xs| xs.logcumsumexp(2)).unwrap();
+    let (inputs, output) = ([Value::floats("images", &[Dim::Of(3)])], Value::floats("logits", &[Dim::Of(3)]));
+    let graph = traced.graph(&[&xs]).unwrap();
+    let error = write(&graph, (&inputs, &output), (ABOUT, "{}")).unwrap_err().to_string();
+    assert!(error.contains("operation `aten::logcumsumexp` has no counterpart"), "{error}");
     assert!(error.contains("hint: --format torchscript"), "{error}");
 }

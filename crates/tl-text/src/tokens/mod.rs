@@ -141,6 +141,19 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// The text of a `tokenizer.json` that parts texts in the same way, without cutting or filling up.
+    ///
+    /// # Errors
+    /// It holds what cannot be written.
+    pub fn to_json(&self) -> Result<String, TextError> {
+        let detail = |error: tokenizers::Error| error.to_string();
+        self.whole.to_string(true).map_err(|error| TextError::Format {
+            path: self.path.clone(),
+            what: "a tokenizer that can be written",
+            detail: detail(error),
+        })
+    }
+
     /// The tokens of one text, or pair.
     ///
     /// # Errors
