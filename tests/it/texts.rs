@@ -12,7 +12,7 @@ const WORDS: [&str; 24] = [
 ];
 
 /// A tensor of small numbers that look drawn.
-fn tensor(name: &str, shape: &[usize]) -> (String, Vec<usize>, Vec<f32>) {
+pub(crate) fn tensor(name: &str, shape: &[usize]) -> (String, Vec<usize>, Vec<f32>) {
     let n: usize = shape.iter().product();
     let mut state = name.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
     let mut draw = || {
@@ -25,8 +25,13 @@ fn tensor(name: &str, shape: &[usize]) -> (String, Vec<usize>, Vec<f32>) {
 }
 
 /// A BERT of two layers in the files of a published one.
-fn tiny_net(dir: &Path) -> PathBuf {
-    let (width, inner, net) = (16, 32, dir.join("tiny"));
+pub(crate) fn tiny_net(dir: &Path) -> PathBuf {
+    net(dir, "tiny", false)
+}
+
+/// The same under another name, with or without the pooler of a BERT.
+pub(crate) fn net(dir: &Path, name: &str, pooler: bool) -> PathBuf {
+    let (width, inner, net) = (16, 32, dir.join(name));
     fs::create_dir(&net).unwrap();
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
     let words: Vec<&str> = special.into_iter().chain(WORDS).collect();
@@ -55,6 +60,9 @@ fn tiny_net(dir: &Path) -> PathBuf {
         pair(&layer("output.dense"), &[width, inner]);
         pair(&layer("output.LayerNorm"), &[width]);
     }
+    if pooler {
+        pair("pooler.dense", &[width, width]);
+    }
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, shape, values) in tensors {
         let start = data.len();
@@ -70,7 +78,7 @@ fn tiny_net(dir: &Path) -> PathBuf {
 }
 
 /// A table of texts that a few of their words decide, every fifth for validation and every seventh to test.
-fn table(dir: &Path, n: usize) -> PathBuf {
+pub(crate) fn table(dir: &Path, n: usize) -> PathBuf {
     let mut text = "sentence,label,score,split\n".to_owned();
     for i in 0..n {
         let good = i % 2 == 0;

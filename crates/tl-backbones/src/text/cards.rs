@@ -290,6 +290,13 @@ impl TextSource {
 }
 
 impl TextCard {
+    /// Its name on the hub, where it is there too.
+    #[must_use]
+    pub fn hub_name(&self) -> &'static str {
+        let mut names = std::iter::once(self.name).chain(self.aliases.iter().copied());
+        names.find(|name| name.contains('/')).unwrap_or(self.name)
+    }
+
     /// The places of its files.
     #[must_use]
     pub fn source(&'static self) -> TextSource {

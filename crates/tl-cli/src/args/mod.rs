@@ -22,7 +22,7 @@ pub(crate) use rank::RankArgs;
 pub(crate) use runs::{CompareArgs, ListArgs, RemoveArgs, ReproduceArgs, RunsCommand, ShowArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use text::{TextArgs, TextCommand, TextDoctorArgs, TextFitArgs, TextPredictArgs, TextSourceArgs};
-pub(crate) use texts::{Of, TextColumns, TextWords};
+pub(crate) use texts::{LoraWords, Of, Pooling, TextColumns, TextWords};
 pub(crate) use train::{
     CacheArgs, ColumnArgs, FinetuneArgs, LrFindArgs, PlanArgs, Settings, SourceArgs, ThreadArgs,
 };
@@ -295,8 +295,9 @@ pub(crate) struct FeaturesArgs {
     /// Features after this stage [default: the last]
     #[arg(long, value_name = "STAGE")]
     pub(crate) stage: Option<String>,
-    /// How they become one vector: gap, max, concat, gem, flatten or cls [default for the last stage: the run's, else gap,
-    /// or cls for transformers; other stages are not pooled]
+    /// How they become one vector: gap, max, concat, gem, flatten or cls; of texts mean, cls, max, last or pooler (the
+    /// pretrained dense layer on the first token) [default for the last stage: the run's, else gap, or cls for transformers;
+    /// other stages are not pooled; of texts what the net was trained with]
     #[arg(long, value_name = "POOL", conflicts_with = "raw")]
     pub(crate) pool: Option<String>,
     /// Feature maps or tokens as they come out of the stage

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 use tch::Device;
 use tl_backbones::Backbone;
-use tl_backbones::text::{TextConfig, TextFiles, TextPool, TextSource};
+use tl_backbones::text::{self, TextConfig, TextFiles, TextPool, TextSource};
 use tl_heads::Pool;
 use tl_text::{TokenOptions, Tokenizer};
 use tl_train::{Pretrained, SavedText};
@@ -89,6 +89,22 @@ impl TextNet {
             tokenizer_files.push(TokenizerFile { name, path: beside, sha256 });
         }
         Ok(Fetched { weights, tokenizer_files })
+    }
+
+    /// Its published weights.
+    pub(crate) fn weights_file(&self) -> &Path {
+        &self.files.weights.path
+    }
+
+    /// Where it is published, as transformers finds it, and the revision where one was named.
+    pub(crate) fn published(&self) -> (String, Option<&str>) {
+        if Path::new(&self.name).is_dir() {
+            return (crate::dataset::absolute(Path::new(&self.name)).display().to_string(), None);
+        }
+        match self.name.split_once('@') {
+            Some((repo, revision)) => (repo.to_owned(), Some(revision)),
+            None => (text::find(&self.name).map_or(&*self.name, |card| card.hub_name()).to_owned(), None),
+        }
     }
 
     /// The net with its weights.
