@@ -7,6 +7,7 @@ mod bad_input;
 mod data;
 mod datasets;
 mod export;
+mod hub;
 mod lora;
 mod nets;
 mod pooling;

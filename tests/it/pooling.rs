@@ -22,12 +22,12 @@ fn a_pretrained_pooler_is_the_first_layer_of_the_head() {
     net(dir, "pooled", true);
     table(dir, 60);
     let features = |backbone: &str, pool: &'static str| {
-        let out = format!("{pool}.npy");
+        let out = format!("{backbone}-{pool}.npy");
         run(dir, &["features", "--backbone", backbone, "reviews.csv", "--pool", pool, "--out", &out])
     };
     let of = |pool: &'static str| {
         features("pooled", pool).expect_success();
-        rows(&dir.join(format!("{pool}.npy")), 16)
+        rows(&dir.join(format!("pooled-{pool}.npy")), 16)
     };
     let (first, pooled) = (of("cls"), of("pooler"));
     let (_, _, weight) = tensor("pooler.dense.weight", &[16, 16]);

@@ -371,7 +371,9 @@ fn go_on(run: &Path) -> String {
 
 fn default_run_dir(spec: &Spec, now: &str) -> PathBuf {
     let data = spec.data.file_name().map_or("data".into(), |name| name.to_string_lossy());
-    let base = format!("runs/{}-{data}-s{}-{now}", spec.backbone, spec.seed);
+    // Of a folder or a repository its last name.
+    let net = spec.backbone.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let base = format!("runs/{net}-{data}-s{}-{now}", spec.seed);
     // Two runs in one second are told apart by a number.
     let numbered = (2..).map(|i| PathBuf::from(format!("{base}-{i}")));
     std::iter::once(PathBuf::from(&base)).chain(numbered).find(|path| !path.exists()).unwrap_or_default()

@@ -27,7 +27,7 @@ pub(crate) use predict::{Asked, asked, run as predict, say_cut};
 /// The set of texts that comes with the project.
 pub(crate) const TEXTS: &str = "datasets/movie-review-snippets";
 /// Tokens of a text at most, where nobody says.
-const MAX_LENGTH: usize = 128;
+pub(crate) const MAX_LENGTH: usize = 128;
 
 /// What a spec says of texts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

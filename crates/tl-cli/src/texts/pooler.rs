@@ -3,7 +3,7 @@
 //! The decision: a pooler is the first layer of a head that begins where the pretrained one ended. So it trains with the
 //! head, as it does in transformers, and pooled features can be kept without it.
 
-use std::path::Path;
+use std::cell::RefCell;
 
 use anyhow::Context;
 use tl_backbones::Act;
@@ -14,13 +14,14 @@ use tl_torch::ParamStore;
 use super::{TextNet, TextSpec};
 use crate::args::{Pooling, Settings};
 use crate::errors::Problems;
+use crate::ui::Ui;
 
 /// The pooling that is asked for, here or in an earlier spec.
 pub(crate) fn pooling(args: &Settings, base: Option<&TextSpec>, problems: &mut Problems) -> Option<Pooling> {
     if let (Some(_), Some(head)) = (args.texts.pooling, &args.head) {
         problems.add(anyhow::anyhow!(
-            "--pooling and --head {head} both say how tokens become a vector\n\nhint: give one of them; --head mean, as in \
-             gap-256, has pooling in its first word"
+            "--pooling and --head {head} both say how tokens become a vector\n\nhint: give one of them; the first word of a head is its pooling, as \
+             in gap-256"
         ));
     }
     let before = base.is_some_and(|base| base.pooler) && args.head.is_none();
@@ -60,8 +61,8 @@ impl TextNet {
     }
 
     fn pooler(&self, weights: &str) -> anyhow::Result<Pooler> {
-        let path = if weights.is_empty() { self.weights_file() } else { Path::new(weights) };
-        let found = Pooler::read(&self.config, path).with_context(|| format!("backbone `{}`", self.name))?;
+        let path = self.weights(weights, &RefCell::new(Ui::new()))?.path;
+        let found = Pooler::read(&self.config, &path).with_context(|| format!("backbone `{}`", self.name))?;
         found.with_context(|| {
             format!(
                 "the weights of `{}` have no pretrained pooler\n\nhint: mean, cls, max or last; BERT and ALBERT have one, \
