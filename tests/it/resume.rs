@@ -159,7 +159,7 @@ fn a_run_is_reproduced_or_it_is_said_what_differs() {
         .unwrap();
     let output = run(dir, &["runs", "reproduce", "first", "--to", "other"]);
     assert_eq!(output.code, Some(1));
-    for text in ["not reproduced: first", "from epoch 1 on", "training images: "] {
+    for text in ["not reproduced: first", "from epoch 1 on", "training data: "] {
         assert!(output.stdout.contains(text), "{}", output.stdout);
     }
     run(dir, &["runs", "reproduce", "data"]).expect_error(&["is not the directory of a run"]);

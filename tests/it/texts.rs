@@ -12,7 +12,7 @@ const WORDS: [&str; 24] = [
 ];
 
 /// A tensor of small numbers that look drawn.
-fn tensor(name: &str, shape: &[usize]) -> (String, Vec<usize>, Vec<f32>) {
+pub(crate) fn tensor(name: &str, shape: &[usize]) -> (String, Vec<usize>, Vec<f32>) {
     let n: usize = shape.iter().product();
     let mut state = name.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
     let mut draw = || {
@@ -26,7 +26,12 @@ fn tensor(name: &str, shape: &[usize]) -> (String, Vec<usize>, Vec<f32>) {
 
 /// A BERT of two layers in the files of a published one.
 pub(crate) fn tiny_net(dir: &Path) -> PathBuf {
-    let (width, inner, net) = (16, 32, dir.join("tiny"));
+    net(dir, "tiny", false)
+}
+
+/// The same under another name, with or without the pooler of a BERT.
+pub(crate) fn net(dir: &Path, name: &str, pooler: bool) -> PathBuf {
+    let (width, inner, net) = (16, 32, dir.join(name));
     fs::create_dir(&net).unwrap();
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
     let words: Vec<&str> = special.into_iter().chain(WORDS).collect();
@@ -54,6 +59,9 @@ pub(crate) fn tiny_net(dir: &Path) -> PathBuf {
         pair(&layer("intermediate.dense"), &[inner, width]);
         pair(&layer("output.dense"), &[width, inner]);
         pair(&layer("output.LayerNorm"), &[width]);
+    }
+    if pooler {
+        pair("pooler.dense", &[width, width]);
     }
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, shape, values) in tensors {

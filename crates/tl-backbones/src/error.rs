@@ -93,6 +93,18 @@ pub enum BackboneError {
         /// The files.
         missing: Vec<String>,
     },
+    /// A repository has none of the files that a text net needs one of.
+    #[error(
+        "the repository of `{name}` has none of {}\n\nhint: a text net needs its weights for PyTorch and a fast tokenizer; \
+         look there for another revision (`{name}@REVISION`), or give a folder with such files",
+        .files.join(", ")
+    )]
+    NoTextFiles {
+        /// The name asked for.
+        name: String,
+        /// The files looked for.
+        files: Vec<String>,
+    },
     /// Adapters do not fit the net.
     #[error("the adapters cannot be put into the net:\n{}", bullets(.problems))]
     Lora {

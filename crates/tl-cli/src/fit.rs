@@ -60,7 +60,8 @@ pub(crate) fn shapes(resolved: &Resolved) -> anyhow::Result<(Backbone, Observed)
                 "--max-length is {length}, expected 3 to {most}: backbone `{}` takes no more",
                 text.name
             );
-            let net = Backbone::text(&text.name, &text.config, Device::Cpu, Fill::Shapes)?;
+            let lora = text.lora_of(&resolved.spec);
+            let net = Backbone::text_shapes(&text.name, &text.config, lora.as_ref())?;
             let observed = net.observe_text(3);
             Ok((net, observed))
         }

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &LrFindArgs, interrupt: &Interrupt) -> anyhow::Result<()
     anyhow::ensure!(
         tried.len() > 1,
         "the loss is far too high or no number from the first step on: there is no rate to suggest\n\n\
-         hint: begin lower with --from, or look for odd images with `tl data doctor`"
+         hint: begin lower with --from, or look for odd samples with `tl data doctor` or `tl text doctor`"
     );
     let highest = phase.layer_rates.iter().chain([&phase.head_rate]).flatten().copied().fold(0.0, f64::max);
     let suggested = tl_train::steepest(&tried);

@@ -311,6 +311,7 @@ pub(crate) fn schedule(resolved: &Resolved, net: &NetInfo) -> anyhow::Result<Sch
         views,
         images: resolved.samples,
         texts: resolved.spec.text.is_some(),
+        adapters: resolved.spec.text.as_ref().is_some_and(|text| text.lora.is_some()),
         ..PresetOptions::default()
     };
     let mut schedule = match &resolved.spec.schedule {

@@ -11,7 +11,7 @@ use tl_finetune::{Metric, Preset, Schedule};
 use tl_heads::{HeadSpec, Part};
 use tl_train::{Compute, Precision};
 
-use crate::args::{Of, Settings};
+use crate::args::{Of, Pooling, Settings};
 use crate::dataset::{Source, absolute};
 use crate::errors::Problems;
 use crate::prepare;
@@ -194,7 +194,7 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
         None => defaults(),
     };
     let texts = base.text.is_some();
-    texts::check_words(args, texts, problems);
+    texts::check_words(args, base.text.as_ref(), problems);
     let given = |value: &Option<String>, old: &str| value.clone().unwrap_or_else(|| old.to_owned());
     let preset = match &args.preset {
         Some(name) => problems.take(name.parse::<Preset>().map_err(anyhow::Error::from)),
@@ -239,7 +239,16 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
         false => tl_backbones::find(&backbone).map(Net::Image).map_err(anyhow::Error::from),
         true => texts::find(&backbone).map(|net| Net::Text(Box::new(net))),
     });
+    let weights = match &args.weights {
+        Some(weights) => weights.clone(),
+        None if same_net => base.weights.clone(),
+        None => String::new(),
+    };
+    let pooling = texts::pooling(args, base.text.as_ref(), problems);
     let head = match (&args.head, &net) {
+        (None, Some(Net::Text(net))) if pooling.is_some() => {
+            pooling.and_then(|pooling| problems.take(net.head(pooling, &weights)))
+        }
         (Some(text), _) => problems.take(text.parse().map_err(anyhow::Error::from)),
         (None, Some(Net::Image(card))) if args.config.is_none() => Some(prepare::default_head(card)),
         (None, Some(Net::Text(net))) if args.config.is_none() => Some(net.pool.into()),
@@ -252,6 +261,9 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
     let data = data_folder(args, &base, problems).unwrap_or_default();
     let same_data = args.data.is_none() || data == base.data;
     let mut text = base.text.as_ref().map(|text| text.merged(&args.texts, same_data));
+    if let Some(text) = &mut text {
+        text.pooler = pooling == Some(Pooling::Pooler);
+    }
     if let (Some(text), Some(Net::Text(net)), None) = (&mut text, &net, args.texts.max_length) {
         // Where nobody says, no more than the net takes.
         let most = net.config.max_tokens().and_then(|most| usize::try_from(most).ok());

@@ -1,16 +1,18 @@
-//! `tl summary`: a net's layers as one image meets them, what trains, totals and memory. Like Keras's
+//! `tl summary`: a net's layers as one image or text meets them, what trains, totals and memory. Like Keras's
 //! `model.summary()`, with the part that is to be unfrozen in view.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use serde_json::Value;
 use tch::Device;
-use tl_backbones::{Backbone, Layer, Observed};
+use tl_backbones::{Backbone, Layer, Observed, Stage};
 use tl_heads::{Head, HeadSpec, Task};
 use tl_torch::{Fill, Param, ParamStore, Role};
 
 use crate::args::SummaryArgs;
 use crate::memory;
+use crate::texts;
 use crate::ui;
 
 /// One line of the table.
@@ -53,11 +55,24 @@ struct Totals {
     training_bytes: u64,
 }
 
+/// A stage as a whole.
+#[derive(Debug, Serialize)]
+struct StageRow {
+    stage: String,
+    /// Of its output, `N` first.
+    output: Vec<Value>,
+    parameters: usize,
+}
+
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
     backbone: &'a str,
-    paper: &'a str,
+    /// `image` or `text`.
+    task: &'static str,
+    paper: Option<&'a str>,
+    /// The side of an image, or the tokens of a text.
     input: u32,
+    stages: Vec<StageRow>,
     head: Option<String>,
     unfreeze: Option<&'a str>,
     layers: Vec<Row>,
@@ -67,13 +82,14 @@ struct Summary<'a> {
 }
 
 pub(crate) fn run(args: &SummaryArgs) -> anyhow::Result<()> {
-    let card = tl_backbones::find(&args.backbone)?;
-    let size = args.image_size.unwrap_or(card.input().size);
-    card.check_size(size)?;
+    let name = args.net.as_deref().or(args.backbone.as_deref()).unwrap_or_default();
     let batch = args.batch;
     anyhow::ensure!((1..=65_536).contains(&batch), "--batch is {batch}, expected 1 to 65536");
-    let backbone = Backbone::new(card, Device::Cpu, Fill::Shapes)?;
-    let observed = backbone.observe(size);
+    let (backbone, observed, paper, size) = match texts::is_text_net(name) {
+        true => text_net(args, name)?,
+        false => image_net(args, name)?,
+    };
+    let is_text = backbone.text_net().is_some();
     let head =
         args.head.as_deref().map(|spec| head(&backbone, &observed, spec, &args.classes)).transpose()?;
     let trains = trains(&backbone, &observed, args.unfreeze.as_deref())?;
@@ -83,9 +99,11 @@ pub(crate) fn run(args: &SummaryArgs) -> anyhow::Result<()> {
     }
     let totals = totals(&layers, net(&layers, &observed, &trains), args.batch);
     let summary = Summary {
-        backbone: card.name,
-        paper: card.paper,
+        backbone: backbone.name(),
+        task: if is_text { "text" } else { "image" },
+        paper,
         input: size,
+        stages: stage_rows(&backbone, &observed),
         head: head.as_ref().map(|head| head.spec.to_string()),
         unfreeze: args.unfreeze.as_deref(),
         layers,
@@ -96,6 +114,50 @@ pub(crate) fn run(args: &SummaryArgs) -> anyhow::Result<()> {
         true => ui::print(&(serde_json::to_string_pretty(&summary)? + "\n")),
         false => ui::print(&text(&summary)),
     }
+}
+
+type Seen = (Backbone, Observed, Option<&'static str>, u32);
+
+fn image_net(args: &SummaryArgs, name: &str) -> anyhow::Result<Seen> {
+    let card = tl_backbones::find(name)?;
+    anyhow::ensure!(args.max_length.is_none(), "--max-length is for texts, and `{}` takes images", card.name);
+    let size = args.image_size.unwrap_or(card.input().size);
+    card.check_size(size)?;
+    let backbone = Backbone::new(card, Device::Cpu, Fill::Shapes)?;
+    let observed = backbone.observe(size);
+    Ok((backbone, observed, Some(card.paper), size))
+}
+
+/// Of a text net its configuration is enough.
+fn text_net(args: &SummaryArgs, name: &str) -> anyhow::Result<Seen> {
+    let net = texts::find(name)?;
+    let (name, config, card) = (&net.name, &net.config, net.card());
+    anyhow::ensure!(args.image_size.is_none(), "--image-size is for images, and `{name}` takes texts");
+    let most = config.max_tokens().and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
+    let tokens = args.max_length.unwrap_or(texts::MAX_LENGTH as u32).min(match args.max_length {
+        None => most,
+        Some(_) => u32::MAX,
+    });
+    anyhow::ensure!(
+        (3..=most.min(LONGEST)).contains(&tokens),
+        "--max-length is {tokens}, expected 3 to {}: backbone `{name}` takes no more",
+        most.min(LONGEST)
+    );
+    let backbone = Backbone::text_shapes(name, config, None)?;
+    let observed = backbone.observe_text(i64::from(tokens));
+    Ok((backbone, observed, card.map(|card| card.paper), tokens))
+}
+
+/// Tokens of a text that is looked at.
+const LONGEST: u32 = 4096;
+
+fn stage_rows(backbone: &Backbone, observed: &Observed) -> Vec<StageRow> {
+    let row = |(stage, shape): (&Stage, &Vec<i64>)| StageRow {
+        stage: stage.name.to_string(),
+        output: std::iter::once("N".into()).chain(shape.iter().map(|&n| n.into())).collect(),
+        parameters: count(backbone.store.slice(stage.params()).iter(), |role| role != Role::Buffer),
+    };
+    backbone.stages.iter().zip(&observed.shapes[1..]).map(row).collect()
 }
 
 fn head(backbone: &Backbone, observed: &Observed, spec: &str, classes: &str) -> anyhow::Result<Head> {
@@ -213,7 +275,7 @@ fn text(summary: &Summary<'_>) -> String {
     for row in &summary.layers {
         if row.stage.as_deref() != stage || row.index == Some(0) {
             stage = row.stage.as_deref();
-            let _ = writeln!(text, "{}", stage.unwrap_or("head"));
+            let _ = writeln!(text, "{}", stage_line(summary, stage));
         }
         let index = row.index.map_or(String::new(), |index| index.to_string());
         let trains = match (row.parameters, row.unfrozen, row.trainable) {
@@ -255,6 +317,19 @@ fn text(summary: &Summary<'_>) -> String {
         );
     }
     text
+}
+
+/// The name of a stage; of a text net also its output and its parameters.
+fn stage_line(summary: &Summary<'_>, stage: Option<&str>) -> String {
+    let name = stage.unwrap_or("head");
+    let row = summary.stages.iter().find(|row| row.stage == name).filter(|_| summary.task == "text");
+    row.map_or_else(
+        || name.to_owned(),
+        |row| {
+            let shape: Vec<String> = row.output.iter().map(|n| n.to_string().replace('"', "")).collect();
+            format!("{name}  [{}]  {} parameters", shape.join(", "), grouped(row.parameters as u64))
+        },
+    )
 }
 
 /// `14,714,688`.

@@ -10,6 +10,8 @@ pub struct NetInfo {
     pub stages: Vec<StageInfo>,
     /// Its layers, those without parameters included.
     pub layers: Vec<LayerInfo>,
+    /// Whether it takes texts, for the words of a plan.
+    pub texts: bool,
 }
 
 /// A stage: what the frontier moves over.

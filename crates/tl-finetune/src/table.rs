@@ -73,7 +73,13 @@ impl std::fmt::Display for Plan {
             ["phase", "epochs", "trains", "parameters", "rate head", "rate stages", "batch-norm", "images"];
         let mut rows = vec![header.map(str::to_owned)];
         rows.extend(self.phases.iter().map(|phase| what(phase, &self.net)));
-        write!(f, "{}", table(&rows))?;
+        if self.net.texts {
+            rows[0][7] = "texts".to_owned();
+            // Text nets have none.
+            write!(f, "{}", table(&rows.into_iter().map(without_batch_norm).collect::<Vec<_>>()))?;
+        } else {
+            write!(f, "{}", table(&rows))?;
+        }
         let mut rows =
             vec![["phase", "frozen below", "optimizer", "weight decay", "curve"].map(str::to_owned)];
         rows.extend(self.phases.iter().map(|phase| how(phase, &self.net)));
@@ -124,6 +130,11 @@ fn what(phase: &PlannedPhase, net: &NetInfo) -> [String; 8] {
         norm.to_owned(),
         images,
     ]
+}
+
+fn without_batch_norm(row: [String; 8]) -> [String; 7] {
+    let [phase, epochs, trains, params, head, stages, _, input] = row;
+    [phase, epochs, trains, params, head, stages, input]
 }
 
 fn how(phase: &PlannedPhase, net: &NetInfo) -> [String; 5] {

@@ -151,9 +151,24 @@ impl Head {
     /// When the input has another width; the caller owns both.
     pub fn forward(&self, pooled: &Tensor, train: Option<Training>) -> Tensor {
         let seed = train.map(|train| train.seed);
+        let hidden = self.before_last(pooled, seed);
         let dropout = last_dropout(train.and_then(|train| train.dropout).unwrap_or(self.dropout));
-        let hidden = self.hidden.iter().map(|layer| &layer.step);
-        let steps = hidden.chain([&dropout, &self.last.step]);
+        self.last.step.forward(&dropout.forward(&hidden, seed), seed)
+    }
+
+    /// What the last layer is given, in inference.
+    ///
+    /// # Shapes
+    /// Pooled features `[N, D]` to `[N, W]`, or `[N, T, D]` to `[N, T, W]`, `W` being the width of the last part.
+    ///
+    /// # Panics
+    /// As [`Head::forward`].
+    pub fn hidden(&self, pooled: &Tensor) -> Tensor {
+        self.before_last(pooled, None)
+    }
+
+    fn before_last(&self, pooled: &Tensor, seed: Option<u64>) -> Tensor {
+        let steps = self.hidden.iter().map(|layer| &layer.step);
         steps.fold(pooled.shallow_clone(), |xs, step| step.forward(&xs, seed))
     }
 

@@ -143,11 +143,14 @@ pub fn metric_title(name: &str) -> &str {
     }
 }
 
-/// The epochs as a table: names of columns, and a row an epoch. What cannot be said is an empty cell.
-pub(crate) fn history(rows: &[EpochRow]) -> (Vec<String>, Vec<Vec<String>>) {
+/// The epochs as a table: names of columns, and a row an epoch. What cannot be said is an empty cell. `unit` is what
+/// samples are called.
+pub(crate) fn history(rows: &[EpochRow], unit: &str) -> (Vec<String>, Vec<Vec<String>>) {
     let names: std::collections::BTreeSet<&String> = rows.iter().flat_map(|row| row.metrics.keys()).collect();
-    let fixed = "epoch,phase,phase_epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_balanced_accuracy,monitor,\
-                 monitored,rate_head,rate_last_stage,seconds,images_per_second,wait_seconds";
+    let fixed = format!(
+        "epoch,phase,phase_epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_balanced_accuracy,monitor,\
+         monitored,rate_head,rate_last_stage,seconds,{unit}_per_second,wait_seconds"
+    );
     let header = fixed.split(',').map(str::to_owned).chain(names.iter().map(|name| format!("val_{name}")));
     let cell = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     let line = |row: &EpochRow| {

@@ -209,12 +209,13 @@ impl RunDir {
         self.add_event(row)
     }
 
-    /// Writes the epochs as a table, `history.csv`: a row an epoch, metrics by their names.
+    /// Writes the epochs as a table, `history.csv`: a row an epoch, metrics by their names. `unit` is what samples are
+    /// called, `images` or `texts`.
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn write_history(&self, rows: &[EpochRow]) -> Result<(), RunError> {
-        let (header, rows) = crate::records::history(rows);
+    pub fn write_history(&self, rows: &[EpochRow], unit: &str) -> Result<(), RunError> {
+        let (header, rows) = crate::records::history(rows, unit);
         self.write_table("history.csv", &header, &rows)
     }
 

@@ -25,6 +25,8 @@ pub enum Role {
     Undecayed,
     /// A matrix of a low-rank adapter, which trains beside a weight that stays. Decayed as a weight is.
     Adapter,
+    /// A weight, bias or norm that stays as it is in every phase: that of a net with adapters.
+    Fixed,
     /// Running statistics: never trained by gradients.
     Buffer,
 }
@@ -162,6 +164,13 @@ impl ParamStore {
             flat.f_narrow(0, start, n)?.f_copy_(&Tensor::from_slice(values))
         })?;
         Ok(())
+    }
+
+    /// Makes [`Role::Fixed`] of all that could train and is not an adapter.
+    pub fn fix_all_but_adapters(&mut self) {
+        for param in self.params.iter_mut().filter(|p| !matches!(p.role, Role::Adapter | Role::Buffer)) {
+            param.role = Role::Fixed;
+        }
     }
 
     /// A copy of every tensor's value, by name.

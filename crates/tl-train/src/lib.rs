@@ -7,6 +7,7 @@
 //! Every step's randomness is a function of (seed, epoch, step), so a run is the same run for any number of data
 //! threads.
 
+mod adapter;
 mod answers;
 mod compute;
 mod engine;
@@ -21,6 +22,7 @@ mod model;
 mod optimizer;
 mod saved;
 
+pub use adapter::{SavedAdapter, write_adapter};
 pub use answers::Answers;
 pub use compute::{Choice, Compute, Precision, Runner, bf16_pays, choose};
 pub use engine::{

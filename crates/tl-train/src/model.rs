@@ -274,7 +274,7 @@ pub fn net_info(backbone: &Backbone, observed: &Observed) -> NetInfo {
             name: layer.name.clone(),
             stage: layer.stage,
             block: layer.block,
-            params: count(params, |role| role != Role::Buffer),
+            params: count(params, |role| !matches!(role, Role::Buffer | Role::Fixed)),
             norm_params: count(params, |role| role == Role::Norm),
         }
     };
@@ -285,6 +285,7 @@ pub fn net_info(backbone: &Backbone, observed: &Observed) -> NetInfo {
     NetInfo {
         stages: backbone.stages.iter().map(stage).collect(),
         layers: observed.layers.iter().map(layer).collect(),
+        texts: backbone.text_net().is_some(),
     }
 }
 

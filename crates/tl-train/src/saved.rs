@@ -90,7 +90,7 @@ pub struct Pretrained {
 }
 
 impl SavedModel {
-    /// Writes the tensors to `DIR/model.safetensors`, whole or not at all, and returns the description that belongs
+    /// Writes the tensors to `DIR/model.safetensors`, adapters merged into the weights, whole or not at all, and returns the description that belongs
     /// beside them as `model.json`. `weights` is the name of the card's row; `tokenizer` is for texts, see
     /// [`SavedText::tokenizer`].
     ///
@@ -104,7 +104,11 @@ impl SavedModel {
         version: &str,
         dir: &Path,
     ) -> Result<Self, TrainError> {
-        let tensors = model.tensors().map(|param| {
+        // Who reads the model need not know that it was trained with adapters.
+        let has_lora = model.backbone.text_net().is_some_and(|net| net.lora.is_some());
+        let merged = if has_lora { Some(model.backbone.merged()?) } else { None };
+        let of_net = merged.as_ref().unwrap_or(&model.backbone).store.iter();
+        let tensors = of_net.chain(model.head.store.iter()).map(|param| {
             let shape = param.tensor.size().iter().map(|&n| n as usize).collect();
             (param.name.clone(), DType::F32, shape, little_endian(&param.tensor))
         });

@@ -146,7 +146,17 @@ pub enum WeightsError {
         what: String,
         /// What to do.
         hint: String,
+        /// Whether the repository can be read and has no such file, so that another name may be tried.
+        absent: bool,
     },
+}
+
+impl WeightsError {
+    /// Whether a repository can be read and has no file of that name, so that another name may be tried.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Hub { absent: true, .. })
+    }
 }
 
 fn lacks(missing: Option<u64>) -> String {

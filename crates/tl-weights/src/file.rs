@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::dtype::DType;
 use crate::error::{WeightsError, io_error};
-use crate::{detect, pth, safetensors};
+use crate::{detect, pth, safetensors, shards};
 
 /// Elements that are converted at a time: few enough to stay in the processor's cache.
 const CHUNK: usize = 1 << 16;
@@ -84,19 +84,22 @@ pub(crate) struct Table {
 #[derive(Debug)]
 pub struct WeightFile {
     path: PathBuf,
-    file: Mutex<File>,
-    table: Table,
-    by_name: BTreeMap<String, usize>,
+    /// One, but for an index of several.
+    parts: Vec<Part>,
+    /// The place of the part and of the entry in it.
+    by_name: BTreeMap<String, (usize, usize)>,
 }
 
-impl WeightFile {
-    /// Opens `path` and reads its table; what it is gets decided by its content, not by its name.
-    ///
-    /// # Errors
-    /// When the file cannot be read, is no file of weights, is damaged or cut short, has tensors of a type that is not
-    /// in [`DType`], or is a pickle that wants to run code. Nothing of it is ever run.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
-        let path = path.as_ref();
+/// A file with tensors.
+#[derive(Debug)]
+struct Part {
+    path: PathBuf,
+    file: Mutex<File>,
+    table: Table,
+}
+
+impl Part {
+    fn open(path: &Path) -> Result<Self, WeightsError> {
         let file = File::open(path).map_err(io_error("open", path))?;
         let about = file.metadata().map_err(io_error("open", path))?;
         if about.is_dir() {
@@ -107,8 +110,38 @@ impl WeightFile {
             Format::PthZip => pth::zip(path, &file, about.len())?,
             Format::PthLegacy => pth::legacy(path, &file, about.len())?,
         };
-        let by_name = table.entries.iter().enumerate().map(|(i, entry)| (entry.name.clone(), i)).collect();
-        Ok(Self { path: path.to_owned(), file: Mutex::new(file), table, by_name })
+        Ok(Self { path: path.to_owned(), file: Mutex::new(file), table })
+    }
+}
+
+impl WeightFile {
+    /// Opens `path` and reads its table; what it is gets decided by its content, not by its name.
+    ///
+    /// An index of several files (`model.safetensors.index.json`) is read as one file with all their tensors; they lie
+    /// beside it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no file of weights, is damaged or cut short, has tensors of a type that is not
+    /// in [`DType`], or is a pickle that wants to run code. Nothing of it is ever run.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        let path_of = |shard: &String| path.with_file_name(shard);
+        let parts = match shards::read(path)? {
+            Some(index) => {
+                index.files().map(|shard| Part::open(&path_of(shard))).collect::<Result<_, _>>()?
+            }
+            None => vec![Part::open(path)?],
+        };
+        let mut by_name = BTreeMap::new();
+        for (i, part) in parts.iter().enumerate() {
+            for (j, entry) in part.table.entries.iter().enumerate() {
+                if by_name.insert(entry.name.clone(), (i, j)).is_some() && parts.len() > 1 {
+                    let what = format!("tensor `{}` is in several of its files", entry.name);
+                    return Err(WeightsError::Malformed { path: path.to_owned(), what });
+                }
+            }
+        }
+        Ok(Self { path: path.to_owned(), parts, by_name })
     }
 
     /// The path it was opened by.
@@ -118,22 +151,22 @@ impl WeightFile {
 
     /// The format that was found.
     pub fn format(&self) -> Format {
-        self.table.format
+        self.parts[0].table.format
     }
 
     /// The names of all tensors, in the order of the file.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.table.entries.iter().map(|entry| entry.name.as_str())
+        self.parts.iter().flat_map(|part| &part.table.entries).map(|entry| entry.name.as_str())
     }
 
     /// Element type and shape of the tensor `name`.
     pub fn info(&self, name: &str) -> Option<&TensorInfo> {
-        self.entry(name).map(|entry| &entry.info)
+        self.entry(name).map(|(_, entry)| &entry.info)
     }
 
     /// The free-text metadata of the file; only safetensors has any.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
-        &self.table.metadata
+        &self.parts[0].table.metadata
     }
 
     /// The elements of `name`: little-endian, row-major, without gaps.
@@ -141,9 +174,9 @@ impl WeightFile {
     /// # Errors
     /// When there is no such tensor, or the file cannot be read any more.
     pub fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, WeightsError> {
-        let entry = self.entry(name).ok_or_else(|| self.no_tensor(name))?;
+        let (part, entry) = self.entry(name).ok_or_else(|| self.no_tensor(name))?;
         let mut raw = Vec::new();
-        self.read(entry, 0, entry.span, &mut raw)?;
+        part.read(entry, 0, entry.span, &mut raw)?;
         let Some(strides) = &entry.strides else { return Ok(Cow::Owned(raw)) };
         let size = entry.info.dtype.size();
         let mut out = Vec::with_capacity(entry.numel() * size);
@@ -159,7 +192,7 @@ impl WeightFile {
     /// # Errors
     /// See [`WeightFile::bytes`].
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
-        let entry = self.entry(name).ok_or_else(|| self.no_tensor(name))?;
+        let (_, entry) = self.entry(name).ok_or_else(|| self.no_tensor(name))?;
         let mut out = Vec::with_capacity(entry.numel());
         self.read_f32_chunks(name, CHUNK, &mut |_, values| out.extend_from_slice(values))?;
         Ok(out)
@@ -180,20 +213,20 @@ impl WeightFile {
         chunk: usize,
         each: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<(), WeightsError> {
-        let entry = self.entry(name).ok_or_else(|| self.no_tensor(name))?;
+        let (source, entry) = self.entry(name).ok_or_else(|| self.no_tensor(name))?;
         let (dtype, numel) = (entry.info.dtype, entry.numel());
         let (size, chunk) = (dtype.size(), chunk.clamp(1, numel.max(1)));
         let (mut raw, mut values) = (Vec::new(), Vec::with_capacity(chunk));
         let Some(strides) = &entry.strides else {
             for first in (0..numel).step_by(chunk) {
                 // Locked for this long only: `each` is free to read.
-                self.read(entry, first * size, chunk.min(numel - first) * size, &mut raw)?;
+                source.read(entry, first * size, chunk.min(numel - first) * size, &mut raw)?;
                 dtype.to_f32(&raw, &mut values);
                 each(first, &values);
             }
             return Ok(());
         };
-        self.read(entry, 0, entry.span, &mut raw)?;
+        source.read(entry, 0, entry.span, &mut raw)?;
         let (mut part, mut first) = (Vec::with_capacity(chunk * size), 0);
         gather(&raw, &entry.info.shape, strides, size, |element| {
             part.extend_from_slice(element);
@@ -207,14 +240,18 @@ impl WeightFile {
         Ok(())
     }
 
-    fn entry(&self, name: &str) -> Option<&Entry> {
-        self.table.entries.get(*self.by_name.get(name)?)
+    fn entry(&self, name: &str) -> Option<(&Part, &Entry)> {
+        let (part, entry) = *self.by_name.get(name)?;
+        let part = self.parts.get(part)?;
+        Some((part, part.table.entries.get(entry)?))
     }
 
     fn no_tensor(&self, name: &str) -> WeightsError {
         WeightsError::NoTensor { path: self.path.clone(), name: name.to_owned() }
     }
+}
 
+impl Part {
     /// Replaces what is in `raw` by the `n` bytes at `from` of a tensor.
     fn read(&self, entry: &Entry, from: usize, n: usize, raw: &mut Vec<u8>) -> Result<(), WeightsError> {
         raw.clear();

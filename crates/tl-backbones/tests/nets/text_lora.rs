@@ -134,6 +134,8 @@ fn the_table_of_text_nets_is_true() {
         if card.params != *params {
             wrong.push(format!("{}: {params}", card.name));
         }
+        let says = (card.family, card.layers, card.width);
+        assert_eq!(says, (config.family, config.layers, config.width), "{}", card.name);
         assert!(config.max_tokens().is_none_or(|most| most == card.max_tokens), "{}", card.name);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -144,7 +146,10 @@ fn the_table_of_text_nets_is_true() {
 fn names_are_cards_repositories_or_folders() {
     assert_eq!(TextSource::resolve("bert-base-uncased").unwrap().name, "google-bert/bert-base-uncased");
     assert!(TextSource::resolve("owner/net@abc").unwrap().card.is_none());
-    for name in ["no-such-net", "a/b/c", "../x", ""] {
+    assert_eq!(TextSource::resolve("hf://owner/net").unwrap().name, "owner/net");
+    let pinned = TextSource::resolve("bert-base-uncased@abc").unwrap();
+    assert!(pinned.card.is_none() && pinned.name == "google-bert/bert-base-uncased@abc");
+    for name in ["no-such-net", "a/b/c", "../x", "", "owner/net@"] {
         let error = TextSource::resolve(name).unwrap_err().to_string();
         assert!(error.starts_with(&format!("there is no text net `{name}`")), "{error}");
     }
@@ -152,7 +157,10 @@ fn names_are_cards_repositories_or_folders() {
     let path = dir.path().to_str().unwrap();
     std::fs::write(dir.path().join("config.json"), "{}").unwrap();
     let error = TextSource::resolve(path).unwrap_err().to_string();
-    assert!(error.contains("model.safetensors or pytorch_model.bin; tokenizer.json or vocab.txt"), "{error}");
+    assert!(
+        error.contains("pytorch_model.bin or pytorch_model.bin.index.json; tokenizer.json or vocab.txt"),
+        "{error}"
+    );
     std::fs::write(dir.path().join("pytorch_model.bin"), "").unwrap();
     std::fs::write(dir.path().join("vocab.txt"), "").unwrap();
     let cache = tl_weights::Cache::open(dir.path().join("cache"));

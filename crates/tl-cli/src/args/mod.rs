@@ -22,7 +22,7 @@ pub(crate) use rank::RankArgs;
 pub(crate) use runs::{CompareArgs, ListArgs, RemoveArgs, ReproduceArgs, RunsCommand, ShowArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use text::{TextArgs, TextCommand, TextDoctorArgs, TextFitArgs, TextPredictArgs, TextSourceArgs};
-pub(crate) use texts::{Of, TextColumns, TextWords};
+pub(crate) use texts::{LoraWords, Of, Pooling, TextColumns, TextWords};
 pub(crate) use train::{
     CacheArgs, ColumnArgs, FinetuneArgs, LrFindArgs, PlanArgs, Settings, SourceArgs, ThreadArgs,
 };
@@ -167,7 +167,8 @@ const FEATURES_EXAMPLES: &str = "Examples:
 The names of the images go beside a .npy file (features.files.txt) or into the metadata of a .safetensors file.";
 
 const SUMMARY_EXAMPLES: &str = "Examples:
-  tl summary --backbone vgg16                                             the net without a head
+  tl summary vgg16                                                        the net without a head
+  tl summary bert-base-uncased --max-length 64                            a net of texts
   tl summary --backbone vgg16 --head flatten-256 --classes binary --unfreeze last-4-layers
 
 A layer is whatever has an output of its own: a convolution, a linear layer, a norm, pooling, an addition, and so on, and
@@ -295,8 +296,9 @@ pub(crate) struct FeaturesArgs {
     /// Features after this stage [default: the last]
     #[arg(long, value_name = "STAGE")]
     pub(crate) stage: Option<String>,
-    /// How they become one vector: gap, max, concat, gem, flatten or cls [default for the last stage: the run's, else gap,
-    /// or cls for transformers; other stages are not pooled]
+    /// How they become one vector: gap, max, concat, gem, flatten or cls; of texts mean, cls, max, last or pooler (the
+    /// pretrained dense layer on the first token) [default for the last stage: the run's, else gap, or cls for transformers;
+    /// other stages are not pooled; of texts what the net was trained with]
     #[arg(long, value_name = "POOL", conflicts_with = "raw")]
     pub(crate) pool: Option<String>,
     /// Feature maps or tokens as they come out of the stage
@@ -320,9 +322,13 @@ pub(crate) struct FeaturesArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SummaryArgs {
-    /// Pretrained net (`tl backbones` lists them)
-    #[arg(long, value_name = "NAME")]
-    pub(crate) backbone: String,
+    /// Pretrained net of images or texts (`tl backbones` lists them), a repository of the hub, or a folder; of a text net
+    /// only the configuration is fetched
+    #[arg(value_name = "NET", required_unless_present = "backbone")]
+    pub(crate) net: Option<String>,
+    /// The same
+    #[arg(long, value_name = "NAME", conflicts_with = "net")]
+    pub(crate) backbone: Option<String>,
     /// With this on the net: gap, gap-1024, flatten-256, …
     #[arg(long, value_name = "POOL[-PART…]")]
     pub(crate) head: Option<String>,
@@ -335,7 +341,10 @@ pub(crate) struct SummaryArgs {
     /// Height and width of the input in pixels [default: the default weights' own]
     #[arg(long, value_name = "PX")]
     pub(crate) image_size: Option<u32>,
-    /// Images in a step, for the memory
+    /// Of texts: tokens of a text [default: 128, or the most that the net takes]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_length: Option<u32>,
+    /// Images or texts in a step, for the memory
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub(crate) batch: u64,
     /// Print JSON
@@ -345,6 +354,12 @@ pub(crate) struct SummaryArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BackbonesArgs {
+    /// Only nets whose name, family, language, licence or paper has this in it
+    #[arg(value_name = "WORD")]
+    pub(crate) word: Option<String>,
+    /// Only nets of images, or of texts
+    #[arg(long, value_enum, value_name = "image|text")]
+    pub(crate) task: Option<Of>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -23,6 +23,55 @@ pub(crate) struct TextWords {
     pub(crate) max_length: Option<usize>,
     #[command(flatten)]
     pub(crate) columns: TextColumns,
+    /// Of texts: how tokens become one vector: mean, cls (the first token), max, last (the last token), or pooler (the
+    /// pretrained dense layer on the first token, where the weights have one; it trains with the head). The rest of the
+    /// head is one layer; --head says more [default: what the net was trained with]
+    #[arg(long, value_enum, value_name = "POOL")]
+    pub(crate) pooling: Option<Pooling>,
+    #[command(flatten)]
+    pub(crate) lora: LoraWords,
+}
+
+/// How tokens become a vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pooling {
+    Mean,
+    Cls,
+    Max,
+    Last,
+    Pooler,
+}
+
+/// What is said of adapters.
+#[derive(Clone, Debug, Default, PartialEq, Args)]
+pub(crate) struct LoraWords {
+    /// Of texts: the net's weights stay, and low-rank adapters beside them train with the head (LoRA, arXiv:2106.09685), at
+    /// the schedule's phases. R is their rank. The model has them merged in; adapter/ in the run is for peft
+    /// [default of R: 8]
+    #[arg(long, value_name = "R", num_args = 0..=1, default_missing_value = "8")]
+    pub(crate) lora: Option<i64>,
+    /// What adapters add is multiplied by ALPHA / R [default: 8]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true)]
+    pub(crate) lora_alpha: Option<f64>,
+    /// Dropout of an adapter's input in training, 0 to below 1 [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub(crate) lora_dropout: Option<f64>,
+    /// Linear layers that get an adapter, by the ends of their names (`tl summary` lists them), or all-linear
+    /// [default: queries and values, as in peft: query,value of BERT]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) lora_targets: Vec<String>,
+}
+
+impl LoraWords {
+    pub(crate) fn given(&self) -> Vec<&'static str> {
+        let given = [
+            ("--lora", self.lora.is_some()),
+            ("--lora-alpha", self.lora_alpha.is_some()),
+            ("--lora-dropout", self.lora_dropout.is_some()),
+            ("--lora-targets", !self.lora_targets.is_empty()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
 }
 
 /// Columns of a table of texts.
@@ -40,6 +89,8 @@ impl TextWords {
     /// The words that are given and mean nothing for images.
     pub(crate) fn given(&self) -> Vec<&'static str> {
         let mut given = self.columns.given();
+        given.extend(self.lora.given());
+        given.extend(self.pooling.map(|_| "--pooling"));
         given.extend(self.max_length.map(|_| "--max-length"));
         given
     }

@@ -271,7 +271,7 @@ impl Job {
         ui.line(&format!("backbone   {}, weights from {}", self.model.backbone.name(), source));
         match (&self.inputs, self.model.reads) {
             (JobInputs::Images(images), Reads::Images(preprocess)) => images.announce(preprocess.input, &ui),
-            (JobInputs::Texts(texts), _) => texts.announce(&ui),
+            (JobInputs::Texts(texts), _) => texts.announce(&self.model, &ui),
             _ => {}
         }
         ui.line(&format!(

@@ -195,6 +195,7 @@ impl Job {
             run.dir.path(),
         )?;
         run.dir.write_json("model.json", &saved)?;
+        texts::write_adapter(&self.model, &self.resolved, &run.dir)?;
         let (evaluations, analyses, looks) = self.measure(&run, outcome.val.take(), ui)?;
         let Some(best) = &outcome.best else { return Err(Exit(1).into()) };
         let val = &evaluations[0];
@@ -231,7 +232,7 @@ impl Job {
             warnings: self.warnings(val),
             evaluations,
         };
-        run.dir.write_history(&run.epochs)?;
+        run.dir.write_history(&run.epochs, self.inputs.unit())?;
         run.dir.write_json(judge::ANALYSIS, &analyses)?;
         run.dir.write_json("summary.json", &summary)?;
         self.write_report(&run, &summary, (&analyses, &looks))?;
@@ -357,7 +358,7 @@ const TIME_OF_LOOKS: Duration = Duration::from_millis(500);
 
 /// What to do about a loss that no longer comes down.
 const DIVERGED: &str = "lower the rates of the phase, clip gradients (`clip_norm`), or let the rate rise more slowly (`warmup`), \
-                        in a spec.json that is run with --config; or look for odd images with `tl data doctor`";
+                        in a spec.json that is run with --config; or look for odd samples with `tl data doctor` or `tl text doctor`";
 
 fn has_checkpoint(run: &Run) -> bool {
     run.dir.path().join(CHECKPOINT).exists()
@@ -370,7 +371,9 @@ fn go_on(run: &Path) -> String {
 
 fn default_run_dir(spec: &Spec, now: &str) -> PathBuf {
     let data = spec.data.file_name().map_or("data".into(), |name| name.to_string_lossy());
-    let base = format!("runs/{}-{data}-s{}-{now}", spec.backbone, spec.seed);
+    // Of a folder or a repository its last name.
+    let net = spec.backbone.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let base = format!("runs/{net}-{data}-s{}-{now}", spec.seed);
     // Two runs in one second are told apart by a number.
     let numbered = (2..).map(|i| PathBuf::from(format!("{base}-{i}")));
     std::iter::once(PathBuf::from(&base)).chain(numbered).find(|path| !path.exists()).unwrap_or_default()
@@ -449,7 +452,7 @@ fn show_summary(summary: &Summary, run: &Path, unit: &str, json: bool) -> anyhow
     }
     let mut lines = vec![String::new()];
     for evaluation in &summary.evaluations {
-        lines.extend(crate::evaluate::lines(evaluation));
+        lines.extend(crate::evaluate::lines(evaluation, unit));
     }
     lines.extend(summary.baseline.as_ref().map(tl_run::Baseline::line));
     lines.push(format!("best       epoch {}, phase {}", summary.best.epoch, summary.best.phase));

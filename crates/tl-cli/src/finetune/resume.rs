@@ -106,11 +106,12 @@ fn refuse_finished(path: &Path) -> anyhow::Result<()> {
 /// Images and weights have to be those that the run began with.
 fn same_run(job: &Job, manifest: &Manifest) -> anyhow::Result<()> {
     let (now, then) = (&job.data.facts, &manifest.data);
+    let unit = job.inputs.unit();
     let mut changed = Vec::new();
     for (what, now, then) in [
-        ("the training images", &now.train_sha256, &then.train_sha256),
-        ("the validation images", &now.val_sha256, &then.val_sha256),
-        ("the pretrained weights", &job.origin.pretrained.sha256, &manifest.weights.sha256),
+        (format!("the training {unit}"), &now.train_sha256, &then.train_sha256),
+        (format!("the validation {unit}"), &now.val_sha256, &then.val_sha256),
+        ("the pretrained weights".to_owned(), &job.origin.pretrained.sha256, &manifest.weights.sha256),
     ] {
         if now != then {
             changed.push(what);

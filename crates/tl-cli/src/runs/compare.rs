@@ -141,6 +141,7 @@ fn groups(runs: &[Run]) -> Vec<Group> {
 fn pairs(runs: &[Run]) -> Vec<(String, Value)> {
     let Some((first, others)) = runs.split_first() else { return Vec::new() };
     let mut found = Vec::new();
+    let unit = super::unit(first);
     for run in others {
         let (a, b) = (first.name(), run.name());
         let settings: Vec<String> =
@@ -151,7 +152,7 @@ fn pairs(runs: &[Run]) -> Vec<(String, Value)> {
             let verdict = if both.within_noise { "within noise" } else { "more than chance" };
             let difference = both.difference;
             text = format!(
-                "{b} less {a}: {} {:+.4} (95 % interval {:+.4} to {:+.4}, the same {} images)",
+                "{b} less {a}: {} {:+.4} (95 % interval {:+.4} to {:+.4}, the same {} {unit})",
                 both.what, difference.mean, difference.low, difference.high, both.images
             );
             if let Some(test) = both.mcnemar {
@@ -165,7 +166,7 @@ fn pairs(runs: &[Run]) -> Vec<(String, Value)> {
         } else if let Some(apart) = intervals_apart(first, run) {
             let verdict = if apart { "more than chance" } else { "within noise" };
             text = format!(
-                "{b} and {a} answered other images; by their 95 % intervals the difference is {verdict}"
+                "{b} and {a} answered other {unit}; by their 95 % intervals the difference is {verdict}"
             );
             value["intervals_apart"] = json!(apart);
         }

@@ -63,6 +63,12 @@ fn field(run: &Run, name: &str) -> String {
     }
 }
 
+/// What a run has learned from, several of them.
+fn unit(run: &Run) -> &'static str {
+    let of_texts = run.spec.get("text").is_some_and(|text| !text.is_null());
+    if of_texts { "texts" } else { "images" }
+}
+
 /// The folder or file that a run has learned from, without those above it.
 fn data_name(run: &Run) -> String {
     let path = Path::new(&run.manifest.data.path);

@@ -119,8 +119,8 @@ fn environment(then: &Manifest, now: &Manifest) -> Vec<String> {
     let (a, b) = (&then.machine, &now.machine);
     let pairs = [
         ("version", then.version.clone(), now.version.clone()),
-        ("training images", then.data.train_sha256.clone(), now.data.train_sha256.clone()),
-        ("validation images", then.data.val_sha256.clone(), now.data.val_sha256.clone()),
+        ("training data", then.data.train_sha256.clone(), now.data.train_sha256.clone()),
+        ("validation data", then.data.val_sha256.clone(), now.data.val_sha256.clone()),
         ("pretrained weights", then.weights.sha256.clone(), now.weights.sha256.clone()),
         ("platform", a.platform.clone(), b.platform.clone()),
         ("processor", a.cpu.clone(), b.cpu.clone()),

@@ -4,19 +4,21 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde_json::json;
-use tch::Device;
-use tl_heads::{HeadSpec, Task};
+use tch::{Device, Tensor};
+use tl_heads::{Head, HeadSpec, Part, Task};
 use tl_text::{TokenOptions, Tokenizer};
 use tl_torch::Fill;
 use tl_train::{Model, NewHead, Precision, SavedModel, SetInputs};
 use tl_weights::TensorWriter;
 
 use super::{MAX_LENGTH, find, tokenizer_of};
-use crate::args::FeaturesArgs;
+use crate::args::{FeaturesArgs, Pooling};
 use crate::errors::Exit;
 use crate::features::Format;
 use crate::interrupt::{EXIT_CODE, Interrupt};
+use crate::predict::floats;
 use crate::ui::{self, Ui};
 
 /// Whether a run has a model of texts.
@@ -41,7 +43,7 @@ pub(crate) fn run(
     let precision = args.precision.unwrap_or(Precision::F32);
     let inputs = SetInputs::Texts(&encoded);
     model.compute = tl_train::choose(&mut model, None, (&samples, inputs), precision)?.compute;
-    let shape = [samples.len(), model.head.pooled_width() as usize];
+    let shape = [samples.len(), width(&model.head)];
     let names: Vec<String> = samples.iter().map(|sample| tl_data::shown(&sample.rel).to_string()).collect();
     let list = (format == Format::Npy).then(|| args.out.with_extension("texts.txt"));
     if let Some(list) = list.as_ref().filter(|list| list.exists()) {
@@ -66,9 +68,12 @@ pub(crate) fn run(
         !stopped()
     });
     ui.borrow_mut().stop();
-    let rows = rows?;
+    let mut rows = rows?;
     if stopped() {
         return Err(Exit(EXIT_CODE).into());
+    }
+    if !model.head.spec.parts().is_empty() {
+        rows = hidden(&model.head, &rows);
     }
     for mut row in rows {
         if args.normalize {
@@ -115,6 +120,8 @@ fn net(
     device: Device,
     ui: &RefCell<Ui>,
 ) -> anyhow::Result<(Model, Tokenizer)> {
+    let weights = args.weights.as_deref().unwrap_or_default();
+    let mut published = None;
     let (backbone, tokenizer, usual) = match run {
         Some(run) => {
             let (saved, model) = SavedModel::load(run, device)?;
@@ -126,20 +133,62 @@ fn net(
         }
         None => {
             let net = find(args.backbone.as_deref().unwrap_or_default())?;
-            let fetched = net.fetch(args.weights.as_deref().unwrap_or_default(), ui)?;
-            let max_length = args.max_length.unwrap_or(MAX_LENGTH);
+            let fetched = net.fetch(weights, ui)?;
+            let most = net.config.max_tokens().and_then(|most| usize::try_from(most).ok());
+            let max_length = args.max_length.unwrap_or(MAX_LENGTH.min(most.unwrap_or(usize::MAX)));
             let tokenizer = fetched.tokenizer(TokenOptions { max_length, special_tokens: true })?;
             fetched.check_vocabulary(&tokenizer, &net.config)?;
-            (net.load(&fetched, device)?, tokenizer, net.pool.into())
+            let (backbone, usual) = (net.load(&fetched, device)?, net.pool.into());
+            published = Some(net);
+            (backbone, tokenizer, usual)
         }
     };
-    let spec = match &args.pool {
-        Some(text) => text.parse::<HeadSpec>()?,
-        None => usual,
+    let word = args.pool.as_deref().map(|word| Pooling::from_str(word, true).map_err(|_| word));
+    let spec = match (&word, &published) {
+        (None, _) => usual,
+        (Some(Ok(Pooling::Pooler)), None) => anyhow::bail!(
+            "--pool pooler is for a pretrained net; a run has its pooler in its head\n\nhint: --pool cls is what that is given"
+        ),
+        (Some(Ok(pooling)), Some(net)) => net.head(*pooling, weights)?,
+        (Some(Ok(pooling)), None) => pooling.pool().into(),
+        (Some(Err(text)), _) => {
+            let spec = text.parse::<HeadSpec>()?;
+            anyhow::ensure!(
+                spec.parts().is_empty(),
+                "--pool is `{spec}`, expected pooling and nothing behind it"
+            );
+            spec
+        }
     };
-    anyhow::ensure!(spec.parts().is_empty(), "--pool is `{spec}`, expected pooling and nothing behind it");
+    let pooler = !spec.parts().is_empty();
     let head = NewHead { spec, task: Task::Binary, dropout: 0.0, fill: Fill::Later };
     let names = ["0", "1"].map(str::to_owned).to_vec();
     let max_length = tokenizer.options().max_length;
-    Ok((Model::for_texts(backbone, head, names, max_length, device)?, tokenizer))
+    let model = Model::for_texts(backbone, head, names, max_length, device)?;
+    if let Some(net) = published.filter(|_| pooler) {
+        net.put_pooler(weights, &model.head.store)?;
+    }
+    Ok((model, tokenizer))
+}
+
+/// Values of a vector.
+fn width(head: &Head) -> usize {
+    let last = head.spec.parts().iter().rev().find_map(|part| match part {
+        Part::Dense { width, .. } => Some(*width),
+        Part::BatchNorm | Part::Dropout(_) => None,
+    });
+    last.unwrap_or(head.pooled_width()) as usize
+}
+
+/// Rows behind the layers that a head has before its last.
+fn hidden(head: &Head, rows: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    const ROWS: usize = 1024;
+    let device = head.store.iter().next().map_or(Device::Cpu, |param| param.tensor.device());
+    let some = |rows: &[Vec<f32>]| {
+        let xs = Tensor::from_slice(&rows.concat()).view([rows.len() as i64, -1]).to_device(device);
+        let ys = tch::no_grad(|| head.hidden(&xs));
+        let width = ys.size().last().map_or(1, |&width| width as usize);
+        floats(&ys).chunks(width).map(<[f32]>::to_vec).collect::<Vec<_>>()
+    };
+    rows.chunks(ROWS).flat_map(some).collect()
 }

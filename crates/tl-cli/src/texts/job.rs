@@ -12,6 +12,7 @@ use tl_torch::Fill;
 use tl_train::{Model, NewHead};
 
 use super::data::{Sets, TextData};
+use super::lora;
 use super::net::TokenizerFile;
 use crate::finetune::{Built, JobInputs, Origin};
 use crate::fit;
@@ -44,10 +45,16 @@ pub(crate) fn build(
     let tokenizer = fetched.tokenizer(TokenOptions { max_length, special_tokens: true })?;
     fetched.check_vocabulary(&tokenizer, &net.config)?;
     let (data, sets, dataset) = data.into_samples(&tokenizer)?;
-    let backbone = net.load(&fetched, device)?;
+    let mut backbone = net.load(&fetched, device)?;
+    if let Some(lora) = net.lora_of(spec) {
+        backbone = backbone.with_lora(&lora, spec.seed)?;
+    }
     let task = fit::task(spec, data.classes.len())?;
     let head = NewHead { spec: spec.head.clone(), task, dropout: spec.dropout, fill: Fill::Seed(spec.seed) };
     let mut model = Model::for_texts(backbone, head, data.classes.clone(), max_length, device)?;
+    if spec.text.as_ref().is_some_and(|text| text.pooler) {
+        net.put_pooler(&spec.weights, &model.head.store)?;
+    }
     if let Task::Regression { .. } = task {
         model = model.with_target_stats(tl_data::target_stats(&data.train)?)?;
     }
@@ -57,7 +64,7 @@ pub(crate) fn build(
 }
 
 impl TextInputs {
-    pub(crate) fn announce(&self, ui: &Ui) {
+    pub(crate) fn announce(&self, model: &Model, ui: &Ui) {
         let lengths = self.sets.train.lengths();
         let mean = lengths.iter().sum::<usize>() as f64 / lengths.len().max(1) as f64;
         let longest = lengths.iter().max().copied().unwrap_or(0);
@@ -65,6 +72,7 @@ impl TextInputs {
             "input      {mean:.0} tokens a text, {longest} at most; longer than {} are cut",
             self.max_length
         ));
+        lora::announce(model, ui);
     }
 
     /// Writes the tokenizer into a run, and names its files with their sha256.

@@ -6,7 +6,9 @@
 mod data;
 mod features;
 mod job;
+mod lora;
 mod net;
+mod pooler;
 mod predict;
 
 use serde::{Deserialize, Serialize};
@@ -17,16 +19,18 @@ use crate::errors::Problems;
 pub(crate) use data::{TextData, named, open_data};
 pub(crate) use features::{is_text_run, run as features};
 pub(crate) use job::{TextInputs, build};
+pub(crate) use lora::{LoraSpec, write_adapter};
 pub(crate) use net::{DEFAULT_BACKBONE, TextNet, find, is_text_net, tokenizer_of};
+pub(crate) use pooler::pooling;
 pub(crate) use predict::{Asked, asked, run as predict, say_cut};
 
 /// The set of texts that comes with the project.
 pub(crate) const TEXTS: &str = "datasets/movie-review-snippets";
 /// Tokens of a text at most, where nobody says.
-const MAX_LENGTH: usize = 128;
+pub(crate) const MAX_LENGTH: usize = 128;
 
 /// What a spec says of texts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TextSpec {
     /// The most tokens of a text, special tokens counted.
@@ -34,11 +38,21 @@ pub(crate) struct TextSpec {
     pub(crate) text_column: Option<String>,
     /// A column, or `none`.
     pub(crate) pair_column: Option<String>,
+    /// Whether the head begins with the pretrained pooler.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) pooler: bool,
+    /// Adapters that train in place of the net; none for the net itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lora: Option<LoraSpec>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Default for TextSpec {
     fn default() -> Self {
-        Self { max_length: MAX_LENGTH, text_column: None, pair_column: None }
+        Self { max_length: MAX_LENGTH, text_column: None, pair_column: None, pooler: false, lora: None }
     }
 }
 
@@ -52,12 +66,15 @@ impl TextSpec {
             max_length: words.max_length.unwrap_or(self.max_length),
             text_column: word(&words.columns.text_column, &self.text_column),
             pair_column: word(&words.columns.pair_column, &self.pair_column),
+            pooler: self.pooler,
+            lora: lora::merged(&words.lora, self.lora.as_ref()),
         }
     }
 }
 
 /// Words about images mean nothing for texts, and the other way round.
-pub(crate) fn check_words(args: &Settings, texts: bool, problems: &mut Problems) {
+pub(crate) fn check_words(args: &Settings, base: Option<&TextSpec>, problems: &mut Problems) {
+    let texts = base.is_some();
     let of = if texts { Of::Text } else { Of::Image };
     if args.texts.task.is_some_and(|task| task != of) {
         let (what, other) = if texts { ("texts", "image") } else { ("images", "text") };
@@ -71,6 +88,7 @@ pub(crate) fn check_words(args: &Settings, texts: bool, problems: &mut Problems)
         }
         return;
     }
+    lora::check_words(args, base.is_some_and(|base| base.lora.is_some()), problems);
     let columns = &args.source.columns;
     let given = [
         ("--augment", args.augment.is_some()),

@@ -1,7 +1,7 @@
 //! Text nets by name, and the files that belong to one.
 //!
-//! The decision behind it: what decides whether a plan fits a net is its configuration, so a name is looked up with all
-//! other words, and its files are brought here at that moment.
+//! The decision behind it: what decides whether a plan fits a net is its configuration, so that is brought here when a name
+//! is looked up, with all other words; weights and tokenizer only when something is to be computed.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 use tch::Device;
 use tl_backbones::Backbone;
-use tl_backbones::text::{TextConfig, TextFiles, TextPool, TextSource};
+use tl_backbones::text::{self, TextCard, TextConfig, TextPool, TextSource};
 use tl_heads::Pool;
 use tl_text::{TokenOptions, Tokenizer};
 use tl_train::{Pretrained, SavedText};
@@ -19,15 +19,14 @@ use crate::ui::{Ui, show_fetch};
 
 pub(crate) const DEFAULT_BACKBONE: &str = "minilm";
 
-/// A text net whose files are here.
+/// A text net whose configuration is here.
 #[derive(Clone, Debug)]
 pub(crate) struct TextNet {
     pub(crate) name: String,
     pub(crate) config: TextConfig,
     /// How its tokens become a vector where nobody says.
     pub(crate) pool: Pool,
-    files: TextFiles,
-    licence: &'static str,
+    source: TextSource,
 }
 
 /// The weights and the tokenizer that a run begins with.
@@ -50,34 +49,50 @@ pub(crate) fn is_text_net(name: &str) -> bool {
     tl_backbones::find(name).is_err() && TextSource::resolve(name).is_ok()
 }
 
-/// The net of this name, with its files.
+/// The net of this name, without its weights.
 ///
 /// # Errors
-/// There is none, its files cannot be had, or its configuration cannot be used.
+/// There is none, its configuration cannot be had, or cannot be used.
 pub(crate) fn find(name: &str) -> anyhow::Result<TextNet> {
-    let source = TextSource::resolve(name)?;
+    let (source, cache) = (TextSource::resolve(name)?, Cache::default_location()?);
     let ui = RefCell::new(Ui::new());
-    let files = source.fetch(&Cache::default_location()?, &show_fetch(&ui));
+    let located = source.fetch_config(&cache, &show_fetch(&ui));
     ui.borrow_mut().stop();
-    let files = files.with_context(|| format!("no files for `{name}`"))?;
-    let config = files.config().with_context(|| format!("backbone `{name}`"))?;
-    let pool = match source.pool(&config) {
+    let path = located.with_context(|| format!("no files for `{name}`"))?.path;
+    let json = std::fs::read(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+    let config = TextConfig::parse(&json).with_context(|| format!("backbone `{name}`"))?;
+    let pool = match source.pool(&config, &cache) {
         TextPool::Mean => Pool::Average,
         TextPool::First => Pool::Class,
         TextPool::Last => Pool::Last,
     };
-    let licence = source.card.map_or("unknown", |card| card.licence);
-    Ok(TextNet { name: source.name, config, pool, files, licence })
+    Ok(TextNet { name: source.name.clone(), config, pool, source })
 }
 
 impl TextNet {
+    /// Its row of the table.
+    pub(crate) fn card(&self) -> Option<&'static TextCard> {
+        self.source.card
+    }
+
+    /// The file of its weights, or the one that is named.
+    pub(crate) fn weights(&self, weights: &str, ui: &RefCell<Ui>) -> anyhow::Result<Located> {
+        let cache = Cache::default_location()?;
+        if !weights.is_empty() {
+            return Ok(cache.fetch(&Source::File(weights.into()), None, &show_fetch(ui))?);
+        }
+        let located = self.source.fetch_weights(&cache, &show_fetch(ui));
+        ui.borrow_mut().stop();
+        located.with_context(|| format!("no files for `{}`", self.name))
+    }
+
     /// Its files, with other weights if a file of them is named.
     pub(crate) fn fetch(&self, weights: &str, ui: &RefCell<Ui>) -> anyhow::Result<Fetched> {
-        let weights = match weights {
-            "" => self.files.weights.clone(),
-            file => Cache::default_location()?.fetch(&Source::File(file.into()), None, &show_fetch(ui))?,
-        };
-        let Located { path, sha256, .. } = self.files.tokenizer.clone();
+        let tokenizer = self.source.fetch_tokenizer(&Cache::default_location()?, &show_fetch(ui));
+        ui.borrow_mut().stop();
+        let tokenizer = tokenizer.with_context(|| format!("no files for `{}`", self.name))?;
+        let weights = self.weights(weights, ui)?;
+        let Located { path, sha256, .. } = tokenizer;
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let mut tokenizer_files = vec![TokenizerFile { name, path: path.clone(), sha256 }];
         // Beside a list of words stands what is done to texts before.
@@ -89,6 +104,17 @@ impl TextNet {
             tokenizer_files.push(TokenizerFile { name, path: beside, sha256 });
         }
         Ok(Fetched { weights, tokenizer_files })
+    }
+
+    /// Where it is published, as transformers finds it, and the revision where one was named.
+    pub(crate) fn published(&self) -> (String, Option<&str>) {
+        if Path::new(&self.name).is_dir() {
+            return (crate::dataset::absolute(Path::new(&self.name)).display().to_string(), None);
+        }
+        match self.name.split_once('@') {
+            Some((repo, revision)) => (repo.to_owned(), Some(revision)),
+            None => (text::find(&self.name).map_or(&*self.name, |card| card.hub_name()).to_owned(), None),
+        }
     }
 
     /// The net with its weights.
@@ -120,7 +146,7 @@ impl Fetched {
             name: net.name.clone(),
             source: self.weights.source.clone(),
             sha256: self.weights.sha256.clone(),
-            licence: net.licence.to_owned(),
+            licence: net.card().map_or("unknown", |card| card.licence).to_owned(),
         }
     }
 }

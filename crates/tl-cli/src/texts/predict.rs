@@ -37,7 +37,7 @@ pub(crate) fn asked(
     let source =
         Source { task: dataset::task_of(task), ..Source::merged(&columns, &Source::default(), true) };
     let TextColumns { text_column, pair_column } = args.texts.clone();
-    let spec = TextSpec { max_length: text.max_length, text_column, pair_column };
+    let spec = TextSpec { max_length: text.max_length, text_column, pair_column, ..TextSpec::default() };
     let path = dataset::absolute(&args.data);
     let (texts, part) = data::labelled(&path, &source, &spec, &saved.classes)?;
     let samples = data::samples(&texts, &path);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tl_finetune::Metric;
+use tl_torch::Role;
 
 use crate::model::Model;
 use crate::optimizer::Optimizer;
@@ -148,7 +149,7 @@ impl State {
         if let Some(values) = &mut self.best {
             let store = &model.backbone.store;
             for stage in &model.backbone.stages[self.progress.lowest_frontier..lowest] {
-                values.extend(copies(store.slice(stage.params()).iter()));
+                values.extend(copies(store.slice(stage.params()).iter().filter(|param| changes(param))));
             }
         }
     }
@@ -160,11 +161,18 @@ impl State {
     }
 }
 
-/// The tensors of the stages from `first` on, and of the head. What stands between them belongs to the last stage.
+/// What a run can change. A weight beside which an adapter trains comes from its file again.
+fn changes(param: &tl_torch::Param) -> bool {
+    param.role != Role::Fixed
+}
+
+/// The tensors of the stages from `first` on that can change, and of the head. What stands between them belongs to the
+/// last stage.
 pub(crate) fn from_stage(model: &Model, first: usize) -> impl Iterator<Item = &tl_torch::Param> {
     let store = &model.backbone.store;
     let stages = model.backbone.stages[first..].iter();
-    stages.flat_map(|stage| store.slice(stage.params())).chain(model.head.store.iter())
+    let of_net = stages.flat_map(|stage| store.slice(stage.params())).filter(|param| changes(param));
+    of_net.chain(model.head.store.iter())
 }
 
 /// Copies of tensors.

@@ -217,7 +217,7 @@ pub(super) fn set_trainable(model: &Model, phase: &PlannedPhase) {
         let trains = match param.role {
             Role::Weight | Role::Bias | Role::Undecayed | Role::Adapter => true,
             Role::Norm => norms,
-            Role::Buffer => false,
+            Role::Fixed | Role::Buffer => false,
         };
         let _ = param.tensor.set_requires_grad(trains && phase.layer_rates[layer].is_some());
     }

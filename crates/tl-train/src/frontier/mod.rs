@@ -405,6 +405,10 @@ fn prefix_hash(model: &Model, level: usize) -> String {
         hash.update(param.name.as_bytes());
         hash.update(crate::saved::little_endian(&param.tensor));
     }
+    // What adapters add is scaled.
+    if let Some(lora) = model.backbone.text_net().and_then(|net| net.lora.as_ref()) {
+        hash.update((lora.alpha / lora.rank as f64).to_le_bytes());
+    }
     if top {
         hash.update(format!("{:?}", model.head.spec.pool).as_bytes());
     }

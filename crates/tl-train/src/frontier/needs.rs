@@ -126,7 +126,7 @@ mod tests {
         let stage = |i| StageInfo { name: format!("stage{i}"), blocks: vec![format!("block{i}")] };
         let layer =
             |i| LayerInfo { name: format!("conv{i}"), stage: i, block: 0, params: 10, norm_params: 0 };
-        NetInfo { stages: (0..4).map(stage).collect(), layers: (0..4).map(layer).collect() }
+        NetInfo { stages: (0..4).map(stage).collect(), layers: (0..4).map(layer).collect(), texts: false }
     }
 
     /// Phases of gradual unfreezing by their names, in this order.
