@@ -58,7 +58,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let (samples, inputs, part) = match &asked {
         Given::Texts(asked) => {
             let Asked { samples, encoded, part, .. } = asked;
-            texts::say_cut(encoded, saved.text.as_ref().map_or(0, |text| text.max_length), &ui);
+            texts::say_cut(encoded, samples, saved.text.as_ref().map_or(0, |text| text.max_length), &ui);
             (samples, SetInputs::Texts(encoded), part.map(str::to_owned))
         }
         Given::Images((samples, part)) => (samples, SetInputs::Images(&pool), part.clone()),
@@ -67,7 +67,12 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let scored = score(&model, samples, inputs, &ui)?;
     let set = part.unwrap_or_else(|| "data".to_owned());
     let evaluation = evaluation(&set, &scored, &saved.classes);
-    let analysis = judge::analyse(&set, &scored, (samples, &saved.classes), judge::temperature(&args.run));
+    let analysis = match &asked {
+        Given::Texts(Asked { texts, .. }) if scored.tags.is_some() => {
+            texts::analyse(&set, &scored, (samples, texts), &saved.classes)
+        }
+        _ => judge::analyse(&set, &scored, (samples, &saved.classes), judge::temperature(&args.run)),
+    };
     if let Some(path) = &args.report {
         let wanted = analysis.files();
         let (pictures, texts, looks) = match &asked {
@@ -97,9 +102,10 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         let all = Measured { evaluation: &evaluation, analysis: args.analysis.then_some(&analysis) };
         return ui::print(&(serde_json::to_string_pretty(&all)? + "\n"));
     }
-    let details = details(&evaluation, &analysis, &saved.classes);
+    let unit = inputs.unit();
+    let details = details((&evaluation, unit), &analysis, &saved.classes);
     let gap = if details.is_empty() { "" } else { "\n" };
-    ui::print(&format!("{}\n{gap}{details}", lines(&evaluation).join("\n")))
+    ui::print(&format!("{}\n{gap}{details}", lines(&evaluation, unit).join("\n")))
 }
 
 /// What there is to measure.
@@ -213,6 +219,10 @@ pub(crate) fn evaluation(set: &str, scored: &Scored, names: &[String]) -> Evalua
             evaluation.classes = judge::class_results(&evaluation.confusion, names);
         }
         HeadTask::MultiLabel { .. } => evaluation.labels = ones().map(label_result).collect(),
+        HeadTask::Tagging { .. } => {
+            evaluation.confusion = scored.tags.iter().flat_map(|tags| tags.confusion.clone()).collect();
+            evaluation.labels = texts::entity_results(scored, names);
+        }
         HeadTask::Regression { .. } => {
             let targets = ones().map(|(target, one)| TargetResult { target, metrics: one.metrics() });
             evaluation.targets = targets.collect();
@@ -239,7 +249,7 @@ fn label_result((label, one): (String, Scored)) -> LabelResult {
 }
 
 /// The result in a line, or one for each of several numbers.
-pub(crate) fn lines(evaluation: &Evaluation) -> Vec<String> {
+pub(crate) fn lines(evaluation: &Evaluation, unit: &str) -> Vec<String> {
     let Evaluation { set, images, accuracy, loss, metrics, targets, .. } = evaluation;
     if let Some(accuracy) = accuracy {
         return vec![accuracy_line(evaluation, *accuracy)];
@@ -249,16 +259,16 @@ pub(crate) fn lines(evaluation: &Evaluation) -> Vec<String> {
         metrics.iter().map(figure).collect::<Vec<_>>().join(", ")
     };
     match &targets[..] {
-        [] => vec![format!("{set:10} {} ({images} images), loss {loss:.4}", figures(metrics))],
+        [] => vec![format!("{set:10} {} ({images} {unit}), loss {loss:.4}", figures(metrics))],
         [target] => vec![format!(
-            "{set:10} {}: {} ({images} images), loss {loss:.4}",
+            "{set:10} {}: {} ({images} {unit}), loss {loss:.4}",
             target.target,
             figures(&target.metrics)
         )],
         several => {
             let all = figures(metrics);
             let all = if all.is_empty() { String::new() } else { format!("{all} on average, ") };
-            let mut lines = vec![format!("{set:10} {all}loss {loss:.4} ({images} images)")];
+            let mut lines = vec![format!("{set:10} {all}loss {loss:.4} ({images} {unit})")];
             let line = |one: &TargetResult| format!("{:10} {}: {}", "", one.target, figures(&one.metrics));
             lines.extend(several.iter().map(line));
             lines
@@ -281,11 +291,15 @@ fn accuracy_line(evaluation: &Evaluation, accuracy: f64) -> String {
 }
 
 /// What there is to say of single classes or labels.
-fn details(evaluation: &Evaluation, analysis: &Analysis, classes: &[String]) -> String {
+fn details((evaluation, unit): (&Evaluation, &str), analysis: &Analysis, classes: &[String]) -> String {
     /// More columns are wider than a terminal.
     const WIDEST: usize = 20;
     if !evaluation.labels.is_empty() {
-        return labels("label", &evaluation.labels);
+        return match evaluation.confusion.is_empty() {
+            true => labels(("label", unit), &evaluation.labels),
+            // Of words with tags.
+            false => labels(("entity", "there"), &evaluation.labels),
+        };
     }
     if evaluation.confusion.is_empty() {
         // Numbers have a line each already.
@@ -295,7 +309,7 @@ fn details(evaluation: &Evaluation, analysis: &Analysis, classes: &[String]) -> 
         0..=WIDEST => confusion(evaluation, classes),
         n => format!("{n} classes are too many for a table here; --report FILE has what is confused\n"),
     };
-    let mut text = format!("{table}\n{}", labels("class", &evaluation.classes));
+    let mut text = format!("{table}\n{}", labels(("class", unit), &evaluation.classes));
     for pair in analysis.confused.iter().take(5) {
         text.push_str(&format!(
             "{}{} taken for {}: {} of {}\n",
@@ -310,20 +324,20 @@ fn details(evaluation: &Evaluation, analysis: &Analysis, classes: &[String]) -> 
         text.push_str(&format!("\ncalibration error {:.4}", calibration.ece));
         if let (Some(t), Some(ece)) = (calibration.temperature, calibration.ece_scaled) {
             let fitted = if calibration.fitted_here { "these" } else { "validation" };
-            text.push_str(&format!(", {ece:.4} at temperature {t:.3} (fitted on {fitted} images)"));
+            text.push_str(&format!(", {ece:.4} at temperature {t:.3} (fitted on {fitted} {unit})"));
         }
         text.push_str(&format!("\n{} labels look wrong\n", analysis.suspects.len()));
     }
     text
 }
 
-fn labels(what: &str, rows: &[LabelResult]) -> String {
+fn labels((what, unit): (&str, &str), rows: &[LabelResult]) -> String {
     let metrics: Vec<&str> = ["precision", "recall", "f1", "auroc", "average-precision"]
         .into_iter()
         .filter(|metric| rows.iter().any(|row| row.metrics.contains_key(*metric)))
         .collect();
-    let name = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0).max(5);
-    let mut text = format!("{what:name$}  images  predicted  right");
+    let name = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0).max(what.len());
+    let mut text = format!("{what:name$}  {unit:>6}  predicted  right");
     metrics.iter().for_each(|metric| text.push_str(&format!("  {:>9}", tl_run::metric_title(metric))));
     for LabelResult { label, images, predicted, right, metrics: values } in rows {
         text.push_str(&format!("\n{label:name$}  {images:>6}  {predicted:>9}  {right:>5}"));

@@ -139,6 +139,8 @@ impl<'a> Net<'a> {
             Task::Softmax { .. } | Task::Binary => "image-classification",
             Task::MultiLabel { .. } => "image-multi-label-classification",
             Task::Regression { .. } => "image-regression",
+            // Such a net takes no images, and was refused above.
+            Task::Tagging { .. } => "token-classification",
         };
         let about = About {
             format: 1,

@@ -20,6 +20,7 @@ pub mod metrics;
 mod model;
 mod optimizer;
 mod saved;
+mod words;
 
 pub use answers::Answers;
 pub use compute::{Choice, Compute, Precision, Runner, bf16_pays, choose};
@@ -38,3 +39,4 @@ pub use metrics::{Confusion, OneClass, Scores, default_metric, measured, wilson}
 pub use model::{Model, NewHead, Reads, features, net_info, pool};
 pub use optimizer::{Optimizer, StateError, Target};
 pub use saved::{Pretrained, SavedModel, SavedText};
+pub use words::likeliest_tags;

@@ -10,6 +10,7 @@ use tl_data::augment::Mix;
 use tl_heads::{LossOptions, Task};
 
 use crate::answers::Answers;
+use crate::words::Words;
 
 /// What a batch shows.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Shown {
     pub(crate) weights: Option<Vec<f32>>,
     /// How the images are mixed with each other, if they are.
     pub(crate) mix: Option<Mix>,
+    /// The words that are answered, of tagged texts.
+    pub(crate) words: Option<Words>,
 }
 
 /// Numbers that every batch of a run shares.
@@ -38,7 +41,18 @@ pub(crate) struct Loss<'a> {
 impl Shown {
     /// Plain images.
     pub(crate) fn plain(answers: Answers) -> Self {
-        Self { answers, weights: None, mix: None }
+        Self { answers, weights: None, mix: None, words: None }
+    }
+
+    /// The features that the head answers about: of tagged texts those of their words.
+    ///
+    /// # Shapes
+    /// `[N, D]` as it is, or `[N, T, D]` to `[words, D]`.
+    pub(crate) fn asked(&self, pooled: Tensor) -> Tensor {
+        match &self.words {
+            Some(words) => words.pick(&pooled),
+            None => pooled,
+        }
     }
 
     /// Number of images.
@@ -65,10 +79,17 @@ impl<'a> Loss<'a> {
     /// image that it comes from; with numbers, of the mixed numbers, since the sum of two squares would be a loss that no
     /// answer brings to 0. The gradient is that of the two by their parts all the same.
     ///
+    /// Of tagged texts the loss of each word, so that the mean is over words, as in transformers.
+    ///
     /// # Shapes
     /// Logits `[N, outputs]` to `[N]`.
     pub(crate) fn of(&self, logits: &Tensor, shown: &Shown) -> Tensor {
         let column = |weights: &[f32]| Tensor::from_slice(weights).to_device(logits.device());
+        if let (Some(words), Answers::Tags(tags)) = (&shown.words, &shown.answers) {
+            let own = Tensor::from_slice(&words.tags(tags)).to_device(logits.device());
+            let weights = shown.weights.as_deref().map(|weights| column(&words.repeat(weights)));
+            return self.weighted(logits, &own, weights);
+        }
         let own = self.targets(logits, &shown.answers);
         let weights = shown.weights.as_deref().map(column);
         let Some(mix) = &shown.mix else { return self.weighted(logits, &own, weights) };
@@ -107,6 +128,10 @@ impl<'a> Loss<'a> {
                 };
                 let values: Vec<f64> = rows.iter().flat_map(row).collect();
                 Tensor::from_slice(&values).view([rows.len() as i64, -1]).to_device(logits.device())
+            }
+            Answers::Tags(tags) => {
+                let tags: Vec<i64> = tags.iter().flatten().copied().map(i64::from).collect();
+                Tensor::from_slice(&tags).to_device(logits.device())
             }
         }
     }

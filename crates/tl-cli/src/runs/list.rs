@@ -77,13 +77,14 @@ pub(super) fn show(args: &ShowArgs) -> anyhow::Result<()> {
     }
     let manifest = &run.manifest;
     let data = &manifest.data;
+    let unit = if run.spec.get("text").is_some() { "texts" } else { "images" };
     let mut lines = vec![
         format!("run        {}", args.run.display()),
         format!("state      {}", run.state.word()),
         format!("started    {}", manifest.started),
         format!("data       {}", data.path),
         format!(
-            "           {} train, {} validation, {} test images; split {}",
+            "           {} train, {} validation, {} test {unit}; split {}",
             data.train_images, data.val_images, data.test_images, data.split
         ),
         format!("backbone   {}, weights from {}", field(&run, "backbone"), manifest.weights.source),
@@ -96,7 +97,7 @@ pub(super) fn show(args: &ShowArgs) -> anyhow::Result<()> {
     }
     match &run.summary {
         Some(summary) => {
-            lines.extend(summary.evaluations.iter().flat_map(evaluate::lines));
+            lines.extend(summary.evaluations.iter().flat_map(|evaluation| evaluate::lines(evaluation, unit)));
             let best = &summary.best;
             lines
                 .push(format!("best       epoch {} of {}, phase {}", best.epoch, summary.epochs, best.phase));

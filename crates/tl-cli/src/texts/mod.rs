@@ -8,6 +8,7 @@ mod features;
 mod job;
 mod net;
 mod predict;
+mod tags;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ pub(crate) use features::{is_text_run, run as features};
 pub(crate) use job::{TextInputs, build};
 pub(crate) use net::{DEFAULT_BACKBONE, TextNet, find, is_text_net, tokenizer_of};
 pub(crate) use predict::{Asked, asked, run as predict, say_cut};
+pub(crate) use tags::{analyse, entity_results, write_words};
 
 /// The set of texts that comes with the project.
 pub(crate) const TEXTS: &str = "datasets/movie-review-snippets";
@@ -54,6 +56,11 @@ impl TextSpec {
             pair_column: word(&words.columns.pair_column, &self.pair_column),
         }
     }
+}
+
+/// Whether the words of the data have tags, where nobody says what it has.
+pub(crate) fn has_tags(args: &Settings) -> bool {
+    args.data.as_deref().is_some_and(tl_text::Texts::is_tagged)
 }
 
 /// Words about images mean nothing for texts, and the other way round.

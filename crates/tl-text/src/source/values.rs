@@ -176,7 +176,7 @@ impl<'a> At<'a> {
     }
 }
 
-fn kind(cell: &Cell) -> &'static str {
+pub(super) fn kind(cell: &Cell) -> &'static str {
     match cell {
         Cell::Text(_) => "a text",
         Cell::Missing => "missing",
