@@ -12,6 +12,7 @@ mod resume;
 mod run;
 mod serve;
 mod support;
+mod tags;
 mod tasks;
 mod text;
 mod texts;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tl_data::{DataPool, LabelledFolder, Sample, Task};
 use tl_heads::Task as HeadTask;
-use tl_run::analysis::Analysis;
+use tl_run::analysis::{Analysis, Confused};
 use tl_run::{Evaluation, EvaluationReport, LabelResult, Machine, SetReport, TargetResult};
 use tl_train::{Model, Precision, SavedModel, Scored, Scores, SetInputs};
 
@@ -58,7 +58,9 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let (samples, inputs, part) = match &asked {
         Given::Texts(asked) => {
             let Asked { samples, encoded, part, .. } = asked;
-            texts::say_cut(encoded, samples, saved.text.as_ref().map_or(0, |text| text.max_length), &ui);
+            let tagged = matches!(model.task, HeadTask::Tagging { .. });
+            let words: &[Sample] = if tagged { samples } else { &[] };
+            texts::say_cut(encoded, words, saved.text.as_ref().map_or(0, |text| text.max_length), &ui);
             (samples, SetInputs::Texts(encoded), part.map(str::to_owned))
         }
         Given::Images((samples, part)) => (samples, SetInputs::Images(&pool), part.clone()),
@@ -290,15 +292,16 @@ fn accuracy_line(evaluation: &Evaluation, accuracy: f64) -> String {
     )
 }
 
+/// More columns are wider than a terminal.
+const WIDEST: usize = 20;
+
 /// What there is to say of single classes or labels.
 fn details((evaluation, unit): (&Evaluation, &str), analysis: &Analysis, classes: &[String]) -> String {
-    /// More columns are wider than a terminal.
-    const WIDEST: usize = 20;
     if !evaluation.labels.is_empty() {
         return match evaluation.confusion.is_empty() {
             true => labels(("label", unit), &evaluation.labels),
             // Of words with tags.
-            false => labels(("entity", "there"), &evaluation.labels),
+            false => tags(evaluation, analysis, classes),
         };
     }
     if evaluation.confusion.is_empty() {
@@ -329,6 +332,21 @@ fn details((evaluation, unit): (&Evaluation, &str), analysis: &Analysis, classes
         text.push_str(&format!("\n{} labels look wrong\n", analysis.suspects.len()));
     }
     text
+}
+
+/// Entities by kind, and the tags that are taken for each other.
+fn tags(evaluation: &Evaluation, analysis: &Analysis, names: &[String]) -> String {
+    const MOST: usize = 5;
+    let mut text = labels(("entity", "there"), &evaluation.labels);
+    for (place, pair) in analysis.confused.iter().take(MOST).enumerate() {
+        let gap = if place == 0 { "\n" } else { "" };
+        let Confused { label, predicted, images, of } = pair;
+        text.push_str(&format!("{gap}{label} taken for {predicted}: {images} of {of} words\n"));
+    }
+    match names.len() {
+        0..=WIDEST => text + "\n" + &confusion(evaluation, names),
+        _ => text,
+    }
 }
 
 fn labels((what, unit): (&str, &str), rows: &[LabelResult]) -> String {

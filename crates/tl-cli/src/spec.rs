@@ -506,6 +506,7 @@ fn check_task(spec: &Spec, problems: &mut Problems) {
     let (several, numbers, tags) = (task != Task::Class, task == Task::Number, spec.outputs == Outputs::Tags);
     let smooths = spec.schedule.iter().flat_map(|schedule| &schedule.phases);
     let smooths = smooths.filter(|phase| phase.label_smoothing.is_some_and(|part| part > 0.0)).count() > 0;
+    texts::check_tags(spec, problems);
     let refused = [
         (
             several && spec.balanced_sampling,
@@ -517,18 +518,6 @@ fn check_task(spec: &Spec, problems: &mut Problems) {
             "--class-weights is given, which weighs classes or labels",
             "leave it out; single images are weighed with --weight-column",
         ),
-        (
-            tags && spec.class_weights != ClassWeights::None,
-            "--class-weights is given, which weighs classes or labels",
-            "leave it out",
-        ),
-        (tags && spec.text.is_none(), "these are images", "tags are for words: --task text"),
-        (
-            tags && (spec.source.weight_column.is_some() || spec.source.split_column.is_some()),
-            "--weight-column or --split-column is given, which are for tables",
-            "leave it out; a folder with train, dev and test files is split already",
-        ),
-        (tags && spec.source.group.is_some(), "--group is given, which is for tables", "leave it out"),
         (
             several && !numbers && !tags && spec.class_weights == ClassWeights::Effective,
             "--class-weights is effective, which is for one class an image",

@@ -183,6 +183,38 @@ mod tests {
         close(&values(&loss, &logits, &shown), &MIXED);
     }
 
+    /// Numbers of PyTorch 2.11: `F.cross_entropy(x.view(-1, 3), y.view(-1))` with `y = [[-100, 1, -100, 0, -100],
+    /// [-100, 2, 2, -100, -100]]`, as transformers has it where a word's first token is labelled and no other.
+    #[test]
+    fn the_loss_of_tags_is_that_of_first_tokens() {
+        let tokens = |words: &[i64]| tl_text::tokens::Tokens {
+            ids: vec![0; 5],
+            types: vec![0; 5],
+            words: words.iter().map(|word| u32::try_from(*word).ok()).collect(),
+            cut: false,
+        };
+        let texts = vec![tokens(&[-1, 0, 0, 1, -1]), tokens(&[-1, 0, 1, -1, -1])];
+        let encoded = tl_text::tokens::Encoded { texts, pad: 0 };
+        // The second text has a third word, which was cut off.
+        let answers = Answers::Tags(vec![vec![1, 0], vec![2, 2, 1]]);
+        let words = Some(Words::of(&encoded, &[0, 1]));
+        let mut shown = Shown { words, ..Shown::plain(answers) };
+        let values_of = |i: i64| (1.3 * i as f64).sin() as f32;
+        let logits = Tensor::from_slice(&(0..30).map(values_of).collect::<Vec<f32>>()).view([2, 5, 3]);
+        let logits = shown.asked(logits);
+        let mut loss = Loss::plain(Task::Tagging { tags: 3 }, None);
+        let expected = [1.651_737_5, 2.303_467_3, 0.392_416_9, 2.216_910_6];
+        close(&values(&loss, &logits, &shown), &expected);
+        let mean = |loss: &Loss<'_>, shown: &Shown| {
+            loss.of(&logits, shown).mean(None::<tch::Kind>).double_value(&[])
+        };
+        assert!((mean(&loss, &shown) - 1.641_133_07).abs() < 1e-6);
+        loss.label_smoothing = 0.1;
+        assert!((mean(&loss, &shown) - 1.609_481_69).abs() < 1e-6);
+        (loss.label_smoothing, shown.weights) = (0.0, Some(vec![2.0, 0.0]));
+        close(&values(&loss, &logits, &shown), &[2.0 * expected[0], 2.0 * expected[1], 0.0, 0.0]);
+    }
+
     const PLAIN: [f32; 3] = [1.348_667_4, 0.376_973_3, 0.589_876_4];
     const MIXED: [f32; 3] = [1.011_500_6, 1.225_927_2, 1.947_532_4];
 

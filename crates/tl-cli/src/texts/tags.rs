@@ -35,15 +35,11 @@ pub(super) fn note(data: &TextDataset) -> Option<String> {
     Some(format!("{all} entities to learn from: {}{more}", named.collect::<Vec<_>>().join(", ")))
 }
 
-/// Says how many words were cut off, where there are words.
+/// Says how many words were cut off, of samples that have a tag for each word.
 pub(super) fn say_cut(encoded: &Encoded, samples: &[Sample], ui: &RefCell<Ui>) {
     let words: usize = samples.iter().map(|sample| sample.target.as_ref().map_or(0, |tags| tags.len())).sum();
     let seen: usize = encoded.texts.iter().map(|tokens| tokens.firsts().len()).sum();
-    // Labels and numbers are no words.
-    let tagged = samples.iter().zip(&encoded.texts).all(|(sample, tokens)| {
-        sample.target.as_ref().is_some_and(|tags| tokens.firsts().len() <= tags.len())
-    });
-    if tagged && encoded.truncated() > 0 && words > seen {
+    if words > seen {
         say_words(words - seen, words, ui);
     }
 }
