@@ -211,6 +211,15 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
         None if texts && args.config.is_none() && texts::has_tags(args) => (Outputs::Tags, None),
         None => (base.outputs, None),
     };
+    let outputs = match outputs {
+        Outputs::Tags if !texts => {
+            problems.add(anyhow::anyhow!(
+                "--classes is tags, and these are images\n\nhint: tags are for words: --task text"
+            ));
+            base.outputs
+        }
+        outputs => outputs,
+    };
     if preset.is_some_and(|preset| !preset.takes_part()) && args.unfreeze.is_some() {
         let hint = "hint: this preset says itself what trains when; two-step and surgical take a part";
         problems.add(anyhow::anyhow!("--preset and --unfreeze are both given\n\n{hint}"));

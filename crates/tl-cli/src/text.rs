@@ -203,7 +203,8 @@ fn doctor(args: &TextDoctorArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.quarantine {
         tl_fetch::write_whole(path, report.quarantine().to_string().as_bytes())?;
         let data = ui::word(&texts.path);
-        Ui::new().line(&format!("leave out  tl text fit --data {data} --exclude {}", ui::word(path)));
+        let command = if texts.tagging.is_some() { "finetune --task text" } else { "text fit" };
+        Ui::new().line(&format!("leave out  tl {command} --data {data} --exclude {}", ui::word(path)));
     }
     // For scripts: whether something is wrong.
     if report.count(Severity::Error) > 0 { Err(Exit(1).into()) } else { Ok(()) }

@@ -72,7 +72,6 @@ pub(crate) fn check_tags(spec: &Spec, problems: &mut Problems) {
     }
     let Source { weight_column, split_column, group, .. } = &spec.source;
     let refused = [
-        (spec.text.is_none(), "these are images", "tags are for words: --task text"),
         (spec.class_weights != ClassWeights::None, "--class-weights is given", "leave it out"),
         (weight_column.is_some(), "--weight-column is given, which is for tables", "leave it out"),
         (group.is_some(), "--group is given, which is for tables", "leave it out"),

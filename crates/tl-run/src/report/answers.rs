@@ -124,7 +124,7 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
         }
         @if !analysis.sentences.is_empty() {
             h3 { "Top losses" }
-            p { "The sentences whose tags cost most, as they are tagged and as they were; what is framed is in one line only." }
+            p { "The sentences whose tags cost most: as they are tagged, and what was said. What is framed stands in one of the two only." }
             (sentences::list(&analysis.sentences))
         }
         @if !analysis.sure_and_wrong.is_empty() {
