@@ -1,4 +1,5 @@
 //! Entities against seqeval, and sentences with tags from files of every form.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are part of it")]
 
 use std::collections::BTreeMap;
 use std::fs;

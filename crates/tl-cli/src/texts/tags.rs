@@ -148,13 +148,12 @@ pub(crate) fn write_words(
         let Some(tagged) = &text.tagged else { continue };
         let said = row.chunks(names.len().max(1)).zip(likeliest_tags(row, names.len()));
         let words = tagged.words.iter().zip(&tagged.tags).zip(said);
-        for (place, ((word, tag), (row, said))) in (1..).zip(words) {
+        for (place, ((word, tag), (row, said))) in (1_usize..).zip(words) {
             let p = row[said as usize];
             let (said, p) = match p > 0.0 {
                 true => (names[said as usize].clone(), p.to_string()),
                 false => (String::new(), String::new()),
             };
-            let place: usize = place;
             let tag = names[*tag as usize].clone();
             rows.push(vec![sample.rel.clone(), place.to_string(), word.clone(), tag, said, p]);
         }
