@@ -15,6 +15,7 @@ mod resume;
 mod run;
 mod serve;
 mod support;
+mod tags;
 mod tasks;
 mod text;
 mod text_out;

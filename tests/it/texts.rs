@@ -185,3 +185,60 @@ fn a_run_on_texts_that_was_stopped_ends_as_if_it_had_not_been() {
     let model = |run: &str| fs::read(dir.join(run).join("model.safetensors")).unwrap();
     assert!(model("stopped") == model("whole"), "other bits");
 }
+
+/// Pairs, several labels and numbers, as tables and JSON lines, to answers.
+#[test]
+fn pairs_labels_and_numbers_are_learned_and_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    tiny_net(dir);
+    let (mut pairs, mut labels) = ("sentence1\tsentence2\tlabel\n".to_owned(), String::new());
+    for i in 0..60 {
+        let word = |i: usize| WORDS[if i.is_multiple_of(2) { 8 } else { 12 } + i / 2 % 4];
+        let (first, second) = (i, i * 7 / 3);
+        let same = first % 2 == second % 2;
+        writeln!(
+            pairs,
+            "it is {}\tthe film was {}\t{}",
+            word(first),
+            word(second),
+            if same { "same" } else { "other" }
+        )
+        .unwrap();
+        let mut has: Vec<&str> = Vec::new();
+        has.extend((i % 2 == 0).then_some("good"));
+        has.extend((i % 3 == 0).then_some("long"));
+        let long = if i % 3 == 0 { " and it was one of the scene in the end" } else { "" };
+        let text = format!("the film is {}{long}", word(i));
+        let line = serde_json::json!({ "text": text, "labels": has, "score": i % 2, "length": i % 3 });
+        writeln!(labels, "{line}").unwrap();
+    }
+    fs::write(dir.join("pairs.tsv"), pairs).unwrap();
+    fs::write(dir.join("labels.jsonl"), labels).unwrap();
+    let fit = |data: &str, name: &str, more: &[&str]| {
+        let words = ["finetune", "--task", "text", "--data", data, "--backbone", "tiny", "--run", name];
+        run(dir, &[&words[..], &["--epochs", "4,2", "--batch", "8"], more].concat()).expect_success();
+        let report = fs::read_to_string(dir.join(name).join("report.html")).unwrap();
+        assert!(report.contains("<blockquote>") && !report.contains(" images<"), "{name}");
+        json(&dir.join(name).join("summary.json"))
+    };
+    fit("pairs.tsv", "p", &[]);
+    let said = run(dir, &["predict", "p", "pairs.tsv", "--json"]).expect_success().stdout;
+    let first: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["text"], &first["pair"]), (&"it is good".into(), &"the film was good".into()));
+    let csv = run(dir, &["predict", "p", "pairs.tsv", "--format", "csv"]).expect_success().stdout;
+    assert!(
+        csv.starts_with("text,pair,class,probability,other,same\nit is good,the film was good,"),
+        "{csv}"
+    );
+    let summary = fit("labels.jsonl", "l", &["--classes", "multi-label"]);
+    assert!(summary["evaluations"][0]["labels"].as_array().unwrap().len() == 2, "{summary}");
+    let measured = run(dir, &["evaluate", "l", "labels.jsonl"]).expect_success().stdout;
+    assert!(measured.contains("(60 texts)") && measured.contains("label   texts"), "{measured}");
+    let numbers = ["--classes", "regression", "--label-column", "score", "--label-column", "length"];
+    let summary = fit("labels.jsonl", "n", &numbers);
+    assert_eq!(summary["evaluations"][0]["targets"].as_array().unwrap().len(), 2);
+    let said = run(dir, &["predict", "n", "the film is good", "--format", "lines"]).expect_success().stdout;
+    assert!(said.starts_with("the film is good\tscore = ") && said.contains(", length = "), "{said}");
+    run(dir, &["runs", "reproduce", "l"]).expect_success();
+}

@@ -141,7 +141,7 @@ pub(crate) fn parse_task(text: Option<&str>) -> anyhow::Result<Task> {
 pub(crate) fn task_of(task: tl_heads::Task) -> Task {
     match task {
         tl_heads::Task::Softmax { .. } | tl_heads::Task::Binary => Task::Class,
-        tl_heads::Task::MultiLabel { .. } => Task::MultiLabel,
+        tl_heads::Task::MultiLabel { .. } | tl_heads::Task::Tagging { .. } => Task::MultiLabel,
         tl_heads::Task::Regression { .. } => Task::Number,
     }
 }

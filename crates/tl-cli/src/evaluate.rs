@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tl_data::{DataPool, LabelledFolder, Sample, Task};
 use tl_heads::Task as HeadTask;
-use tl_run::analysis::Analysis;
+use tl_run::analysis::{Analysis, Confused};
 use tl_run::{Evaluation, EvaluationReport, LabelResult, Machine, SetReport, TargetResult};
 use tl_train::{Model, Precision, SavedModel, Scored, Scores, SetInputs};
 
@@ -58,7 +58,9 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let (samples, inputs, part) = match &asked {
         Given::Texts(asked) => {
             let Asked { samples, encoded, part, .. } = asked;
-            texts::say_cut(encoded, saved.text.as_ref().map_or(0, |text| text.max_length), &ui);
+            let tagged = matches!(model.task, HeadTask::Tagging { .. });
+            let words: &[Sample] = if tagged { samples } else { &[] };
+            texts::say_cut(encoded, words, saved.text.as_ref().map_or(0, |text| text.max_length), &ui);
             (samples, SetInputs::Texts(encoded), part.map(str::to_owned))
         }
         Given::Images((samples, part)) => (samples, SetInputs::Images(&pool), part.clone()),
@@ -67,7 +69,12 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let scored = score(&model, samples, inputs, &ui)?;
     let set = part.unwrap_or_else(|| "data".to_owned());
     let evaluation = evaluation(&set, &scored, &saved.classes);
-    let analysis = judge::analyse(&set, &scored, (samples, &saved.classes), judge::temperature(&args.run));
+    let analysis = match &asked {
+        Given::Texts(Asked { texts, .. }) if scored.tags.is_some() => {
+            texts::analyse(&set, &scored, (samples, texts), &saved.classes)
+        }
+        _ => judge::analyse(&set, &scored, (samples, &saved.classes), judge::temperature(&args.run)),
+    };
     if let Some(path) = &args.report {
         let wanted = analysis.files();
         let (pictures, texts, looks) = match &asked {
@@ -97,9 +104,10 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         let all = Measured { evaluation: &evaluation, analysis: args.analysis.then_some(&analysis) };
         return ui::print(&(serde_json::to_string_pretty(&all)? + "\n"));
     }
-    let details = details(&evaluation, &analysis, &saved.classes, inputs.unit());
+    let unit = inputs.unit();
+    let details = details((&evaluation, unit), &analysis, &saved.classes);
     let gap = if details.is_empty() { "" } else { "\n" };
-    ui::print(&format!("{}\n{gap}{details}", lines(&evaluation, inputs.unit()).join("\n")))
+    ui::print(&format!("{}\n{gap}{details}", lines(&evaluation, unit).join("\n")))
 }
 
 /// What there is to measure.
@@ -213,6 +221,10 @@ pub(crate) fn evaluation(set: &str, scored: &Scored, names: &[String]) -> Evalua
             evaluation.classes = judge::class_results(&evaluation.confusion, names);
         }
         HeadTask::MultiLabel { .. } => evaluation.labels = ones().map(label_result).collect(),
+        HeadTask::Tagging { .. } => {
+            evaluation.confusion = scored.tags.iter().flat_map(|tags| tags.confusion.clone()).collect();
+            evaluation.labels = texts::entity_results(scored, names);
+        }
         HeadTask::Regression { .. } => {
             let targets = ones().map(|(target, one)| TargetResult { target, metrics: one.metrics() });
             evaluation.targets = targets.collect();
@@ -280,12 +292,17 @@ fn accuracy_line(evaluation: &Evaluation, accuracy: f64) -> String {
     )
 }
 
+/// More columns are wider than a terminal.
+const WIDEST: usize = 20;
+
 /// What there is to say of single classes or labels.
-fn details(evaluation: &Evaluation, analysis: &Analysis, classes: &[String], unit: &str) -> String {
-    /// More columns are wider than a terminal.
-    const WIDEST: usize = 20;
+fn details((evaluation, unit): (&Evaluation, &str), analysis: &Analysis, classes: &[String]) -> String {
     if !evaluation.labels.is_empty() {
-        return labels("label", &evaluation.labels, unit);
+        return match evaluation.confusion.is_empty() {
+            true => labels(("label", unit), &evaluation.labels),
+            // Of words with tags.
+            false => tags(evaluation, analysis, classes),
+        };
     }
     if evaluation.confusion.is_empty() {
         // Numbers have a line each already.
@@ -295,7 +312,7 @@ fn details(evaluation: &Evaluation, analysis: &Analysis, classes: &[String], uni
         0..=WIDEST => confusion(evaluation, classes),
         n => format!("{n} classes are too many for a table here; --report FILE has what is confused\n"),
     };
-    let mut text = format!("{table}\n{}", labels("class", &evaluation.classes, unit));
+    let mut text = format!("{table}\n{}", labels(("class", unit), &evaluation.classes));
     for pair in analysis.confused.iter().take(5) {
         text.push_str(&format!(
             "{}{} taken for {}: {} of {}\n",
@@ -317,12 +334,27 @@ fn details(evaluation: &Evaluation, analysis: &Analysis, classes: &[String], uni
     text
 }
 
-fn labels(what: &str, rows: &[LabelResult], unit: &str) -> String {
+/// Entities by kind, and the tags that are taken for each other.
+fn tags(evaluation: &Evaluation, analysis: &Analysis, names: &[String]) -> String {
+    const MOST: usize = 5;
+    let mut text = labels(("entity", "there"), &evaluation.labels);
+    for (place, pair) in analysis.confused.iter().take(MOST).enumerate() {
+        let gap = if place == 0 { "\n" } else { "" };
+        let Confused { label, predicted, images, of } = pair;
+        text.push_str(&format!("{gap}{label} taken for {predicted}: {images} of {of} words\n"));
+    }
+    match names.len() {
+        0..=WIDEST => text + "\n" + &confusion(evaluation, names),
+        _ => text,
+    }
+}
+
+fn labels((what, unit): (&str, &str), rows: &[LabelResult]) -> String {
     let metrics: Vec<&str> = ["precision", "recall", "f1", "auroc", "average-precision"]
         .into_iter()
         .filter(|metric| rows.iter().any(|row| row.metrics.contains_key(*metric)))
         .collect();
-    let name = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0).max(5);
+    let name = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0).max(what.len());
     let mut text = format!("{what:name$}  {unit:>6}  predicted  right");
     metrics.iter().for_each(|metric| text.push_str(&format!("  {:>9}", tl_run::metric_title(metric))));
     for LabelResult { label, images, predicted, right, metrics: values } in rows {

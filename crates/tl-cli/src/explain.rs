@@ -140,7 +140,9 @@ fn said(
     let answer = match model.task {
         Task::Regression { .. } => [("name", json!(name)), ("value", json!(heat.answer))],
         Task::MultiLabel { .. } => [("label", json!(name)), ("probability", json!(heat.answer))],
-        Task::Softmax { .. } | Task::Binary => [("class", json!(name)), ("probability", json!(heat.answer))],
+        Task::Softmax { .. } | Task::Binary | Task::Tagging { .. } => {
+            [("class", json!(name)), ("probability", json!(heat.answer))]
+        }
     };
     let fields = answer.map(|(key, value): (&str, Value)| (key.to_owned(), value));
     object.as_object_mut().into_iter().for_each(|object| object.extend(fields.clone()));

@@ -22,11 +22,19 @@ pub(crate) fn check(resolved: &Resolved, classes: Option<usize>, problems: &mut 
         }
         weights(spec, card, problems);
     }
-    if spec.head.pool == Pool::Tokens {
-        let hint = "hint: gap, cls, max or last";
+    if (spec.head.pool == Pool::Tokens) != (spec.outputs == Outputs::Tags) {
+        let hint = match spec.outputs {
+            Outputs::Tags => "hint: leave it out, or begin it with tokens, as in tokens-256",
+            _ => "hint: gap, cls, max or last",
+        };
+        let (does, needs) = match spec.outputs {
+            Outputs::Tags => ("answers for each text", "an answer for each word"),
+            _ => ("answers for each token", "one answer a text"),
+        };
         problems.add(anyhow::anyhow!(
-            "--head {} answers for each token, and a run needs one answer a text\n\n{hint}",
-            spec.head
+            "--head {} {does}, and a run with --classes {} needs {needs}\n\n{hint}",
+            spec.head,
+            spec.outputs.word()
         ));
     }
     if let Some(classes) = classes {
@@ -120,6 +128,7 @@ fn any_task(outputs: Outputs) -> Task {
         Outputs::Binary => Task::Binary,
         Outputs::MultiLabel => Task::MultiLabel { labels: 1 },
         Outputs::Regression => Task::Regression { targets: 1 },
+        Outputs::Tags => Task::Tagging { tags: 1 },
     }
 }
 
@@ -129,6 +138,7 @@ pub(crate) fn task(spec: &Spec, classes: usize) -> anyhow::Result<Task> {
         Outputs::Softmax => Ok(Task::Softmax { classes: classes as i64 }),
         Outputs::MultiLabel => Ok(Task::MultiLabel { labels: classes as i64 }),
         Outputs::Regression => Ok(Task::Regression { targets: classes as i64 }),
+        Outputs::Tags => Ok(Task::Tagging { tags: classes as i64 }),
         Outputs::Binary if classes == 2 => Ok(Task::Binary),
         Outputs::Binary => anyhow::bail!(
             "--classes binary is for two classes, the folder has {classes}\n\nhint: leave --classes out"

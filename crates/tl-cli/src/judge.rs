@@ -30,6 +30,8 @@ pub(crate) fn analyse(
             tl_heads::Task::Regression { .. } => Truth::Numbers(rows.clone()),
             _ => Truth::Labels(scored.present()),
         },
+        // What there is to see of words needs the words, see `texts::analyse`.
+        Answers::Tags(_) => Truth::Labels(Vec::new()),
     };
     let files = samples.iter().map(|sample| sample.rel.as_str()).collect();
     Analysis::new(&Answered { set, names, files, truth, rows: &scored.probabilities }, temperature)

@@ -89,6 +89,8 @@ pub(crate) enum Outputs {
     MultiLabel,
     /// Numbers.
     Regression,
+    /// One probability a tag, for each word.
+    Tags,
 }
 
 impl Outputs {
@@ -96,7 +98,8 @@ impl Outputs {
     pub(crate) fn of_data(self) -> Task {
         match self {
             Self::Softmax | Self::Binary => Task::Class,
-            Self::MultiLabel => Task::MultiLabel,
+            // A sentence has the kinds of its entities, by which it is split.
+            Self::MultiLabel | Self::Tags => Task::MultiLabel,
             Self::Regression => Task::Number,
         }
     }
@@ -108,6 +111,7 @@ impl Outputs {
             Self::Binary => "binary",
             Self::MultiLabel => "multi-label",
             Self::Regression => "regression",
+            Self::Tags => "tags",
         }
     }
 
@@ -139,7 +143,7 @@ fn parse_class_weights(text: &str) -> anyhow::Result<ClassWeights> {
     }
 }
 
-/// `softmax`, `binary`, `multi-label`, `regression`, or the number of classes that the folder should have.
+/// `softmax`, `binary`, `multi-label`, `regression`, `tags`, or the number of classes that the folder should have.
 fn parse_classes(text: &str) -> anyhow::Result<(Outputs, Option<usize>)> {
     match (text, text.parse()) {
         ("softmax", _) => Ok((Outputs::Softmax, None)),
@@ -147,8 +151,9 @@ fn parse_classes(text: &str) -> anyhow::Result<(Outputs, Option<usize>)> {
         (_, Ok(classes @ 2..)) => Ok((Outputs::Softmax, Some(classes))),
         ("multi-label", _) => Ok((Outputs::MultiLabel, None)),
         ("regression", _) => Ok((Outputs::Regression, None)),
+        ("tags", _) => Ok((Outputs::Tags, None)),
         _ => anyhow::bail!(
-            "--classes is `{text}`, expected `softmax`, `binary`, `multi-label`, `regression`, or a number of classes from 2"
+            "--classes is `{text}`, expected `softmax`, `binary`, `multi-label`, `regression`, `tags`, or a number of classes from 2"
         ),
     }
 }
@@ -202,7 +207,18 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
     };
     let (outputs, classes) = match &args.classes {
         Some(text) => problems.take(parse_classes(text)).unwrap_or_default(),
+        // Only a new run on texts looks what its data has.
+        None if texts && args.config.is_none() && texts::has_tags(args) => (Outputs::Tags, None),
         None => (base.outputs, None),
+    };
+    let outputs = match outputs {
+        Outputs::Tags if !texts => {
+            problems.add(anyhow::anyhow!(
+                "--classes is tags, and these are images\n\nhint: tags are for words: --task text"
+            ));
+            base.outputs
+        }
+        outputs => outputs,
     };
     if preset.is_some_and(|preset| !preset.takes_part()) && args.unfreeze.is_some() {
         let hint = "hint: this preset says itself what trains when; two-step and surgical take a part";
@@ -251,6 +267,7 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
         }
         (Some(text), _) => problems.take(text.parse().map_err(anyhow::Error::from)),
         (None, Some(Net::Image(card))) if args.config.is_none() => Some(prepare::default_head(card)),
+        (None, Some(Net::Text(_))) if outputs == Outputs::Tags => Some(tl_heads::Pool::Tokens.into()),
         (None, Some(Net::Text(net))) if args.config.is_none() => Some(net.pool.into()),
         (None, _) => Some(base.head.clone()),
     };
@@ -507,9 +524,10 @@ fn check_ranges(spec: &Spec, problems: &mut Problems) {
 /// What has no meaning for labels or numbers.
 fn check_task(spec: &Spec, problems: &mut Problems) {
     let task = spec.outputs.of_data();
-    let (several, numbers) = (task != Task::Class, task == Task::Number);
+    let (several, numbers, tags) = (task != Task::Class, task == Task::Number, spec.outputs == Outputs::Tags);
     let smooths = spec.schedule.iter().flat_map(|schedule| &schedule.phases);
     let smooths = smooths.filter(|phase| phase.label_smoothing.is_some_and(|part| part > 0.0)).count() > 0;
+    texts::check_tags(spec, problems);
     let refused = [
         (
             several && spec.balanced_sampling,
@@ -522,7 +540,7 @@ fn check_task(spec: &Spec, problems: &mut Problems) {
             "leave it out; single images are weighed with --weight-column",
         ),
         (
-            several && !numbers && spec.class_weights == ClassWeights::Effective,
+            several && !numbers && !tags && spec.class_weights == ClassWeights::Effective,
             "--class-weights is effective, which is for one class an image",
             "--class-weights balanced",
         ),

@@ -94,6 +94,12 @@ fn open(args: &TextFitArgs) -> anyhow::Result<(TextDataset, Option<String>)> {
         Some(list) => Quarantine::read(list)?.names(),
         None => BTreeSet::new(),
     };
+    anyhow::ensure!(
+        !Texts::is_tagged(&path),
+        "`{}` has words with tags, and TF-IDF is of whole texts\n\nhint: tl finetune --task text --data {}",
+        path.display(),
+        ui::word(&path)
+    );
     let mut texts = Texts::read(&path, &options)?;
     let unknown = texts.leave_out(&names);
     let split = SplitOptions { val_fraction: args.val_fraction, seed: args.seed, ..SplitOptions::default() };
@@ -180,7 +186,10 @@ fn predict(args: &TextPredictArgs) -> anyhow::Result<()> {
 fn doctor(args: &TextDoctorArgs) -> anyhow::Result<()> {
     let mut problems = Problems::default();
     let texts =
-        problems.take(source(&args.source).and_then(|(path, options)| Ok(Texts::read(&path, &options)?)));
+        problems.take(source(&args.source).and_then(|(path, options)| match Texts::is_tagged(&path) {
+            true => Ok(Texts::read_tagged(&path, &options)?),
+            false => Ok(Texts::read(&path, &options)?),
+        }));
     if let Some(list) = &args.quarantine {
         problems.take(fresh(list));
     }
@@ -194,7 +203,8 @@ fn doctor(args: &TextDoctorArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.quarantine {
         tl_fetch::write_whole(path, report.quarantine().to_string().as_bytes())?;
         let data = ui::word(&texts.path);
-        Ui::new().line(&format!("leave out  tl text fit --data {data} --exclude {}", ui::word(path)));
+        let command = if texts.tagging.is_some() { "finetune --task text" } else { "text fit" };
+        Ui::new().line(&format!("leave out  tl {command} --data {data} --exclude {}", ui::word(path)));
     }
     // For scripts: whether something is wrong.
     if report.count(Severity::Error) > 0 { Err(Exit(1).into()) } else { Ok(()) }

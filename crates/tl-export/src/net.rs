@@ -82,6 +82,7 @@ impl<'a> Net<'a> {
             Task::Softmax { .. } | Task::Binary => "classification",
             Task::MultiLabel { .. } => "multi-label-classification",
             Task::Regression { .. } => "regression",
+            Task::Tagging { .. } => "token-classification",
         };
         if let Some(text) = model.backbone.text_net() {
             let input = TextInput::of(&text.config, max_length(model), Vec::new());

@@ -33,6 +33,10 @@ pub enum Metric {
     Mae,
     /// Coefficient of determination, for outputs that are numbers.
     R2,
+    /// Harmonic mean of precision and recall of entities, for words with tags.
+    EntityF1,
+    /// Share of words whose tag is right.
+    WordAccuracy,
 }
 
 /// No metric has this name.
@@ -45,7 +49,7 @@ pub struct UnknownMetric {
 
 impl Metric {
     /// All metrics.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Loss,
         Self::Accuracy,
         Self::BalancedAccuracy,
@@ -57,6 +61,8 @@ impl Metric {
         Self::Ece,
         Self::Mae,
         Self::R2,
+        Self::EntityF1,
+        Self::WordAccuracy,
     ];
 
     /// Its name on the command line and in files.
@@ -74,6 +80,8 @@ impl Metric {
             Self::Ece => "ece",
             Self::Mae => "mae",
             Self::R2 => "r2",
+            Self::EntityF1 => "entity-f1",
+            Self::WordAccuracy => "word-accuracy",
         }
     }
 
@@ -123,7 +131,7 @@ mod tests {
         assert_eq!(
             "f1".parse::<Metric>().unwrap_err().to_string(),
             "there is no metric `f1`\n\nhint: there are: loss, accuracy, balanced-accuracy, top5-accuracy, macro-f1, \
-             auroc, average-precision, log-loss, ece, mae, r2"
+             auroc, average-precision, log-loss, ece, mae, r2, entity-f1, word-accuracy"
         );
     }
 

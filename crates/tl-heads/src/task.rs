@@ -11,7 +11,7 @@ use crate::at_least_float;
 /// The kind of answer.
 ///
 /// As JSON: `{"kind":"softmax","classes":3}`, `{"kind":"binary"}`, `{"kind":"multi-label","labels":5}`,
-/// `{"kind":"regression","targets":1}`.
+/// `{"kind":"regression","targets":1}`, `{"kind":"tagging","tags":9}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Task {
@@ -31,6 +31,11 @@ pub enum Task {
     Regression {
         /// How many, 1 or more.
         targets: i64,
+    },
+    /// One of several tags for each word of a text. What stands for an image elsewhere is here a word, `N` words in all.
+    Tagging {
+        /// How many, 1 or more.
+        tags: i64,
     },
 }
 
@@ -54,7 +59,8 @@ impl Task {
         match self {
             Self::Softmax { classes: n }
             | Self::MultiLabel { labels: n }
-            | Self::Regression { targets: n } => n,
+            | Self::Regression { targets: n }
+            | Self::Tagging { tags: n } => n,
             Self::Binary => 1,
         }
     }
@@ -93,7 +99,7 @@ impl Task {
     ///
     /// | | loss | targets | class weights |
     /// |---|---|---|---|
-    /// | softmax | cross-entropy | int64 `[N]`, `0..classes` | `[classes]` |
+    /// | softmax, tagging | cross-entropy | int64 `[N]`, `0..classes` | `[classes]` |
     /// | binary | binary cross-entropy | int64 `[N]`, 0 or 1 | `[2]` |
     /// | multi-label | mean binary cross-entropy | float `[N, labels]`, 0 (absent) to 1 (present) | `[labels]`, for the term of presence (PyTorch's `pos_weight`) |
     /// | regression | mean squared error | float `[N, targets]`, or `[N]` if there is one | `[targets]` |
@@ -113,14 +119,14 @@ impl Task {
         // 0 to 1 becomes s/2 to 1 − s/2.
         let smoothed = || fitted() * (1.0 - label_smoothing) + label_smoothing / 2.0;
         match self {
-            Self::Softmax { classes } if focal > 0.0 => {
+            Self::Softmax { classes } | Self::Tagging { tags: classes } if focal > 0.0 => {
                 let targets = like(&targets.one_hot(classes));
                 let targets = targets * (1.0 - label_smoothing) + label_smoothing / classes as f64;
                 let log_p = logits.log_softmax(1, logits.kind());
                 let terms = targets * &log_p * focus(&-log_p.expm1(), focal);
                 -weighted(terms, weights).sum_dim_intlist(1, false, None)
             }
-            Self::Softmax { .. } => {
+            Self::Softmax { .. } | Self::Tagging { .. } => {
                 let (none, ignored) = (Reduction::None, -100);
                 logits.cross_entropy_loss(targets, weights.as_ref(), none, ignored, label_smoothing)
             }
@@ -145,7 +151,7 @@ impl Task {
     pub fn probabilities(self, logits: &Tensor) -> Tensor {
         let logits = logits.to_kind(at_least_float(logits.kind()));
         match self {
-            Self::Softmax { .. } => logits.softmax(1, logits.kind()),
+            Self::Softmax { .. } | Self::Tagging { .. } => logits.softmax(-1, logits.kind()),
             // Both by a sigmoid: 1 − p would be 0 where p rounds to 1.
             Self::Binary => Tensor::cat(&[-&logits, logits], 1).sigmoid(),
             Self::MultiLabel { .. } => logits.sigmoid(),

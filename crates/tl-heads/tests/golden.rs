@@ -139,7 +139,9 @@ fn losses_and_probabilities_equal_pytorch() {
             format!("{task:?}, smoothing {label_smoothing}, focal {focal}, weights {:?}", case.weights);
         let logits = case.logits.tensor().set_requires_grad(true);
         let targets = match task {
-            Task::Softmax { .. } | Task::Binary => case.targets.tensor().to_kind(Kind::Int64),
+            Task::Softmax { .. } | Task::Binary | Task::Tagging { .. } => {
+                case.targets.tensor().to_kind(Kind::Int64)
+            }
             Task::MultiLabel { .. } | Task::Regression { .. } => case.targets.tensor(),
         };
         let weights = case.weights.map(|weights| Tensor::from_slice(&weights));

@@ -106,7 +106,7 @@ pub struct Evaluation {
     pub balanced_accuracy: Option<f64>,
     /// Mean loss: cross-entropy, or of numbers the squared error in units of the training set's variance.
     pub loss: f64,
-    /// `confusion[label][predicted]`, counts.
+    /// `confusion[label][predicted]`, counts; of tags, those of words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confusion: Vec<Vec<u32>>,
     /// What else can be said of all answers together, by name.
@@ -115,7 +115,7 @@ pub struct Evaluation {
     /// Of each class.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<LabelResult>,
-    /// Of each label.
+    /// Of each label, or of each kind of entity, where what is counted as images are entities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<LabelResult>,
     /// Of each number.
@@ -139,6 +139,9 @@ pub fn metric_title(name: &str) -> &str {
         "mae" => "MAE",
         "rmse" => "RMSE",
         "r2" => "R²",
+        "entity-f1" => "entity F1",
+        "strict-f1" => "strict F1",
+        "word-accuracy" => "word accuracy",
         other => other,
     }
 }
@@ -221,6 +224,12 @@ pub struct Baseline {
     /// Its accuracy on the test samples, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
+    /// F1 of its entities in the validation samples, where words have tags; accuracies are then those of words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_f1: Option<f64>,
+    /// The same of the test samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_f1: Option<f64>,
     /// Wall time.
     pub seconds: f64,
 }
@@ -229,11 +238,18 @@ impl Baseline {
     /// In a line.
     #[must_use]
     pub fn line(&self) -> String {
-        let test = self.test_accuracy.map_or_else(String::new, |test| format!(", {test:.4} on test"));
-        format!(
-            "baseline   {:.4} accuracy on val{test}: {}, {:.1} s",
-            self.val_accuracy, self.what, self.seconds
-        )
+        let (metric, val, test) = self.result();
+        let test = test.map_or_else(String::new, |test| format!(", {test:.4} on test"));
+        format!("baseline   {val:.4} {metric} on val{test}: {}, {:.1} s", self.what, self.seconds)
+    }
+
+    /// What it is judged by, of validation and test samples.
+    #[must_use]
+    pub fn result(&self) -> (&'static str, f64, Option<f64>) {
+        match self.val_f1 {
+            Some(f1) => ("entity F1", f1, self.test_f1),
+            None => ("accuracy", self.val_accuracy, self.test_accuracy),
+        }
     }
 }
 

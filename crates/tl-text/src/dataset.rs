@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use tl_data::split::{LeftOut, Split, SplitFile, SplitSource};
 use tl_data::{Part, SplitOptions, Target, Task};
 
+use crate::entities::Tagged;
 use crate::error::TextError;
-use crate::source::{Record, TextOptions, Texts, digest, hex};
+use crate::source::{Record, Tagging, TextOptions, Texts, digest, hex};
 
 /// One labelled text, or pair of texts.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,18 +33,20 @@ pub struct TextSample {
     pub file: Arc<Path>,
     /// The line of the file, from 1; `None` where the file is the text.
     pub line: Option<u64>,
+    /// Its words and their tags, of a tagged sentence.
+    pub tagged: Option<Arc<Tagged>>,
 }
 
 impl TextSample {
     /// A record that is to be learned from; `names` is how many classes, labels or numbers there are.
     pub fn new(record: Record, names: usize) -> Self {
-        let Record { text, pair, target, name, file, line, .. } = record;
+        let Record { text, pair, target, name, file, line, tagged, .. } = record;
         let (label, target) = match target {
             Target::Class(class) => (class, None),
             Target::None => (0, None),
             rows => (0, Some(rows.to_row(names).into())),
         };
-        Self { text, pair, label, target, name, file, line }
+        Self { text, pair, label, target, name, file, line, tagged }
     }
 
     /// Where it is from: file and line.
@@ -80,6 +83,8 @@ pub struct TextDataset {
     pub notes: Vec<String>,
     /// What a person should know, one line each.
     pub warnings: Vec<String>,
+    /// How its sentences are tagged, if they are; the classes are then the kinds of entities.
+    pub tagging: Option<Tagging>,
 }
 
 impl TextDataset {
@@ -182,6 +187,7 @@ impl Texts {
             left_out: self.left_out.into_iter().map(|record| (record.name, LeftOut::Listed)).collect(),
             notes: self.notes,
             warnings: [self.warnings, warnings].concat(),
+            tagging: self.tagging,
         })
     }
 }

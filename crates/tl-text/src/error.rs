@@ -197,6 +197,31 @@ pub enum TextFault {
         /// Those of the first.
         expected: Vec<String>,
     },
+    /// No files of tagged words.
+    #[error("there are no files of tagged words in it (`train.conll`, `train.txt`, `train.jsonl`)")]
+    NoTagged,
+    /// A line with a word alone.
+    #[error("there is a single column (expected a word, and its tag in the last column)")]
+    OneColumn,
+    /// What should be a tag.
+    #[error(
+        "`{tag}` is no tag (expected `O`, or one of `B`, `I`, `E`, `S`, a dash and a kind, such as `B-PER`)"
+    )]
+    Tag {
+        /// As it was written.
+        tag: String,
+    },
+    /// The tags of a model, of which one is none.
+    #[error(transparent)]
+    UnknownTag(#[from] crate::entities::UnknownTag),
+    /// Words and tags that do not go together.
+    #[error("there are {words} words and {tags} tags")]
+    Unequal {
+        /// How many words.
+        words: usize,
+        /// How many tags.
+        tags: usize,
+    },
     /// Two tables for one part.
     #[error("`{first}` and `{second}` are both the {part} part")]
     TwoTables {
@@ -232,6 +257,9 @@ impl TextFault {
                 ))
             }
             Self::OtherColumns { .. } => Some("name the columns of the labels or numbers".to_owned()),
+            Self::Tag { tag } if tag.parse::<u64>().is_ok() => {
+                Some("numbers do not say what they mean: write the names of the tags in their place".to_owned())
+            }
             Self::TwoTables { .. } => Some("give one of the files, or take one away".to_owned()),
             _ => None,
         }

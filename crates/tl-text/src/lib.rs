@@ -8,6 +8,7 @@
 pub mod baseline;
 mod dataset;
 pub mod doctor;
+pub mod entities;
 mod error;
 mod model;
 pub mod source;
@@ -18,6 +19,6 @@ pub use baseline::{BaselineOptions, BaselineReport, baseline};
 pub use dataset::{TextDataset, TextSample};
 pub use error::{TextError, TextFault, TextProblem, TextProblems};
 pub use model::TextModel;
-pub use source::{Record, TextFormat, TextOptions, Texts};
+pub use source::{Record, Tagging, TextFormat, TextOptions, Texts};
 pub use tfidf::{Tfidf, TfidfOptions};
 pub use tokens::{TokenOptions, Tokenizer};

@@ -15,6 +15,8 @@ pub enum Answers {
     Classes(Vec<u32>),
     /// `[image][label]`, 1 where an image has a label and 0 where not; or `[image][target]`, numbers.
     Rows(Vec<Vec<f32>>),
+    /// `[text][word]`, the tag of each word.
+    Tags(Vec<Vec<u32>>),
 }
 
 impl Answers {
@@ -23,6 +25,7 @@ impl Answers {
         match task {
             Task::Softmax { .. } | Task::Binary => Self::Classes(Vec::new()),
             Task::MultiLabel { .. } | Task::Regression { .. } => Self::Rows(Vec::new()),
+            Task::Tagging { .. } => Self::Tags(Vec::new()),
         }
     }
 
@@ -33,6 +36,12 @@ impl Answers {
             Self::Rows(_) => {
                 let row = |sample: &Sample| sample.target.as_deref().map(<[f32]>::to_vec).unwrap_or_default();
                 Self::Rows(samples.map(row).collect())
+            }
+            Self::Tags(_) => {
+                let tags = |sample: &Sample| {
+                    sample.target.iter().flat_map(|tags| tags.iter()).map(|tag| *tag as u32).collect()
+                };
+                Self::Tags(samples.map(tags).collect())
             }
         }
     }
@@ -51,6 +60,7 @@ impl Answers {
         match self {
             Self::Classes(labels) => labels.len(),
             Self::Rows(rows) => rows.len(),
+            Self::Tags(texts) => texts.len(),
         }
     }
 
@@ -66,6 +76,7 @@ impl Answers {
         match self {
             Self::Classes(labels) => Self::Classes(places.map(|place| labels[place]).collect()),
             Self::Rows(rows) => Self::Rows(places.map(|place| rows[place].clone()).collect()),
+            Self::Tags(texts) => Self::Tags(places.map(|place| texts[place].clone()).collect()),
         }
     }
 
@@ -74,8 +85,9 @@ impl Answers {
         match (self, more) {
             (Self::Classes(labels), Self::Classes(more)) => labels.extend(more),
             (Self::Rows(rows), Self::Rows(more)) => rows.extend(more),
+            (Self::Tags(texts), Self::Tags(more)) => texts.extend(more),
             // Samples are checked before the first batch.
-            (Self::Classes(_), Self::Rows(_)) | (Self::Rows(_), Self::Classes(_)) => {}
+            (Self::Classes(_) | Self::Rows(_) | Self::Tags(_), _) => {}
         }
     }
 }
@@ -87,8 +99,10 @@ impl Answers {
 pub(crate) fn check(task: Task, samples: &[Sample]) -> Result<(), TrainError> {
     let names = task.names();
     let rows = matches!(Answers::none(task), Answers::Rows(_));
+    let tag = |value: &f32| *value >= 0.0 && *value < names as f32 && value.fract() == 0.0;
     let fits = |sample: &Sample| match &sample.target {
-        None => !rows && i64::from(sample.label) < names,
+        Some(row) if matches!(task, Task::Tagging { .. }) => row.iter().all(tag),
+        None => !rows && !matches!(task, Task::Tagging { .. }) && i64::from(sample.label) < names,
         Some(row) => rows && row.len() as i64 == names && row.iter().all(|value| value.is_finite()),
     };
     match samples.iter().find(|sample| !fits(sample)) {
@@ -103,6 +117,7 @@ pub(crate) fn check(task: Task, samples: &[Sample]) -> Result<(), TrainError> {
                 Task::Softmax { .. } | Task::Binary => format!("a class below {names}"),
                 Task::MultiLabel { .. } => format!("a row of {names} labels"),
                 Task::Regression { .. } => format!("a row of {names} finite numbers"),
+                Task::Tagging { .. } => format!("the number of a tag below {names} for each word"),
             },
         }),
     }

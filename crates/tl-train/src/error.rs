@@ -70,13 +70,31 @@ pub enum TrainError {
     /// The outputs do not fit the names.
     #[error(
         "outputs `{task}` do not fit {classes} classes: expected one output for two classes, one each for two or more, or \
-         one for each label or number"
+         one for each label, number or tag, of which the first is `O`"
     )]
     Task {
         /// What the outputs mean.
         task: String,
         /// Number of names.
         classes: usize,
+    },
+    /// Tags are for a head that answers for each token, and such a head is for tags.
+    #[error("head `{head}` does not fit the answers: pooling `tokens` is for tags, and tags need it")]
+    HeadOfTags {
+        /// The head.
+        head: String,
+    },
+    /// A text of which no word has a token, or a word has no tag.
+    #[error(
+        "text `{file}` has {words} words with tags, and tokens of {seen}: expected tokens of one at least, and no more"
+    )]
+    Words {
+        /// Its name.
+        file: String,
+        /// Words that have tags.
+        words: usize,
+        /// The last word that has a token, counted from 1.
+        seen: usize,
     },
     /// A sample has not what a model of this task answers.
     #[error("image `{file}` has {got}, expected {expected}")]

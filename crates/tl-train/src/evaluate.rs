@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 use tl_data::{Batch, DataPool, Loader, LoaderOptions, Preprocess, Sample, View};
 use tl_finetune::Metric;
 use tl_heads::Task;
+use tl_text::entities::EntityScores;
 use tl_text::tokens::Encoded;
 use tl_torch::{channels_last, image_batch};
 
@@ -17,6 +18,7 @@ use crate::feed::{SetInputs, text_batches};
 use crate::loss::{Loss, Shown};
 use crate::metrics::{self, Judged, Scores};
 use crate::model::Model;
+use crate::words::{self, Words};
 
 /// Images in one forward pass without gradients. On 2 cores EfficientNet-Lite0 runs at 140 images/s with 8 or 16 and at
 /// 110 with 32, whose activations no longer stay in the processor's caches.
@@ -31,10 +33,12 @@ pub struct Scored {
     pub loss: f64,
     /// Against the classes of the samples, where there is one an image.
     pub scores: Option<Scores>,
+    /// Against the tags of the words, where there are any. Words that were cut off count as said to be `O`.
+    pub tags: Option<EntityScores>,
     /// What is right.
     pub answers: Answers,
     /// `[image][class]` or `[image][label]`: probabilities, which of classes sum to 1. Or `[image][target]`: numbers, in
-    /// their own units.
+    /// their own units. Of tagged texts `words * tags` probabilities, which are 0 for words that were cut off.
     pub probabilities: Vec<Vec<f32>>,
 }
 
@@ -48,16 +52,30 @@ impl Scored {
     /// The metric; none if it cannot be said, see [`Judged::value`].
     #[must_use]
     pub fn value(&self, metric: Metric) -> Option<f64> {
-        match metric {
-            Metric::Loss => Some(self.loss),
+        match (metric, &self.tags) {
+            (Metric::Loss, _) => Some(self.loss),
+            (Metric::EntityF1, Some(tags)) => Some(tags.all().f1()),
+            (Metric::WordAccuracy, Some(tags)) => Some(tags.word_accuracy()),
             _ => self.judged(|judged| judged.value(metric)),
         }
     }
 
     /// What can be said of labels and numbers, by name: what they have a metric for, `micro-f1` of labels and `rmse` of
-    /// numbers; of several numbers no errors, which have different units. Of classes nothing, see [`Scored::scores`].
+    /// numbers; of several numbers no errors, which have different units; of entities precision and recall as well, and the
+    /// F1 of seqeval's strict mode. Of classes nothing, see [`Scored::scores`].
     #[must_use]
     pub fn metrics(&self) -> BTreeMap<String, f64> {
+        if let Some(tags) = &self.tags {
+            let all = tags.all();
+            let named = [
+                (Metric::EntityF1.name(), all.f1()),
+                ("precision", all.precision()),
+                ("recall", all.recall()),
+                ("strict-f1", tags.strict.f1()),
+                (Metric::WordAccuracy.name(), tags.word_accuracy()),
+            ];
+            return named.map(|(name, value)| (name.to_owned(), value)).into();
+        }
         let more = match (self.task, &self.answers) {
             (Task::MultiLabel { .. }, _) => {
                 ("micro-f1", metrics::micro_f1(&self.probabilities, &self.present()))
@@ -87,7 +105,8 @@ impl Scored {
             Task::Regression { .. } => Task::Regression { targets: 1 },
             _ => Task::MultiLabel { labels: 1 },
         };
-        Self { task, loss: self.loss, scores: None, answers: Answers::Rows(column(rows)), probabilities }
+        let answers = Answers::Rows(column(rows));
+        Self { task, loss: self.loss, scores: None, tags: None, answers, probabilities }
     }
 
     /// Whether each image has each label, `[image][label]`; empty where there are none.
@@ -97,7 +116,7 @@ impl Scored {
             Answers::Rows(rows) => {
                 rows.iter().map(|row| row.iter().map(|value| *value > 0.0).collect()).collect()
             }
-            Answers::Classes(_) => Vec::new(),
+            Answers::Classes(_) | Answers::Tags(_) => Vec::new(),
         }
     }
 
@@ -109,6 +128,8 @@ impl Scored {
                 say(Judged::Values { predicted: probabilities, targets })
             }
             (Answers::Rows(_), _) => say(Judged::Labels { probabilities, present: &self.present() }),
+            // They have scores of their own.
+            (Answers::Tags(_), _) => say(Judged::Classes { probabilities: &[], labels: &[] }),
         }
     }
 
@@ -118,7 +139,7 @@ impl Scored {
     }
 }
 
-fn highest(row: &[f32]) -> u32 {
+pub(crate) fn highest(row: &[f32]) -> u32 {
     let best =
         row.iter().enumerate().fold((0, f32::MIN), |best, (i, &p)| if p > best.1 { (i, p) } else { best });
     best.0 as u32
@@ -170,9 +191,10 @@ fn evaluate_texts(
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let logits = model.classify(&model.pooled_texts(encoded, &places)?);
         let answers = Answers::of(model.task, places.iter().map(|&place| &samples[place as usize]));
-        tally.add(&logits, &Shown::plain(answers));
+        let shown = Shown { words: model.words(encoded, &places), ..Shown::plain(answers) };
+        let logits = model.classify(&shown.asked(model.pooled_texts(encoded, &places)?));
+        tally.add(&logits, &shown);
         order.extend(places);
         progress(order.len());
     }
@@ -180,7 +202,7 @@ fn evaluate_texts(
 }
 
 /// The same for texts of which nothing is known: what the model says of each, in their order, see [`Model::answers`]; or
-/// its outputs as they are, with `raw`.
+/// its outputs as they are, with `raw`. Of tagged texts `words * tags` values, up to the last word that has a token.
 ///
 /// # Errors
 /// The net does not take texts, or not so long ones.
@@ -193,8 +215,15 @@ pub fn predict_texts(
     let mut rows = vec![Vec::new(); encoded.texts.len()];
     let mut done = 0;
     for places in text_batches(encoded) {
-        let logits = model.classify(&model.pooled_texts(encoded, &places)?);
+        let words = model.words(encoded, &places);
+        let pooled = model.pooled_texts(encoded, &places)?;
+        let pooled = words.as_ref().map_or_else(|| pooled.shallow_clone(), |words| words.pick(&pooled));
+        let logits = model.classify(&pooled);
         let said = if raw { floats(&logits) } else { model.answers(&logits) };
+        let said = match words {
+            Some(words) => words.by_text(said, None),
+            None => said,
+        };
         done += places.len();
         places.iter().zip(said).for_each(|(&place, row)| rows[place as usize] = row);
         progress(done);
@@ -345,9 +374,11 @@ pub(crate) fn judge(model: &Model, logits: &Tensor, shown: &Shown) -> (f64, u64)
         Answers::Classes(labels) => {
             tally.probabilities.iter().zip(labels).filter(|(row, label)| highest(row) == **label).count()
         }
-        Answers::Rows(_) => 0,
+        Answers::Rows(_) | Answers::Tags(_) => 0,
     };
-    (tally.loss_sum, right as u64)
+    // Of words the mean of the batch, which is what it is trained on.
+    let loss_sum = tally.loss_sum * shown.len() as f64 / tally.terms.max(1) as f64;
+    (if shown.words.is_some() { loss_sum } else { tally.loss_sum }, right as u64)
 }
 
 /// Collects batches of logits.
@@ -355,13 +386,16 @@ pub(crate) fn judge(model: &Model, logits: &Tensor, shown: &Shown) -> (f64, u64)
 pub(crate) struct Tally<'a> {
     model: &'a Model,
     loss_sum: f64,
+    /// Images, texts, or words that have a loss.
+    terms: usize,
     answers: Answers,
     pub(crate) probabilities: Vec<Vec<f32>>,
 }
 
 impl<'a> Tally<'a> {
     pub(crate) fn new(model: &'a Model) -> Self {
-        Self { model, loss_sum: 0.0, answers: Answers::none(model.task), probabilities: Vec::new() }
+        let answers = Answers::none(model.task);
+        Self { model, loss_sum: 0.0, terms: 0, answers, probabilities: Vec::new() }
     }
 
     /// Counts a batch, see [`judge`].
@@ -371,9 +405,18 @@ impl<'a> Tally<'a> {
     pub(crate) fn add(&mut self, logits: &Tensor, shown: &Shown) {
         let logits = logits.to_device(Device::Cpu).to_kind(Kind::Double);
         let loss = Loss::plain(self.model.task, self.model.target_stats.as_ref());
-        let unweighted = Shown { answers: shown.answers.clone(), weights: None, mix: shown.mix.clone() };
+        let (answers, mix, words) = (shown.answers.clone(), shown.mix.clone(), shown.words.clone());
+        let unweighted = Shown { answers, weights: None, mix, words };
         self.loss_sum += loss.of(&logits, &unweighted).sum(Kind::Double).double_value(&[]);
-        self.probabilities.extend(self.model.answers(&logits));
+        self.terms += shown.words.as_ref().map_or(shown.len(), Words::len);
+        let rows = self.model.answers(&logits);
+        match (&shown.words, &shown.answers) {
+            (Some(words), Answers::Tags(tags)) => {
+                let lengths: Vec<usize> = tags.iter().map(Vec::len).collect();
+                self.probabilities.extend(words.by_text(rows, Some(&lengths)));
+            }
+            _ => self.probabilities.extend(rows),
+        }
         self.answers.extend(shown.mostly());
     }
 
@@ -395,16 +438,20 @@ impl<'a> Tally<'a> {
     }
 
     pub(crate) fn finish(self) -> Scored {
-        let Self { model, loss_sum, answers, probabilities } = self;
+        let Self { model, loss_sum, terms, answers, probabilities } = self;
         let scores = match &answers {
             Answers::Classes(labels) => {
                 let pairs = labels.iter().copied().zip(probabilities.iter().map(|row| highest(row)));
                 Some(Scores::new(loss_sum, pairs, model.classes.len()))
             }
-            Answers::Rows(_) => None,
+            Answers::Rows(_) | Answers::Tags(_) => None,
         };
-        let loss = loss_sum / probabilities.len().max(1) as f64;
-        Scored { task: model.task, loss, scores, answers, probabilities }
+        let tags = match &answers {
+            Answers::Tags(tags) => words::entity_scores(&model.classes, tags, &probabilities),
+            _ => None,
+        };
+        let loss = loss_sum / terms.max(1) as f64;
+        Scored { task: model.task, loss, scores, tags, answers, probabilities }
     }
 }
 

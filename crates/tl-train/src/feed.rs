@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::{Device, Kind, Tensor};
 use tl_data::{Augmentation, DataPool, DecodedCache, Sample};
+use tl_heads::Task;
 use tl_text::tokens::Encoded;
 
 use crate::error::TrainError;
@@ -176,9 +177,12 @@ impl SetInputs<'_> {
                 if longest > max_length {
                     return Err(TrainError::TooLong { net: net(), longest, max_length });
                 }
-                match encoded.texts.len() == samples.len() {
-                    true => Ok(()),
-                    false => Err(TrainError::Tokens { texts: encoded.texts.len(), samples: samples.len() }),
+                if encoded.texts.len() != samples.len() {
+                    return Err(TrainError::Tokens { texts: encoded.texts.len(), samples: samples.len() });
+                }
+                match model.task {
+                    Task::Tagging { .. } => check_words(encoded, samples),
+                    _ => Ok(()),
                 }
             }
             (Self::Images(_), Reads::Texts { .. }) => {
@@ -189,6 +193,18 @@ impl SetInputs<'_> {
             }
         }
     }
+}
+
+/// Every text has a word that is answered, and every such word a tag.
+fn check_words(encoded: &Encoded, samples: &[Sample]) -> Result<(), TrainError> {
+    for (tokens, sample) in encoded.texts.iter().zip(samples) {
+        let words = sample.target.as_ref().map_or(0, |tags| tags.len());
+        let seen = tokens.firsts().last().map_or(0, |(word, _)| *word as usize + 1);
+        if seen == 0 || seen > words {
+            return Err(TrainError::Words { file: sample.rel.clone(), words, seen });
+        }
+    }
+    Ok(())
 }
 
 /// Tokens as a net takes them.

@@ -21,6 +21,7 @@ pub mod metrics;
 mod model;
 mod optimizer;
 mod saved;
+mod words;
 
 pub use adapter::{SavedAdapter, write_adapter};
 pub use answers::Answers;
@@ -40,3 +41,4 @@ pub use metrics::{Confusion, OneClass, Scores, default_metric, measured, wilson}
 pub use model::{Model, NewHead, Reads, features, net_info, pool};
 pub use optimizer::{Optimizer, StateError, Target};
 pub use saved::{Pretrained, SavedModel, SavedText};
+pub use words::likeliest_tags;

@@ -10,6 +10,7 @@ use tl_data::augment::Mix;
 use tl_heads::{LossOptions, Task};
 
 use crate::answers::Answers;
+use crate::words::Words;
 
 /// What a batch shows.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Shown {
     pub(crate) weights: Option<Vec<f32>>,
     /// How the images are mixed with each other, if they are.
     pub(crate) mix: Option<Mix>,
+    /// The words that are answered, of tagged texts.
+    pub(crate) words: Option<Words>,
 }
 
 /// Numbers that every batch of a run shares.
@@ -38,7 +41,18 @@ pub(crate) struct Loss<'a> {
 impl Shown {
     /// Plain images.
     pub(crate) fn plain(answers: Answers) -> Self {
-        Self { answers, weights: None, mix: None }
+        Self { answers, weights: None, mix: None, words: None }
+    }
+
+    /// The features that the head answers about: of tagged texts those of their words.
+    ///
+    /// # Shapes
+    /// `[N, D]` as it is, or `[N, T, D]` to `[words, D]`.
+    pub(crate) fn asked(&self, pooled: Tensor) -> Tensor {
+        match &self.words {
+            Some(words) => words.pick(&pooled),
+            None => pooled,
+        }
     }
 
     /// Number of images.
@@ -65,10 +79,17 @@ impl<'a> Loss<'a> {
     /// image that it comes from; with numbers, of the mixed numbers, since the sum of two squares would be a loss that no
     /// answer brings to 0. The gradient is that of the two by their parts all the same.
     ///
+    /// Of tagged texts the loss of each word, so that the mean is over words, as in transformers.
+    ///
     /// # Shapes
     /// Logits `[N, outputs]` to `[N]`.
     pub(crate) fn of(&self, logits: &Tensor, shown: &Shown) -> Tensor {
         let column = |weights: &[f32]| Tensor::from_slice(weights).to_device(logits.device());
+        if let (Some(words), Answers::Tags(tags)) = (&shown.words, &shown.answers) {
+            let own = Tensor::from_slice(&words.tags(tags)).to_device(logits.device());
+            let weights = shown.weights.as_deref().map(|weights| column(&words.repeat(weights)));
+            return self.weighted(logits, &own, weights);
+        }
         let own = self.targets(logits, &shown.answers);
         let weights = shown.weights.as_deref().map(column);
         let Some(mix) = &shown.mix else { return self.weighted(logits, &own, weights) };
@@ -107,6 +128,10 @@ impl<'a> Loss<'a> {
                 };
                 let values: Vec<f64> = rows.iter().flat_map(row).collect();
                 Tensor::from_slice(&values).view([rows.len() as i64, -1]).to_device(logits.device())
+            }
+            Answers::Tags(tags) => {
+                let tags: Vec<i64> = tags.iter().flatten().copied().map(i64::from).collect();
+                Tensor::from_slice(&tags).to_device(logits.device())
             }
         }
     }
@@ -156,6 +181,38 @@ mod tests {
         // An image of weight 0 teaches nothing, as a partner either.
         shown.mix = Some(Mix { partner: vec![1, 2, 0], lambda: 0.75, window: None });
         close(&values(&loss, &logits, &shown), &MIXED);
+    }
+
+    /// Numbers of PyTorch 2.11: `F.cross_entropy(x.view(-1, 3), y.view(-1))` with `y = [[-100, 1, -100, 0, -100],
+    /// [-100, 2, 2, -100, -100]]`, as transformers has it where a word's first token is labelled and no other.
+    #[test]
+    fn the_loss_of_tags_is_that_of_first_tokens() {
+        let tokens = |words: &[i64]| tl_text::tokens::Tokens {
+            ids: vec![0; 5],
+            types: vec![0; 5],
+            words: words.iter().map(|word| u32::try_from(*word).ok()).collect(),
+            cut: false,
+        };
+        let texts = vec![tokens(&[-1, 0, 0, 1, -1]), tokens(&[-1, 0, 1, -1, -1])];
+        let encoded = tl_text::tokens::Encoded { texts, pad: 0 };
+        // The second text has a third word, which was cut off.
+        let answers = Answers::Tags(vec![vec![1, 0], vec![2, 2, 1]]);
+        let words = Some(Words::of(&encoded, &[0, 1]));
+        let mut shown = Shown { words, ..Shown::plain(answers) };
+        let values_of = |i: i64| (1.3 * i as f64).sin() as f32;
+        let logits = Tensor::from_slice(&(0..30).map(values_of).collect::<Vec<f32>>()).view([2, 5, 3]);
+        let logits = shown.asked(logits);
+        let mut loss = Loss::plain(Task::Tagging { tags: 3 }, None);
+        let expected = [1.651_737_5, 2.303_467_3, 0.392_416_9, 2.216_910_6];
+        close(&values(&loss, &logits, &shown), &expected);
+        let mean = |loss: &Loss<'_>, shown: &Shown| {
+            loss.of(&logits, shown).mean(None::<tch::Kind>).double_value(&[])
+        };
+        assert!((mean(&loss, &shown) - 1.641_133_07).abs() < 1e-6);
+        loss.label_smoothing = 0.1;
+        assert!((mean(&loss, &shown) - 1.609_481_69).abs() < 1e-6);
+        (loss.label_smoothing, shown.weights) = (0.0, Some(vec![2.0, 0.0]));
+        close(&values(&loss, &logits, &shown), &[2.0 * expected[0], 2.0 * expected[1], 0.0, 0.0]);
     }
 
     const PLAIN: [f32; 3] = [1.348_667_4, 0.376_973_3, 0.589_876_4];

@@ -6,12 +6,14 @@ use tl_backbones::{Backbone, Mode, Observed};
 use tl_data::{Preprocess, TargetStats};
 use tl_finetune::{LayerInfo, NetInfo, StageInfo};
 use tl_heads::{Features, Head, HeadSpec, Pool, Task};
+use tl_text::entities::{OUTSIDE, TagSet};
 use tl_text::tokens::Encoded;
 use tl_torch::{Fill, Param, Role};
 
 use crate::compute::{Compiled, Compute};
 use crate::error::TrainError;
 use crate::feed::text_tensor;
+use crate::words::Words;
 
 /// What answers questions about images: classes, labels or numbers.
 #[derive(Debug)]
@@ -121,6 +123,14 @@ impl Model {
         device: Device,
     ) -> Result<Self, TrainError> {
         check_task(head.task, &classes)?;
+        let tagging = matches!(head.task, Task::Tagging { .. });
+        if tagging != (head.spec.pool == Pool::Tokens) {
+            return Err(TrainError::HeadOfTags { head: head.spec.to_string() });
+        }
+        if tagging && backbone.text_net().is_none() {
+            let net = backbone.name().to_owned();
+            return Err(TrainError::Reads { net, reads: "images", got: "words with tags" });
+        }
         let NewHead { spec, task, dropout, fill } = head;
         let features = features(&backbone, &observed, backbone.stages.len());
         let head = Head::new(spec, features, task.outputs(), dropout, (device, fill))?;
@@ -210,6 +220,17 @@ impl Model {
         if to == self.stages() && from < to { pool(&self.backbone, &self.head, &ys, mask) } else { ys }
     }
 
+    /// Whether there is a row for each token at a level, rather than one for each sample.
+    pub(crate) fn has_tokens(&self, level: usize) -> bool {
+        matches!(self.reads, Reads::Texts { .. })
+            && (level < self.stages() || matches!(self.task, Task::Tagging { .. }))
+    }
+
+    /// The words that are answered of the texts at these places, where each word is.
+    pub(crate) fn words(&self, encoded: &Encoded, places: &[u32]) -> Option<Words> {
+        matches!(self.task, Task::Tagging { .. }).then(|| Words::of(encoded, places))
+    }
+
     /// The pooled features of texts, without gradients.
     ///
     /// # Shapes
@@ -254,9 +275,11 @@ impl Model {
 fn check_task(task: Task, classes: &[String]) -> Result<(), TrainError> {
     let least = match task {
         Task::Softmax { .. } | Task::Binary => 2,
-        Task::MultiLabel { .. } | Task::Regression { .. } => 1,
+        Task::MultiLabel { .. } | Task::Regression { .. } | Task::Tagging { .. } => 1,
     };
-    if classes.len() >= least && task.names() == classes.len() as i64 {
+    let tags = || classes.first().is_some_and(|tag| tag == OUTSIDE) && TagSet::of(classes).is_ok();
+    let sound = !matches!(task, Task::Tagging { .. }) || tags();
+    if sound && classes.len() >= least && task.names() == classes.len() as i64 {
         return Ok(());
     }
     Err(TrainError::Task { task: format!("{task:?}"), classes: classes.len() })

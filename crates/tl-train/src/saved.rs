@@ -128,6 +128,7 @@ impl SavedModel {
             Task::Softmax { .. } | Task::Binary => "classification",
             Task::MultiLabel { .. } => "multi-label-classification",
             Task::Regression { .. } => "regression",
+            Task::Tagging { .. } => "token-classification",
         };
         Ok(Self {
             format,

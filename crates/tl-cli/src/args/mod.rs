@@ -124,6 +124,7 @@ const FINETUNE_EXAMPLES: &str = "Examples:
   tl finetune --data ages.csv --classes regression --label-column age
   tl finetune --task text --data reviews.csv        texts: MiniLM, and TF-IDF beside it
   tl finetune --task text --data pairs.jsonl --backbone bert-base-uncased --preset ulmfit --max-length 64
+  tl finetune --task text --data conll              entities: train.txt, dev.txt, test.txt with a word and a tag a line
   tl finetune --config runs/first/spec.json         repeat a run
   tl finetune --resume runs/first                   go on with a run that was stopped";
 
@@ -212,7 +213,8 @@ pub(crate) struct EvaluateArgs {
 pub(crate) struct PredictArgs {
     /// Run directory (left out with --backbone), then images, folders of images, tables or lists of them (.csv, .tsv,
     /// .txt), and - for names on standard input, a line each. For a model of texts: texts in quotes, files of texts (tables,
-    /// or .txt with a text on each line), and - for texts on standard input, a line each
+    /// or .txt with a text on each line), and - for texts on standard input, a line each; a model of tags finds entities in
+    /// them, and takes files of words with tags as well
     #[arg(value_name = "RUN IMAGE|TEXT", required = true)]
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]

@@ -15,7 +15,8 @@ pub(crate) enum Of {
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct TextWords {
     /// What the data is of: image, or text (a table .csv, .tsv or .jsonl with a text on each row, a folder of such tables
-    /// named train, val and test, or folders of .txt files by class) [default: image]
+    /// named train, val and test, folders of .txt files by class, or words with tags: CoNLL columns, or JSON lines with
+    /// lists of tokens and tags) [default: image]
     #[arg(long, value_enum, value_name = "image|text")]
     pub(crate) task: Option<Of>,
     /// Of texts: the most tokens of a text, special tokens counted; longer ones are cut, and counted [default: 128]
@@ -77,7 +78,7 @@ impl LoraWords {
 /// Columns of a table of texts.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct TextColumns {
-    /// Column of the texts [default: one with a well-known name]
+    /// Column of the texts; of words with tags by its number, from 1 [default: one with a well-known name, or the first]
     #[arg(long, value_name = "NAME")]
     pub(crate) text_column: Option<String>,
     /// Column of the second text of a pair; none for no pairs [default: one with a well-known name]

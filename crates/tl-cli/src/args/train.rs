@@ -64,7 +64,7 @@ pub(crate) struct Settings {
     pub(crate) views: Option<u32>,
     /// What the best weights are picked by: accuracy, balanced-accuracy, macro-f1, auroc, average-precision, log-loss, loss,
     /// ece, mae, r2, … [default: accuracy, or balanced-accuracy where one class has over 1.5 times the images of another; of
-    /// labels average-precision, of a number mae, of several r2]
+    /// labels average-precision, of a number mae, of several r2, of tags entity-f1]
     #[arg(long, value_name = "METRIC")]
     pub(crate) monitor: Option<String>,
     /// What is put on the net: gap, gap-1024, flatten-256, concat-bn-drop0.25-512-bn-drop0.5, … [default: gap, or cls for
@@ -73,9 +73,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "POOL[-PART…]")]
     pub(crate) head: Option<String>,
     /// What its outputs mean: softmax (one probability a class), binary (one sigmoid for two classes), or the number of
-    /// classes, to be checked; of a table also multi-label (any number of labels for each image) or regression (numbers)
+    /// classes, to be checked; of a table also multi-label (any number of labels for each image) or regression (numbers), and of texts tags
+    /// (a tag for each word, which is also seen in the files)
     /// [default: softmax]
-    #[arg(long, value_name = "softmax|binary|multi-label|regression|N")]
+    #[arg(long, value_name = "softmax|binary|multi-label|regression|tags|N")]
     pub(crate) classes: Option<String>,
     /// Dropout before the last layer, 0 to below 1 [default: 0.2, of texts 0.1, or 0 where the head drops out itself]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]

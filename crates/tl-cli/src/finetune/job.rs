@@ -98,7 +98,7 @@ impl Opened {
     fn counts(&self) -> (usize, usize) {
         match self {
             Self::Images(folder) => (folder.classes.len(), folder.train.len()),
-            Self::Texts(TextData { dataset }) => (dataset.classes.len(), dataset.train.len()),
+            Self::Texts(data) => (data.names().len(), data.dataset.train.len()),
         }
     }
 }
@@ -281,6 +281,7 @@ impl Job {
             match self.model.task {
                 Task::Binary => format!(" (one sigmoid, the probability of {})", classes[1]),
                 Task::MultiLabel { .. } => " (one sigmoid each)".to_owned(),
+                Task::Tagging { .. } => " (for the first token of each word)".to_owned(),
                 Task::Softmax { .. } | Task::Regression { .. } => String::new(),
             },
             self.model.head.dropout
@@ -306,6 +307,7 @@ impl Job {
             Task::Softmax { .. } | Task::Binary => ("class", "classes"),
             Task::MultiLabel { .. } => ("label", "labels"),
             Task::Regression { .. } => ("number", "numbers"),
+            Task::Tagging { .. } => ("tag", "tags"),
         }
     }
 

@@ -266,12 +266,13 @@ impl Job {
                 Some(scored) => scored,
                 None => crate::evaluate::score(&model, samples, self.inputs.of_set(set), ui)?,
             };
-            write_predictions(
-                &run.dir,
-                &format!("{set}_predictions.csv"),
-                &scored,
-                (samples, &self.data.classes),
-            )?;
+            let name = format!("{set}_predictions.csv");
+            match self.tagged(set) {
+                Some(texts) => {
+                    texts::write_words((&run.dir, &name), &scored, (samples, texts), &self.data.classes)?
+                }
+                None => write_predictions(&run.dir, &name, &scored, (samples, &self.data.classes))?,
+            }
             // Of the first set there is, which nothing was trained on either.
             if looks.is_empty() && matches!(self.inputs, JobInputs::Images(_)) {
                 let time = self.start.elapsed().mul_f64(SHARE_OF_LOOKS).max(TIME_OF_LOOKS);
@@ -280,9 +281,19 @@ impl Job {
             evaluations.push(crate::evaluate::evaluation(set, &scored, &self.data.classes));
             // The first is that of the validation images.
             let fitted = analyses.first().and_then(|first| first.calibration.as_ref()?.temperature);
-            analyses.push(judge::analyse(set, &scored, (samples, &self.data.classes), fitted));
+            analyses.push(match self.tagged(set) {
+                Some(texts) => texts::analyse(set, &scored, (samples, texts), &self.data.classes),
+                None => judge::analyse(set, &scored, (samples, &self.data.classes), fitted),
+            });
         }
         Ok((evaluations, analyses, looks))
+    }
+
+    /// The texts of `val` or `test`, where their words have tags.
+    fn tagged(&self, set: &str) -> Option<&[tl_text::TextSample]> {
+        let JobInputs::Texts(texts) = &self.inputs else { return None };
+        let samples = if set == "val" { &texts.dataset.val } else { &texts.dataset.test };
+        texts.dataset.tagging.is_some().then_some(samples)
     }
 
     fn warnings(&self, val: &Evaluation) -> Vec<String> {
@@ -400,6 +411,8 @@ fn write_predictions(
             return Ok(dir.write_predictions(name, &rows.collect::<Vec<_>>())?);
         }
         Answers::Rows(rows) => rows,
+        // They are written word by word.
+        Answers::Tags(_) => return Ok(()),
     };
     let numbers = matches!(scored.task, Task::Regression { .. });
     let mut header = vec!["file".to_owned()];

@@ -34,6 +34,9 @@ pub(crate) struct Saying<'a> {
     pub(crate) key: &'static str,
 }
 
+/// What stands between the texts of a pair in the name of a sample: a record separator, which no text has.
+pub(crate) const PAIR: char = '\u{1e}';
+
 /// From this probability on a label counts as said.
 const PRESENT: f32 = crate::evaluate::PRESENT;
 /// Classes that are listed where nobody says how many.
@@ -59,7 +62,7 @@ impl Saying<'_> {
     fn called(&self, sample: &Sample) -> String {
         match self.key {
             "file" => sample.rel.clone(),
-            _ => tl_data::shown(&sample.rel).to_string(),
+            _ => tl_data::shown(&sample.rel.replace(PAIR, " | ")).to_string(),
         }
     }
 
@@ -87,8 +90,15 @@ impl Saying<'_> {
         self.value(&sample.rel, row).to_string() + "\n"
     }
 
-    /// An answer as JSON.
+    /// An answer as JSON; of a pair the second text is `pair`.
     pub(crate) fn value(&self, file: &str, row: &[f32]) -> Value {
+        let Some((text, pair)) = file.split_once(PAIR) else { return self.value_of(file, row) };
+        let mut value = self.value_of(text, row);
+        value["pair"] = pair.into();
+        value
+    }
+
+    fn value_of(&self, file: &str, row: &[f32]) -> Value {
         let names = self.names;
         match self.task {
             _ if self.raw => json!({ self.key: file, "outputs": row, "classes": names }),
@@ -155,6 +165,8 @@ impl Saying<'_> {
         let most = self.top.unwrap_or(USUAL).min(self.names.len());
         let mut csv = csv::Writer::from_writer(Vec::new());
         let mut header = vec![self.key.to_owned()];
+        let pairs = samples.iter().any(|sample| sample.rel.contains(PAIR));
+        header.extend(pairs.then(|| "pair".to_owned()));
         match (plain, labels, every) {
             (true, ..) => {}
             (_, true, _) => header.push("labels".to_owned()),
@@ -164,7 +176,9 @@ impl Saying<'_> {
         header.extend(self.names.iter().filter(|_| every).cloned());
         csv.write_record(&header)?;
         for (sample, row) in samples.iter().zip(rows) {
-            let mut cells = vec![sample.rel.clone()];
+            let (text, pair) = sample.rel.split_once(PAIR).unwrap_or((&sample.rel, ""));
+            let mut cells = vec![text.to_owned()];
+            cells.extend(pairs.then(|| pair.to_owned()));
             let said = self.said(row);
             match (plain, labels, every) {
                 (true, ..) => {}

@@ -22,7 +22,7 @@ use crate::prepare;
 use crate::texts;
 use crate::ui::{self, Ui};
 
-pub(crate) use format::{Format, Saying};
+pub(crate) use format::{Format, PAIR, Saying};
 
 /// Names of classes, labels or numbers and, for each image, what is said of each.
 type Answers = (Vec<String>, Vec<Vec<f32>>);

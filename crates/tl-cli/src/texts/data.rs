@@ -18,7 +18,7 @@ use super::TextSpec;
 use crate::dataset::{self, Source};
 use crate::errors::Problems;
 use crate::prepare::Samples;
-use crate::spec::Spec;
+use crate::spec::{Outputs, Spec};
 
 /// The tokens of three sets.
 #[derive(Debug)]
@@ -42,7 +42,8 @@ pub(crate) fn open_data(spec: &Spec, problems: &mut Problems) -> Option<TextData
         Some(path) => problems.take(Quarantine::read(path).map_err(anyhow::Error::from)),
         None => Some(Quarantine::default()),
     };
-    let texts = problems.take(read(&spec.data, &spec.source, &text, None));
+    let tags = (spec.outputs == Outputs::Tags).then_some(Tags);
+    let texts = problems.take(read(&spec.data, (&spec.source, tags), &text, None));
     let (mode, exclude, mut texts): (SplitMode, _, _) = (mode?, exclude?, texts?);
     let unknown = texts.leave_out(&exclude.names());
     if let Some(first) = unknown.first() {
@@ -56,8 +57,17 @@ pub(crate) fn open_data(spec: &Spec, problems: &mut Problems) -> Option<TextData
     Some(TextData { dataset })
 }
 
+/// The words of the texts have tags.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tags;
+
 /// Reads texts as the words say. A trained model has `names` of what it answers about.
-fn read(data: &Path, source: &Source, text: &TextSpec, names: Option<&[String]>) -> anyhow::Result<Texts> {
+fn read(
+    data: &Path,
+    (source, tags): (&Source, Option<Tags>),
+    text: &TextSpec,
+    names: Option<&[String]>,
+) -> anyhow::Result<Texts> {
     let choice = |name: &Option<String>| match name.as_deref() {
         None => ColumnChoice::Guess,
         Some("none") => ColumnChoice::Unused,
@@ -77,6 +87,16 @@ fn read(data: &Path, source: &Source, text: &TextSpec, names: Option<&[String]>)
         classes: names.filter(|_| source.task != Task::Number).map(<[String]>::to_vec),
         ..TextOptions::default()
     };
+    if tags.is_some() {
+        anyhow::ensure!(
+            source.label_columns().len() < 2
+                && source.label_separator.is_none()
+                && text.pair_column.is_none(),
+            "words have one tag each\n\nhint: leave out --label-separator, --pair-column and all but one --label-column"
+        );
+        let target = TargetSpec::Class { column: source.label_columns().first().cloned() };
+        return Ok(Texts::read_tagged(data, &TextOptions { target, ..options })?);
+    }
     let target = target(source, names)?;
     let labels = matches!(target, TargetSpec::Labels { .. });
     let open = |target| Texts::read(data, &TextOptions { target, ..options.clone() });
@@ -137,7 +157,7 @@ fn target(source: &Source, names: Option<&[String]>) -> anyhow::Result<TargetSpe
 /// all; and the name of that part.
 pub(crate) fn labelled(
     data: &Path,
-    source: &Source,
+    source: (&Source, Option<Tags>),
     text: &TextSpec,
     names: &[String],
 ) -> anyhow::Result<(Vec<TextSample>, Option<&'static str>)> {
@@ -146,7 +166,8 @@ pub(crate) fn labelled(
     let has = |part| texts.records.iter().any(|record| record.part == Some(part));
     let part = [Part::Test, Part::Val].into_iter().find(|part| has(*part));
     let records = texts.records.into_iter().filter(|record| part.is_none() || record.part == part);
-    let samples = records.map(|record| TextSample::new(record, names.len())).collect();
+    let kinds = texts.names.len();
+    let samples = records.map(|record| TextSample::new(record, kinds)).collect();
     Ok((samples, part.map(Part::name)))
 }
 
@@ -157,9 +178,17 @@ pub(crate) fn samples(texts: &[TextSample], root: &Path) -> Arc<[Sample]> {
         let file = tl_data::folder::path_text(text.file.strip_prefix(folder).unwrap_or(&text.file));
         let rel = text.line.map_or_else(|| file.clone(), |line| format!("{file}:{line}"));
         let id = u64::from_le_bytes(first_bytes(&text.name));
-        Sample { path: text.file.to_path_buf(), label: text.label, target: text.target.clone(), id, rel }
+        Sample { path: text.file.to_path_buf(), label: text.label, target: target_of(text), id, rel }
     };
     texts.iter().map(sample).collect()
+}
+
+/// What is right for a text: its labels or numbers, or the tag of each of its words.
+fn target_of(text: &TextSample) -> Option<Arc<[f32]>> {
+    match &text.tagged {
+        Some(tagged) => Some(tagged.tags.iter().map(|tag| *tag as f32).collect()),
+        None => text.target.clone(),
+    }
 }
 
 fn first_bytes(text: &str) -> [u8; 8] {
@@ -170,9 +199,18 @@ fn first_bytes(text: &str) -> [u8; 8] {
 }
 
 impl TextData {
+    /// What there is to answer about: classes, labels, numbers or tags.
+    pub(crate) fn names(&self) -> &[String] {
+        match &self.dataset.tagging {
+            Some(tagging) => tagging.tags.names(),
+            None => &self.dataset.classes,
+        }
+    }
+
     /// The samples and their tokens. Whatever the trainer computes depends on no more of the texts than is in the two sums
     /// of [`DataFacts`].
     pub(crate) fn into_samples(self, tokenizer: &Tokenizer) -> anyhow::Result<(Samples, Sets, TextDataset)> {
+        let names = self.names().to_vec();
         let data = self.dataset;
         let sets = Sets {
             train: tokenizer.encode_all(&data.train)?,
@@ -183,24 +221,26 @@ impl TextData {
         let (train, val, test) = (samples(&data.train), samples(&data.val), samples(&data.test));
         let facts = DataFacts {
             path: data.path.display().to_string(),
-            train_sha256: fingerprint((&data.train, &sets.train), &data.classes),
-            val_sha256: fingerprint((&data.val, &sets.val), &data.classes),
+            train_sha256: fingerprint((&data.train, &sets.train), &names),
+            val_sha256: fingerprint((&data.val, &sets.val), &names),
             train_images: train.len(),
             val_images: val.len(),
             test_images: test.len(),
             split: data.split.to_string(),
         };
         let mut warnings = data.warnings.clone();
-        warnings.extend(cut(&sets, tokenizer));
+        warnings.extend(cut(&sets, &data, tokenizer));
+        let mut notes = data.notes.clone();
+        notes.extend(super::tags::note(&data));
         let samples = Samples {
-            classes: data.classes.clone(),
+            classes: names,
             train,
             weights: data.train_weights.clone().map(Into::into),
             val,
             test,
             saved_split: data.split_file()?.to_json(),
             skipped: Vec::new(),
-            notes: data.notes.clone(),
+            notes,
             warnings,
             facts,
         };
@@ -208,16 +248,27 @@ impl TextData {
     }
 }
 
-/// How many texts were cut, where any were.
-fn cut(sets: &Sets, tokenizer: &Tokenizer) -> Option<String> {
+/// How many texts were cut, where any were, and how many words.
+fn cut(sets: &Sets, data: &TextDataset, tokenizer: &Tokenizer) -> Option<String> {
     let all = [&sets.train, &sets.val, &sets.test];
     let cut: usize = all.iter().map(|set| set.truncated()).sum();
     let texts: usize = all.iter().map(|set| set.texts.len()).sum();
+    let most = tokenizer.options().max_length;
+    let pairs = [(&data.train, &sets.train), (&data.val, &sets.val), (&data.test, &sets.test)];
+    let words = pairs.iter().flat_map(|(texts, set)| texts.iter().zip(&set.texts));
+    let words: Vec<(usize, usize)> = words
+        .filter_map(|(text, tokens)| Some((text.tagged.as_ref()?.words.len(), tokens.firsts().len())))
+        .collect();
+    let (there, seen): (usize, usize) = words.iter().fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+    if there > seen {
+        return Some(format!(
+            "{} of {there} words have no token, as {cut} of {texts} texts have more than {most} and were cut: nothing is \
+             learned from them, and they are answered `O`; --max-length keeps more",
+            there - seen
+        ));
+    }
     (cut > 0).then(|| {
-        format!(
-            "{cut} of {texts} texts have more than {} tokens and were cut; --max-length keeps more",
-            tokenizer.options().max_length
-        )
+        format!("{cut} of {texts} texts have more than {most} tokens and were cut; --max-length keeps more")
     })
 }
 
@@ -232,7 +283,8 @@ fn fingerprint((texts, encoded): (&[TextSample], &Encoded), classes: &[String]) 
     for (text, tokens) in texts.iter().zip(&encoded.texts) {
         put(text.name.as_bytes());
         put(&text.label.to_le_bytes());
-        let target = text.target.as_deref().unwrap_or_default();
+        let target = target_of(text);
+        let target = target.as_deref().unwrap_or_default();
         put(&target.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect::<Vec<u8>>());
         let numbers = tokens.ids.iter().chain(&tokens.types);
         put(&numbers.flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>());

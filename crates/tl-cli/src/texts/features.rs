@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde_json::json;
 use tch::{Device, Tensor};
-use tl_heads::{Head, HeadSpec, Part, Task};
+use tl_heads::{Head, HeadSpec, Part, Pool, Task};
 use tl_text::{TokenOptions, Tokenizer};
 use tl_torch::Fill;
 use tl_train::{Model, NewHead, Precision, SavedModel, SetInputs};
@@ -38,7 +38,7 @@ pub(crate) fn run(
     refuse(args)?;
     let (mut model, tokenizer) = net(args, run, device, &ui)?;
     let (samples, encoded) = super::predict::given(words, &args.texts, &tokenizer)?;
-    super::predict::say_cut(&encoded, tokenizer.options().max_length, &ui);
+    super::predict::say_cut(&encoded, &[], tokenizer.options().max_length, &ui);
     // What others compute with should not depend on the machine, unless that is asked for.
     let precision = args.precision.unwrap_or(Precision::F32);
     let inputs = SetInputs::Texts(&encoded);
@@ -129,7 +129,12 @@ fn net(
             let mut text = text.clone();
             text.max_length = args.max_length.unwrap_or(text.max_length);
             let tokenizer = tokenizer_of(run, &text)?;
-            (model.backbone, tokenizer, HeadSpec::from(model.head.spec.pool))
+            // A model of tags pools nothing; the mean over its tokens is a text's vector.
+            let pool = match model.head.spec.pool {
+                Pool::Tokens => Pool::Average,
+                pool => pool,
+            };
+            (model.backbone, tokenizer, HeadSpec::from(pool))
         }
         None => {
             let net = find(args.backbone.as_deref().unwrap_or_default())?;

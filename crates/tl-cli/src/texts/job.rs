@@ -7,6 +7,7 @@ use tch::Device;
 use tl_heads::Task;
 use tl_run::{Baseline, RunDir};
 use tl_text::baseline::Scores;
+use tl_text::entities::{EntityScores, MostFrequent, TagSet};
 use tl_text::{BaselineOptions, TextDataset, TextSample, TokenOptions, baseline};
 use tl_torch::Fill;
 use tl_train::{Model, NewHead};
@@ -87,9 +88,13 @@ impl TextInputs {
         Ok(names)
     }
 
-    /// TF-IDF and logistic regression on the same split; none where a text has not one class.
+    /// TF-IDF and logistic regression on the same split, or of words with tags the most frequent tag of each; none of several
+    /// labels and of numbers.
     pub(crate) fn baseline(&self, seed: u64) -> anyhow::Result<Option<Baseline>> {
         let data = &self.dataset;
+        if let Some(tagging) = &data.tagging {
+            return Ok(Some(most_frequent(data, &tagging.tags)));
+        }
         if data.task != tl_data::Task::Class {
             return Ok(None);
         }
@@ -109,7 +114,35 @@ impl TextInputs {
             val_accuracy: report.val.accuracy,
             val_balanced_accuracy: report.val.balanced_accuracy,
             test_accuracy: test,
+            val_f1: None,
+            test_f1: None,
             seconds: start.elapsed().as_secs_f64(),
         }))
+    }
+}
+
+/// Each word has the tag that it has most often in training.
+fn most_frequent(data: &TextDataset, set: &TagSet) -> Baseline {
+    let start = Instant::now();
+    let tagged =
+        |texts: &'_ [TextSample]| texts.iter().filter_map(|text| text.tagged.clone()).collect::<Vec<_>>();
+    let train = tagged(&data.train);
+    let model = MostFrequent::fit(train.iter().map(AsRef::as_ref));
+    let scores = |texts: &[TextSample]| {
+        let texts = tagged(texts);
+        let said: Vec<Vec<u32>> = texts.iter().map(|text| model.tags(&text.words)).collect();
+        let right = texts.iter().map(|text| &text.tags[..]);
+        EntityScores::new(set, right.zip(said.iter().map(Vec::as_slice)))
+    };
+    let val = scores(&data.val);
+    let test = (!data.test.is_empty()).then(|| scores(&data.test));
+    Baseline {
+        what: format!("the most frequent tag of each of {} words", model.words()),
+        val_accuracy: val.word_accuracy(),
+        val_balanced_accuracy: val.balanced_accuracy(),
+        test_accuracy: test.as_ref().map(EntityScores::word_accuracy),
+        val_f1: Some(val.all().f1()),
+        test_f1: test.map(|test| test.all().f1()),
+        seconds: start.elapsed().as_secs_f64(),
     }
 }

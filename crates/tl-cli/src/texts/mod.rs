@@ -10,11 +10,14 @@ mod lora;
 mod net;
 mod pooler;
 mod predict;
+mod tags;
 
 use serde::{Deserialize, Serialize};
 
 use crate::args::{Of, Settings, TextWords};
+use crate::dataset::Source;
 use crate::errors::Problems;
+use crate::spec::{ClassWeights, Outputs, Spec};
 
 pub(crate) use data::{TextData, named, open_data};
 pub(crate) use features::{is_text_run, run as features};
@@ -23,6 +26,7 @@ pub(crate) use lora::{LoraSpec, write_adapter};
 pub(crate) use net::{DEFAULT_BACKBONE, TextNet, find, is_text_net, tokenizer_of};
 pub(crate) use pooler::pooling;
 pub(crate) use predict::{Asked, asked, run as predict, say_cut};
+pub(crate) use tags::{analyse, entity_results, write_words};
 
 /// The set of texts that comes with the project.
 pub(crate) const TEXTS: &str = "datasets/movie-review-snippets";
@@ -69,6 +73,32 @@ impl TextSpec {
             pooler: self.pooler,
             lora: lora::merged(&words.lora, self.lora.as_ref()),
         }
+    }
+}
+
+/// Whether the words of the data have tags, where nobody says what it has.
+pub(crate) fn has_tags(args: &Settings) -> bool {
+    args.data.as_deref().is_some_and(tl_text::Texts::is_tagged)
+}
+
+/// What means nothing for words with tags.
+pub(crate) fn check_tags(spec: &Spec, problems: &mut Problems) {
+    if spec.outputs != Outputs::Tags {
+        return;
+    }
+    let Source { weight_column, split_column, group, .. } = &spec.source;
+    let refused = [
+        (spec.class_weights != ClassWeights::None, "--class-weights is given", "leave it out"),
+        (weight_column.is_some(), "--weight-column is given, which is for tables", "leave it out"),
+        (group.is_some(), "--group is given, which is for tables", "leave it out"),
+        (
+            split_column.is_some(),
+            "--split-column is given, which is for tables",
+            "leave it out; a folder with files named train, dev and test is split already",
+        ),
+    ];
+    for (_, what, hint) in refused.into_iter().filter(|(refused, ..)| *refused) {
+        problems.add(anyhow::anyhow!("--classes is tags, and {what}\n\nhint: {hint}"));
     }
 }
 

@@ -15,7 +15,7 @@ use tl_train::{Model, SavedModel, SavedText, SetInputs};
 use super::{TextSpec, data, tokenizer_of};
 use crate::args::{EvaluateArgs, PredictArgs, SourceArgs, TextColumns};
 use crate::dataset::{self, Source};
-use crate::predict::{Format, Saying};
+use crate::predict::{Format, PAIR, Saying};
 use crate::ui::{self, Ui};
 
 /// What a model is asked to measure.
@@ -39,15 +39,17 @@ pub(crate) fn asked(
     let TextColumns { text_column, pair_column } = args.texts.clone();
     let spec = TextSpec { max_length: text.max_length, text_column, pair_column, ..TextSpec::default() };
     let path = dataset::absolute(&args.data);
-    let (texts, part) = data::labelled(&path, &source, &spec, &saved.classes)?;
+    let tags = matches!(task, Task::Tagging { .. }).then_some(data::Tags);
+    let (texts, part) = data::labelled(&path, (&source, tags), &spec, &saved.classes)?;
     let samples = data::samples(&texts, &path);
     let encoded = tokenizer_of(&args.run, text)?.encode_all(&texts)?;
     Ok(Asked { samples, texts, encoded, part })
 }
 
 /// Says how many texts were cut.
-pub(crate) fn say_cut(encoded: &Encoded, tokenizer_length: usize, ui: &RefCell<Ui>) {
+pub(crate) fn say_cut(encoded: &Encoded, samples: &[Sample], tokenizer_length: usize, ui: &RefCell<Ui>) {
     let (cut, all) = (encoded.truncated(), encoded.texts.len());
+    super::tags::say_cut(encoded, samples, ui);
     if cut > 0 {
         ui.borrow().line(&format!(
             "warning: {cut} of {all} texts have more than {tokenizer_length} tokens and were cut"
@@ -66,8 +68,11 @@ pub(crate) fn run(
     let Some(text) = saved.text.clone() else { anyhow::bail!("the model does not take texts") };
     anyhow::ensure!(args.tta.is_none(), "--tta is for images, and this model takes texts");
     let tokenizer = tokenizer_of(run, &text)?;
+    if let Task::Tagging { .. } = model.task {
+        return super::tags::say(args, (&saved, &mut model), (words, &tokenizer), machine, ui);
+    }
     let (samples, encoded) = given(words, &args.texts, &tokenizer)?;
-    say_cut(&encoded, text.max_length, ui);
+    say_cut(&encoded, &[], text.max_length, ui);
     let inputs = SetInputs::Texts(&encoded);
     crate::evaluate::choose((&mut model, &saved.sha256), (&samples, inputs), args.precision, machine, ui)?;
     let numbers = matches!(model.task, Task::Regression { .. });
@@ -88,13 +93,17 @@ pub(crate) fn run(
         threshold: args.threshold,
         key: "text",
     };
-    let format = match args.format {
+    ui::print(&saying.text(format(args), &samples, &rows?)?)
+}
+
+/// The form of the output.
+pub(super) fn format(args: &PredictArgs) -> Format {
+    match args.format {
         _ if args.json => Format::Json,
         Some(format) => format,
         None if std::io::stdout().is_terminal() => Format::Table,
         None => Format::Lines,
-    };
-    ui::print(&saying.text(format, &samples, &rows?)?)
+    }
 }
 
 /// The texts that are meant by words: those of files, of standard input for `-`, and else the words themselves. Samples are
@@ -104,6 +113,25 @@ pub(super) fn given(
     columns: &TextColumns,
     tokenizer: &Tokenizer,
 ) -> anyhow::Result<(Arc<[Sample]>, Encoded)> {
+    let texts = texts_of(words, columns)?;
+    let sample = |(text, pair): &(String, Option<String>)| {
+        let rel = match pair {
+            Some(pair) => format!("{text}{PAIR}{pair}"),
+            None => text.clone(),
+        };
+        Sample { path: PathBuf::new(), label: 0, target: None, id: 0, rel }
+    };
+    let samples = texts.iter().map(sample).collect();
+    let tokens: Result<Vec<_>, _> =
+        texts.iter().map(|(text, pair)| tokenizer.encode(text, pair.as_deref())).collect();
+    Ok((samples, Encoded { texts: tokens?, pad: tokenizer.pad() }))
+}
+
+/// The texts, or pairs of them, that are meant by words.
+pub(super) fn texts_of(
+    words: &[PathBuf],
+    columns: &TextColumns,
+) -> anyhow::Result<Vec<(String, Option<String>)>> {
     let mut texts: Vec<(String, Option<String>)> = Vec::new();
     for word in words {
         if word.as_os_str() == "-" {
@@ -127,17 +155,7 @@ pub(super) fn given(
         }
     }
     anyhow::ensure!(!texts.is_empty(), "there are no texts");
-    let sample = |(text, pair): &(String, Option<String>)| {
-        let rel = match pair {
-            Some(pair) => format!("{text}\t{pair}"),
-            None => text.clone(),
-        };
-        Sample { path: PathBuf::new(), label: 0, target: None, id: 0, rel }
-    };
-    let samples = texts.iter().map(sample).collect();
-    let tokens: Result<Vec<_>, _> =
-        texts.iter().map(|(text, pair)| tokenizer.encode(text, pair.as_deref())).collect();
-    Ok((samples, Encoded { texts: tokens?, pad: tokenizer.pad() }))
+    Ok(texts)
 }
 
 /// The texts of a table, a list of lines, or a folder.

@@ -1,13 +1,14 @@
 //! Cells to values: text, numbers, labels, weights.
 //!
 //! The one decision: a cell that cannot be read is reported where it is read, and the other cells of its row
-//! are read all the same. What programs write for a missing value is no class and no group.
+//! are read all the same.
 
 use super::columns::Column;
 use super::names::Names;
 use super::problem::{Report, TableFault};
 use super::reader::Row;
 use super::source::shown;
+use super::value;
 use crate::split::Part;
 
 /// The text of a cell without white space at its ends; `None`, and a problem, where it is no single line of
@@ -26,6 +27,17 @@ pub(super) fn text<'r>(row: &'r Row, column: &Column, report: &mut Report) -> Op
     Some(text)
 }
 
+/// A cell as a value, which is reported if it is none.
+fn read<'r, T>(
+    row: &'r Row,
+    column: &Column,
+    report: &mut Report,
+    value: impl FnOnce(&'r str) -> Result<T, TableFault>,
+) -> Option<T> {
+    let text = text(row, column, report)?;
+    value(text).map_err(|fault| report.cell(row.line, &column.name, || fault)).ok()
+}
+
 /// The text of a cell that must not be empty.
 pub(super) fn filled<'r>(
     row: &'r Row,
@@ -33,51 +45,22 @@ pub(super) fn filled<'r>(
     expected: &'static str,
     report: &mut Report,
 ) -> Option<&'r str> {
-    let text = text(row, column, report)?;
-    if text.is_empty() {
-        report.cell(row.line, &column.name, || TableFault::Empty { expected });
-        return None;
-    }
-    Some(text)
-}
-
-/// What pandas, R, SQL and people write where there is no value.
-fn is_missing(text: &str) -> bool {
-    const MISSING: [&str; 6] = ["nan", "null", "none", "n/a", "na", "<na>"];
-    MISSING.iter().any(|word| word.eq_ignore_ascii_case(text))
+    read(row, column, report, |text| value::filled(text, expected))
 }
 
 /// A group.
 pub(super) fn group<'r>(row: &'r Row, column: &Column, report: &mut Report) -> Option<&'r str> {
-    let expected = "a group";
-    let text = filled(row, column, expected, report)?;
-    if is_missing(text) {
-        report.cell(row.line, &column.name, || TableFault::MissingValue { text: text.to_owned(), expected });
-        return None;
-    }
-    Some(text)
+    read(row, column, report, value::group)
 }
 
-/// The number of a class or label. A list of classes may have any word in it.
+/// The number of a class or label.
 pub(super) fn class(
     name: &str,
     names: &mut Names,
     (row, column): (&Row, &Column),
     report: &mut Report,
 ) -> Option<u32> {
-    if !names.is_list() && is_missing(name) {
-        let expected = "a class";
-        report.cell(row.line, &column.name, || TableFault::MissingValue { text: name.to_owned(), expected });
-        return None;
-    }
-    let number = names.number(name);
-    if number.is_none() {
-        report.cell(row.line, &column.name, || TableFault::UnknownClass {
-            class: name.to_owned(),
-            near: names.nearest(name),
-        });
-    }
-    number
+    value::class(name, names).map_err(|fault| report.cell(row.line, &column.name, || fault)).ok()
 }
 
 /// The labels of a cell, in the order they have there.
@@ -88,90 +71,32 @@ pub(super) fn labels(
     names: &mut Names,
     report: &mut Report,
 ) -> Option<Vec<u32>> {
-    let text = if allow_empty {
-        text(row, column, report)?
-    } else {
-        filled(row, column, "at least one label", report)?
-    };
-    let parts: Vec<&str> = if separator == ' ' {
-        text.split_whitespace().collect()
-    } else if text.is_empty() {
-        Vec::new()
-    } else {
-        text.split(separator).map(str::trim).collect()
-    };
-    let (mut labels, mut good) = (Vec::with_capacity(parts.len()), true);
-    for name in parts {
-        if name.is_empty() {
-            report.cell(row.line, &column.name, || TableFault::Empty {
-                expected: "a label on each side of a separator",
-            });
-            good = false;
-            continue;
-        }
-        match class(name, names, (row, column), report) {
-            Some(label) if labels.contains(&label) => {
-                report.cell(row.line, &column.name, || TableFault::SameLabel { label: name.to_owned() });
-                good = false;
-            }
-            Some(label) => labels.push(label),
-            None => good = false,
-        }
-    }
-    good.then_some(labels)
-}
-
-/// Whether a cell says 1 (or `1.0`, or `true`) rather than 0.
-pub(super) fn flag(row: &Row, column: &Column, report: &mut Report) -> Option<bool> {
-    let text = filled(row, column, "0 or 1", report)?;
-    match text {
-        "1" | "1.0" => Some(true),
-        "0" | "0.0" => Some(false),
-        _ if text.eq_ignore_ascii_case("true") => Some(true),
-        _ if text.eq_ignore_ascii_case("false") => Some(false),
-        _ => {
-            report.cell(row.line, &column.name, || TableFault::NotAFlag { text: text.to_owned() });
+    let parts = value::parts(text(row, column, report)?, separator);
+    match value::labels(&parts, allow_empty, names) {
+        Ok(labels) => Some(labels),
+        Err(faults) => {
+            faults.into_iter().for_each(|fault| report.cell(row.line, &column.name, || fault));
             None
         }
     }
+}
+
+/// Whether a cell says 1 rather than 0.
+pub(super) fn flag(row: &Row, column: &Column, report: &mut Report) -> Option<bool> {
+    read(row, column, report, value::flag)
 }
 
 /// A finite number.
 pub(super) fn number(row: &Row, column: &Column, report: &mut Report) -> Option<f32> {
-    let text = filled(row, column, "a number", report)?;
-    match text.parse::<f64>() {
-        Ok(number) if (number as f32).is_finite() => Some(number as f32),
-        Ok(_) => {
-            report.cell(row.line, &column.name, || TableFault::NotFinite { text: text.to_owned() });
-            None
-        }
-        Err(_) => {
-            report.cell(row.line, &column.name, || TableFault::NotANumber { text: text.to_owned() });
-            None
-        }
-    }
+    read(row, column, report, value::number)
 }
 
 /// A finite number from 0 on.
 pub(super) fn weight(row: &Row, column: &Column, report: &mut Report) -> Option<f32> {
-    let text = filled(row, column, "a weight", report)?;
-    let weight = text.parse::<f64>().map(|weight| weight as f32);
-    match weight {
-        // Not `-0`, which would print as a negative weight.
-        Ok(weight) if weight.is_finite() && weight >= 0.0 => Some(weight.abs()),
-        _ => {
-            report.cell(row.line, &column.name, || TableFault::Weight { text: text.to_owned() });
-            None
-        }
-    }
+    read(row, column, report, value::weight)
 }
 
 /// A part of the split.
 pub(super) fn part(row: &Row, column: &Column, report: &mut Report) -> Option<Part> {
-    let text = filled(row, column, "`train`, `val` or `test`", report)?;
-    let part = Part::from_name(text);
-    if part.is_none() {
-        report.cell(row.line, &column.name, || TableFault::Part { text: text.to_owned() });
-    }
-    part
+    read(row, column, report, value::part)
 }

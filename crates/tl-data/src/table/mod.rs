@@ -31,6 +31,7 @@ mod problem;
 pub(crate) mod reader;
 mod rows;
 mod source;
+pub mod value;
 mod whole;
 
 use std::path::{Path, PathBuf};

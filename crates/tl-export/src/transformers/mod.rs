@@ -235,6 +235,8 @@ fn with_labels(mut config: Value, model: &Model) -> Value {
         Task::Softmax { .. } | Task::Binary => "single_label_classification",
         Task::MultiLabel { .. } => "multi_label_classification",
         Task::Regression { .. } => "regression",
+        // Not a word for what is said of each token.
+        Task::Tagging { .. } => return config,
     }
     .into();
     config

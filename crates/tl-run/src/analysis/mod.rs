@@ -8,6 +8,7 @@ mod cases;
 mod labels;
 mod paired;
 mod ranking;
+mod sentences;
 
 #[cfg(test)]
 mod golden_tests;
@@ -19,6 +20,7 @@ pub use cases::Case;
 pub use labels::Suspect;
 pub use paired::{Difference, McNemar, mcnemar, mean_interval, paired_difference};
 pub use ranking::Ranking;
+pub use sentences::{Sentence, Span};
 
 /// A model's answers for some images, beside what is right.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +73,9 @@ pub struct Analysis {
     /// Images whose label looks wrong, most suspicious first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspects: Vec<Suspect>,
+    /// Sentences whose tags cost most, worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sentences: Vec<Sentence>,
     /// Said beside right, of each number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub numbers: Vec<Points>,

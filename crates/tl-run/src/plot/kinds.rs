@@ -176,7 +176,7 @@ pub(crate) fn reliability_plot(set: &str, calibration: &Calibration) -> Option<P
         plot.lines.push(Line::new("scaled", ORANGE, points(&calibration.bins_scaled)));
     }
     let bins: Vec<String> = (calibration.bins.iter())
-        .map(|bin| format!("{:.2} sure, {:.2} right, {} images", bin.confidence, bin.right, bin.images))
+        .map(|bin| format!("{:.2} sure, {:.2} right, {} answers", bin.confidence, bin.right, bin.images))
         .collect();
     let text = format!("reliability diagram, by confidence: {}", bins.join("; "));
     PlotFile::new(&format!("{set}-reliability"), text, &plot)
@@ -228,7 +228,7 @@ pub(crate) fn number_plots(set: &str, points: &Points, place: usize) -> Vec<Plot
     scatter.dots = pairs.clone();
     let residuals: Vec<(f64, f64)> = pairs.iter().map(|(right, said)| (*said, said - right)).collect();
     let ranges = (range(residuals.iter().map(|at| at.0)), range(residuals.iter().map(|at| at.1)));
-    let text = format!("{name}: what was said over what is right, {} images", pairs.len());
+    let text = format!("{name}: what was said over what is right, {} answers", pairs.len());
     let mut files: Vec<PlotFile> =
         PlotFile::new(&format!("{set}-scatter{suffix}"), text, &scatter).into_iter().collect();
     if let (Some(x), Some(y)) = ranges {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use super::{Look, Section, SetReport, data_uri, figure, number, scroll, set_name, set_plots};
+use super::{Look, Section, SetReport, data_uri, figure, number, scroll, sentences, set_name, set_plots};
 use crate::analysis::{Analysis, Calibration, Case};
 use crate::records::{Evaluation, LabelResult, TargetResult, metric_title};
 
@@ -87,6 +87,8 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
         "data" => "Answers".to_owned(),
         other => format!("{} of {other}", super::run::capital(set.unit)),
     };
+    // Of words with tags, labels are kinds of entities.
+    let tagged = !evaluation.labels.is_empty() && !evaluation.confusion.is_empty();
     let plots = set_plots(analysis);
     let plot = |name: &str| plots.iter().find(|plot| plot.name == format!("{}-{name}", evaluation.set));
     let body = html! {
@@ -96,10 +98,11 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
         }
         @if !analysis.confused.is_empty() {
             h3 { "Most confused" }
-            (confused(analysis, set.unit))
+            (confused(analysis, if tagged { "words" } else { set.unit }))
         }
         @if !evaluation.classes.is_empty() { h3 { "Classes" } (label_table("class", &evaluation.classes, set.unit)) }
-        @if !evaluation.labels.is_empty() { h3 { "Labels" } (label_table("label", &evaluation.labels, set.unit)) }
+        @if tagged { h3 { "Entities" } (label_table("entity", &evaluation.labels, "there")) }
+        @else if !evaluation.labels.is_empty() { h3 { "Labels" } (label_table("label", &evaluation.labels, set.unit)) }
         @if !evaluation.targets.is_empty() { h3 { "Numbers" } (target_table(&evaluation.targets)) }
         @if !analysis.numbers.is_empty() {
             div.plots { @for plot in &plots { (figure(plot, "")) } }
@@ -118,6 +121,11 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
             h3 { "Top losses" }
             p { "The answers that cost most; of a wrong one, what was right and what was said." }
             (gallery(set, &analysis.costly))
+        }
+        @if !analysis.sentences.is_empty() {
+            h3 { "Top losses" }
+            p { "The sentences whose tags cost most: as they are tagged, and what was said. What is framed stands in one of the two only." }
+            (sentences::list(&analysis.sentences))
         }
         @if !analysis.sure_and_wrong.is_empty() {
             h3 { "Most confident mistakes" }
@@ -402,7 +410,7 @@ fn suspects(set: &SetReport<'_>) -> Markup {
                     summary { "More of them" }
                     (scroll("more labels that look wrong", &html! {
                         table {
-                            thead { tr { th scope="col" { "image" } th.words scope="col" { "label" } th.words scope="col" { "likely" } th scope="col" { "label p" } th scope="col" { "likely p" } } }
+                            thead { tr { th scope="col" { (set.unit.trim_end_matches('s')) } th.words scope="col" { "label" } th.words scope="col" { "likely" } th scope="col" { "label p" } th scope="col" { "likely p" } } }
                             tbody {
                                 @for suspect in rest {
                                     tr {

@@ -6,6 +6,7 @@
 mod answers;
 mod compare;
 mod run;
+mod sentences;
 
 use std::collections::BTreeMap;
 

@@ -20,9 +20,9 @@ pub(super) fn result(report: &RunReport<'_>) -> Markup {
         }
         @if let Some(baseline) = baseline {
             p {
-                "For comparison, " (baseline.what) " on the same split: " (percent(baseline.val_accuracy))
-                " % accuracy on validation"
-                @if let Some(test) = baseline.test_accuracy { ", " (percent(test)) " % on test" }
+                @let (metric, val, test) = baseline.result();
+                "For comparison, " (baseline.what) " on the same split: " (percent(val)) " % " (metric) " on validation"
+                @if let Some(test) = test { ", " (percent(test)) " % on test" }
                 ", in " (duration(baseline.seconds)) "."
             }
         }

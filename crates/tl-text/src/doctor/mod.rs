@@ -193,7 +193,10 @@ impl Look<'_> {
 
     fn kind(&self, places: &[usize], near: Option<f64>) -> Problem {
         let target = |place: &usize| &self.texts.records[*place].target;
+        let tags = |place: &usize| self.texts.records[*place].tagged.as_ref().map(|tagged| &tagged.tags);
         let differ = |a: &usize, b: &usize| match (target(a), target(b)) {
+            // Of the same words every tag counts; other words have other tags.
+            (Target::Labels(_), Target::Labels(_)) if near.is_none() && tags(a) != tags(b) => true,
             // Two people rarely give the same number.
             (Target::Numbers(_), Target::Numbers(_)) => false,
             (a, b) => a != b,

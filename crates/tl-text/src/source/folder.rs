@@ -20,7 +20,7 @@ const TABLES: &[&str] = &["csv", "tsv", "tab", "jsonl", "ndjson", "json"];
 /// Reads a folder; `None` where nothing can be made of it.
 pub(super) fn read(dir: &Path, options: &TextOptions, report: &mut Report) -> Option<Texts> {
     let entries = list(dir, report)?;
-    let tables = tables(dir, &entries, report);
+    let tables = tables(dir, (&entries, TABLES), report);
     if tables.iter().any(|(_, part)| *part == Some(Part::Train)) {
         return table::read(dir, &tables, options, report);
     }
@@ -53,6 +53,16 @@ pub(super) fn read(dir: &Path, options: &TextOptions, report: &mut Report) -> Op
     texts(walk, notes, options, report)
 }
 
+/// The files with these endings whose names are parts of the data, in the order of the parts.
+pub(super) fn files_by_part(
+    dir: &Path,
+    extensions: &[&str],
+    report: &mut Report,
+) -> Vec<(PathBuf, Option<Part>)> {
+    let entries = list(dir, report).unwrap_or_default();
+    tables(dir, (&entries, extensions), report)
+}
+
 struct Entry {
     name: String,
     path: PathBuf,
@@ -83,12 +93,16 @@ fn list(dir: &Path, report: &mut Report) -> Option<Vec<Entry>> {
 }
 
 /// The tables whose names are parts of the data, in the order of the parts.
-fn tables(dir: &Path, entries: &[Entry], report: &mut Report) -> Vec<(PathBuf, Option<Part>)> {
+fn tables(
+    dir: &Path,
+    (entries, extensions): (&[Entry], &[&str]),
+    report: &mut Report,
+) -> Vec<(PathBuf, Option<Part>)> {
     let mut by_part: BTreeMap<Part, &Entry> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| !entry.is_dir) {
         let extension = entry.path.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let stem = entry.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let Some(part) = Part::from_name(stem).filter(|_| TABLES.contains(&extension)) else { continue };
+        let Some(part) = Part::from_name(stem).filter(|_| extensions.contains(&extension)) else { continue };
         if let Some(first) = by_part.insert(part, entry) {
             let (first, second) = (first.name.clone(), entry.name.clone());
             report.whole(dir, TextFault::TwoTables { first, second, part: part.name() });
@@ -157,6 +171,7 @@ fn texts(walk: Walk<'_>, notes: Vec<String>, options: &TextOptions, report: &mut
             name,
             file: path.into(),
             line: None,
+            tagged: None,
         });
     }
     let (names, numbers) = names.finish();
@@ -175,5 +190,6 @@ fn texts(walk: Walk<'_>, notes: Vec<String>, options: &TextOptions, report: &mut
         columns: Vec::new(),
         notes,
         warnings: Vec::new(),
+        tagging: None,
     })
 }

@@ -17,6 +17,7 @@ mod folder;
 mod options;
 mod rows;
 mod table;
+mod tagged;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,12 +25,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use options::{TextFormat, TextOptions};
+pub use tagged::Tagging;
 
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use tl_data::split::{self, LeftOut, SplitInput, Strata};
 use tl_data::table::{ColumnUse, TableFault};
 use tl_data::{Part, Split, SplitFile, SplitOptions, Target, Task};
 
+use crate::entities::Tagged;
 use crate::error::{TextError, TextFault, TextProblem, TextProblems, of_texts};
 
 /// One text, or pair of texts, and what is known of it.
@@ -54,6 +58,8 @@ pub struct Record {
     pub file: Arc<Path>,
     /// The line of the file, from 1; `None` where the file is the text.
     pub line: Option<u64>,
+    /// Its words and their tags, of a tagged sentence; the text is the words with spaces between.
+    pub tagged: Option<Arc<Tagged>>,
 }
 
 impl Record {
@@ -92,6 +98,8 @@ pub struct Texts {
     pub notes: Vec<String>,
     /// What a person should look at, one line each.
     pub warnings: Vec<String>,
+    /// How its sentences are tagged, if they are; [`Texts::names`] are then the kinds of entities.
+    pub tagging: Option<Tagging>,
 }
 
 /// Where the problems of a source are collected.
@@ -135,6 +143,37 @@ impl Texts {
         } else {
             table::read(path, &[(path.to_owned(), None)], options, &mut report)
         };
+        Self::checked(path, texts, options, report)
+    }
+
+    /// Reads sentences with a tag for each word: a file of columns (a word on each line, its tag in the last column, an empty
+    /// line between sentences), a file of JSON lines with lists of words and tags, or a folder with such a file for each
+    /// part. Of the options the columns of texts and classes, numbered from 1 in files of columns, are those of words and
+    /// tags; `classes` are the tags of a model.
+    ///
+    /// # Errors
+    /// A file is missing, cannot be read, or is not UTF-8 text; a line has too few or too many columns, or what is no tag; a
+    /// sentence has not as many tags as words, or a kind of entity that is not known; there are no entities. All that is
+    /// wrong is reported together, with file and line.
+    pub fn read_tagged(path: &Path, options: &TextOptions) -> Result<Self, TextError> {
+        options.check()?;
+        let mut report = Report::default();
+        let texts = tagged::read(path, options, &mut report);
+        Self::checked(path, texts, options, report)
+    }
+
+    /// Whether [`read_tagged`](Self::read_tagged) is for this file or folder, by the first 64 KiB of it: every line has a tag
+    /// in its last column, or the first object has lists of words and tags.
+    pub fn is_tagged(path: &Path) -> bool {
+        tagged::is_tagged(path)
+    }
+
+    fn checked(
+        path: &Path,
+        texts: Option<Self>,
+        options: &TextOptions,
+        mut report: Report,
+    ) -> Result<Self, TextError> {
         match texts {
             Some(mut texts) if report.problems.is_empty() => {
                 check_whole(&texts, options, &mut report);
@@ -262,6 +301,21 @@ pub(crate) fn digest(text: &str, pair: Option<&str>) -> [u8; 32] {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Names texts by their content.
+fn name_all(records: &mut [Record]) {
+    records.par_iter_mut().for_each(|record| {
+        record.name = hex(&digest(&record.text, record.pair.as_deref())[..8]);
+    });
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for record in records {
+        let times = seen.entry(record.name.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            record.name = format!("{}-{times}", record.name);
+        }
+    }
 }
 
 /// Reports texts that leave nothing to learn.

@@ -3,11 +3,9 @@
 //! The one decision: the tables of several parts are read as one, with one list of classes, so that a label that only
 //! the test part has is seen before anything trains.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use tl_data::table::{Names, TableFault};
 use tl_data::{ColumnChoice, Part, Target, TargetSpec, Task};
 
@@ -15,7 +13,7 @@ use super::columns::{self, Column, Columns, TargetColumns};
 use super::options::TextOptions;
 use super::rows::{self, Cell, Sheet};
 use super::values::{self, At};
-use super::{Record, Report, Texts, digest, hex};
+use super::{Record, Report, Texts, name_all};
 use crate::error::TextFault;
 
 /// Reads tables, each with the part that its name says; `None` where nothing can be made of them.
@@ -117,6 +115,7 @@ impl Reader<'_> {
             name: String::new(),
             file: file.clone(),
             line: Some(line),
+            tagged: None,
         })
     }
 
@@ -157,6 +156,7 @@ impl Reader<'_> {
             columns: columns.uses,
             notes,
             warnings: Vec::new(),
+            tagging: None,
         })
     }
 }
@@ -208,21 +208,6 @@ fn renumber(records: &mut [Record], numbers: &[u32]) {
                 labels.sort_unstable();
             }
             _ => {}
-        }
-    }
-}
-
-/// Names texts by their content.
-fn name_all(records: &mut [Record]) {
-    records.par_iter_mut().for_each(|record| {
-        record.name = hex(&digest(&record.text, record.pair.as_deref())[..8]);
-    });
-    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for record in records {
-        let times = seen.entry(record.name.clone()).or_default();
-        *times += 1;
-        if *times > 1 {
-            record.name = format!("{}-{times}", record.name);
         }
     }
 }

@@ -75,6 +75,8 @@ pub struct Tokenizer {
     whole: tokenizers::Tokenizer,
     options: TokenOptions,
     pad: u32,
+    /// Whether words that are given need a space before them.
+    spaced: bool,
     path: PathBuf,
 }
 
@@ -118,7 +120,8 @@ impl Tokenizer {
             stride: 0,
         };
         inner.with_truncation(Some(truncation)).map_err(|error| refuse(error.to_string()))?;
-        Ok(Self { inner, whole, options, pad, path })
+        let spaced = needs_spaces(&whole);
+        Ok(Self { inner, whole, options, pad, spaced, path })
     }
 
     /// How texts become tokens.
@@ -168,7 +171,12 @@ impl Tokenizer {
     /// # Errors
     /// Those of [`encode`](Self::encode).
     pub fn encode_words(&self, words: &[String]) -> Result<Tokens, TextError> {
-        self.tokens(words.to_vec().into(), None)
+        // As if each stood behind a space: byte-level tokens know that, and were trained on texts.
+        let words = match self.spaced {
+            true => words.iter().map(|word| format!(" {word}")).collect(),
+            false => words.to_vec(),
+        };
+        self.tokens(words.into(), None)
     }
 
     /// The tokens of samples, on all threads of the present pool.
@@ -177,8 +185,12 @@ impl Tokenizer {
     /// Those of [`encode`](Self::encode); of several the first in the order of the samples.
     pub fn encode_all(&self, samples: &[TextSample]) -> Result<Encoded, TextError> {
         let each = samples.par_iter().with_min_len(16);
-        let texts: Vec<Result<Tokens, TextError>> =
-            each.map(|sample| self.encode(&sample.text, sample.pair.as_deref())).collect();
+        let texts: Vec<Result<Tokens, TextError>> = each
+            .map(|sample| match &sample.tagged {
+                Some(tagged) => self.encode_words(&tagged.words),
+                None => self.encode(&sample.text, sample.pair.as_deref()),
+            })
+            .collect();
         Ok(Encoded { texts: texts.into_iter().collect::<Result<_, _>>()?, pad: self.pad })
     }
 
@@ -201,6 +213,18 @@ impl Tokenizer {
 }
 
 impl Tokens {
+    /// The first token of each word that has any: pairs of word and token, in the order of the words. Words that were cut
+    /// off have none, nor have those of which a tokenizer leaves nothing.
+    pub fn firsts(&self) -> Vec<(u32, u32)> {
+        let mut firsts: Vec<(u32, u32)> = Vec::new();
+        for (word, token) in self.words.iter().zip(0..) {
+            if let Some(word) = word.filter(|word| firsts.last().is_none_or(|(last, _)| last < word)) {
+                firsts.push((word, token));
+            }
+        }
+        firsts
+    }
+
     fn of(encoding: &Encoding) -> Self {
         Self {
             ids: encoding.get_ids().to_vec(),
@@ -209,6 +233,19 @@ impl Tokens {
             cut: !encoding.get_overflowing().is_empty(),
         }
     }
+}
+
+/// Whether a tokenizer parts texts into bytes and does not put a space before them itself.
+fn needs_spaces(whole: &tokenizers::Tokenizer) -> bool {
+    use tokenizers::pre_tokenizers::PreTokenizerWrapper as Pre;
+    fn bare(pre: &Pre) -> bool {
+        match pre {
+            Pre::ByteLevel(bytes) => !bytes.add_prefix_space,
+            Pre::Sequence(parts) => parts.as_ref().iter().any(bare),
+            _ => false,
+        }
+    }
+    whole.get_pre_tokenizer().is_some_and(bare)
 }
 
 /// How many special tokens a pair gets.

@@ -166,20 +166,19 @@ impl Model {
     /// # Shapes
     /// `[N, C, H, W]`, `[N, T, C]`, or `[N, D]` at the last level, to `[N, outputs]`.
     pub fn logits(&self, xs: &Tensor, from: usize) -> Tensor {
-        self.logits_masked(xs, None, from)
+        self.classify(&self.pooled_masked(xs, None, from))
     }
 
-    /// The same of texts, see [`Runner::run_masked`].
-    pub(crate) fn logits_masked(&self, xs: &Tensor, mask: Option<&Tensor>, from: usize) -> Tensor {
+    /// Pooled features in the same way, also of texts, see [`Runner::run_masked`].
+    pub(crate) fn pooled_masked(&self, xs: &Tensor, mask: Option<&Tensor>, from: usize) -> Tensor {
         let runner = Runner { model: self, levels: from..self.stages(), batch: 0, compiled: None };
-        let pooled = runner.plain(xs, mask);
-        self.classify(&pooled)
+        runner.plain(xs, mask)
     }
 
     /// Outputs for pooled features, in inference mode, without gradients.
     ///
     /// # Shapes
-    /// `[N, D]` to `[N, outputs]`.
+    /// `[N, D]` to `[N, outputs]`, for images, texts or words.
     pub fn classify(&self, pooled: &Tensor) -> Tensor {
         tch::no_grad(|| self.head.forward(pooled, None))
     }

@@ -76,7 +76,7 @@ impl<'a> Source<'a> {
         let batch = self.options.batch;
         match self.feed.texts(Set::Train) {
             // Of pooled features all rows are alike.
-            Some(encoded) if phase.frontier < self.model.stages() => {
+            Some(encoded) if self.model.has_tokens(phase.frontier) => {
                 training_batches(encoded, order, batch, (self.options.seed, u64::from(epoch.of_run)))
             }
             _ => order.chunks(batch).map(<[u32]>::to_vec).collect(),
@@ -124,7 +124,11 @@ impl<'a> Source<'a> {
             let xs = batch_tensor(&batch, model.device);
             let xs = if phase.frontier > 0 { prefix.run(&xs)? } else { xs };
             let answers = Answers::of_batch(&batch);
-            Ok(Step { xs, mask: None, shown: Shown { answers, weights: batch.weights, mix: batch.mix } })
+            Ok(Step {
+                xs,
+                mask: None,
+                shown: Shown { weights: batch.weights, mix: batch.mix, ..Shown::plain(answers) },
+            })
         })))
     }
 
@@ -146,7 +150,7 @@ impl<'a> Source<'a> {
                 _ => prefix.run_masked(&input.xs, input.mask.as_ref())?,
             };
             // What is pooled has no tokens any more.
-            let mask = input.mask.filter(|_| phase.frontier < model.stages());
+            let mask = input.mask.filter(|_| model.has_tokens(phase.frontier));
             Ok(Step { xs, mask, shown: self.shown(&places) })
         })
     }
@@ -176,6 +180,8 @@ impl<'a> Source<'a> {
         let samples = self.feed.train;
         let answers = Answers::of(self.model.task, places.iter().map(|&i| &samples[i as usize]));
         let weights = self.feed.weights.map(|weights| places.iter().map(|&i| weights[i as usize]).collect());
-        Shown { answers, weights, mix: None }
+        let encoded = self.feed.texts(Set::Train);
+        let words = encoded.and_then(|encoded| self.model.words(encoded, places));
+        Shown { weights, words, ..Shown::plain(answers) }
     }
 }

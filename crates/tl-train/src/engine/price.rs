@@ -128,7 +128,7 @@ pub(crate) fn like_real(
     };
     let row = frontier::shape(model, level);
     let (mut shape, mut mask) = (vec![if texts.is_some() { places.len() } else { n } as i64], None);
-    if let Some((encoded, places)) = texts.as_ref().filter(|_| level < model.stages()) {
+    if let Some((encoded, places)) = texts.as_ref().filter(|_| model.has_tokens(level)) {
         let input = feed::text_tensor(encoded, places, model.device)?;
         if level == 0 {
             return Ok((input.xs, input.mask, places.clone()));
@@ -178,7 +178,8 @@ pub(crate) fn training_seconds(
     let n = batch.min(feed.train.len());
     let (xs, mask, places) = like_real(model, feed, phase.frontier, n)?;
     let answers = Answers::of(model.task, places.iter().map(|&place| &feed.train[place as usize]));
-    let batch = Step { xs, mask, shown: Shown::plain(answers) };
+    let words = feed.texts(Set::Train).and_then(|encoded| model.words(encoded, &places));
+    let batch = Step { xs, mask, shown: Shown { words, ..Shown::plain(answers) } };
     let seconds = fastest(|| {
         rules.gradients(&batch, Place { batch: 0, phase_epoch: 0 }, 1, &mut Seen::default());
         rules.forget_gradients();

@@ -115,6 +115,7 @@ impl<'a> Rules<'a> {
             let _bf16 = Autocast::bf16(self.bf16, model.device);
             model.forward(&batch.xs, phase.frontier, model.stages(), mode).to_kind(Kind::Float)
         };
+        let pooled = batch.shown.asked(pooled);
         let logits =
             model.head.forward(&pooled, phase.head_rate.map(|_| Training { seed, dropout: phase.dropout }));
         let loss = self.loss.of(&logits, &batch.shown).mean(None::<Kind>);

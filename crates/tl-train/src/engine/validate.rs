@@ -39,8 +39,11 @@ impl Run<'_> {
         };
         for indices in &batches {
             let answers = Answers::of(model.task, indices.iter().map(|&i| &samples[i as usize]));
+            let words = self.feed.texts(Set::Val).and_then(|encoded| model.words(encoded, indices));
+            let shown = Shown { words, ..Shown::plain(answers) };
             let Picked { xs, mask } = kept.pick(indices, model.device)?;
-            tally.add(&model.logits_masked(&xs, mask.as_ref(), frontier), &Shown::plain(answers));
+            let pooled = model.pooled_masked(&xs, mask.as_ref(), frontier);
+            tally.add(&model.classify(&shown.asked(pooled)), &shown);
         }
         Ok(tally.finish_in(&batches.concat()))
     }

@@ -238,7 +238,7 @@ impl Cache {
             let mut xs = xs;
             for (level, part) in &parts {
                 xs = part.run_masked(&xs, mask)?;
-                let mask = mask.filter(|_| *level < model.stages());
+                let mask = mask.filter(|_| model.has_tokens(*level));
                 for sink in sinks.iter_mut().filter(|sink| sink.need.level == *level) {
                     if let Err(error) = sink.take(&Made { xs: &xs, mask }, feed) {
                         // A cache that cannot be written costs time and no result.
@@ -375,7 +375,7 @@ pub(crate) fn shape(model: &Model, level: usize) -> Vec<i64> {
 
 /// Rows of a pass at a level, and values in each.
 fn size(model: &Model, feed: &Feed<'_>, need: Need) -> (u64, u64) {
-    let rows = match feed.texts(need.pass.set).filter(|_| need.level < model.stages()) {
+    let rows = match feed.texts(need.pass.set).filter(|_| model.has_tokens(need.level)) {
         Some(encoded) => encoded.lengths().iter().sum(),
         None => feed.samples(need.pass.set).len(),
     };
@@ -389,7 +389,7 @@ fn bytes(model: &Model, feed: &Feed<'_>, need: Need) -> u64 {
 
 /// Where the rows of texts are.
 fn layout(model: &Model, feed: &Feed<'_>, need: Need) -> Option<Layout> {
-    Some(Layout::new(feed.texts(need.pass.set)?, need.level < model.stages()))
+    Some(Layout::new(feed.texts(need.pass.set)?, model.has_tokens(need.level)))
 }
 
 /// sha256 of everything below a level: names and values of the tensors, and the pooling.

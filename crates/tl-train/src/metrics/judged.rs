@@ -74,6 +74,7 @@ pub fn measured(task: Task) -> &'static [Metric] {
         ],
         Task::MultiLabel { .. } => &[Metric::Loss, Metric::MacroF1, Metric::Auroc, Metric::AveragePrecision],
         Task::Regression { .. } => &[Metric::Loss, Metric::Mae, Metric::R2],
+        Task::Tagging { .. } => &[Metric::Loss, Metric::EntityF1, Metric::WordAccuracy],
     }
 }
 
@@ -91,6 +92,7 @@ pub fn default_metric(task: Task, counts: &[usize]) -> Metric {
         Task::MultiLabel { .. } => Metric::AveragePrecision,
         Task::Regression { targets: 1 } => Metric::Mae,
         Task::Regression { .. } => Metric::R2,
+        Task::Tagging { .. } => Metric::EntityF1,
     }
 }
 
@@ -114,7 +116,7 @@ fn of_classes(metric: Metric, probabilities: &[Vec<f32>], labels: &[u32]) -> Opt
         Metric::Ece => classes::calibration_error(probabilities, labels),
         Metric::Auroc => one_against_rest(probabilities, labels, ranking::auroc),
         Metric::AveragePrecision => one_against_rest(probabilities, labels, ranking::average_precision),
-        Metric::Loss | Metric::Mae | Metric::R2 => None,
+        Metric::Loss | Metric::Mae | Metric::R2 | Metric::EntityF1 | Metric::WordAccuracy => None,
     }
 }
 
