@@ -16,7 +16,7 @@ pub(crate) fn run(args: &BackbonesArgs) -> anyhow::Result<()> {
             tl_backbones::CARDS.iter().map(|card| card_json(card, &cache)).collect();
         return ui::print(&(serde_json::to_string_pretty(&cards?)? + "\n"));
     }
-    ui::print(&table(&cache))
+    ui::print_tables(&table(&cache))
 }
 
 /// One line a net, with its default weights; lines below it for the others.

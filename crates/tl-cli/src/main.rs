@@ -13,6 +13,8 @@ mod export;
 mod features;
 mod finetune;
 mod fit;
+mod fold;
+mod foot;
 mod interrupt;
 mod judge;
 mod live;

@@ -129,7 +129,8 @@ fn peers(workspace: &Workspace, bench: &Path, options: &Options) -> Result<ExitC
     let rounds = options.rounds.to_string();
     for name in &options.names {
         let (mut ours, mut theirs) = (Rates::new(), Rates::new());
-        for _ in 0..2 {
+        for round in 1..=2 {
+            eprintln!("measuring  {name}, {round} of 2: here, then PyTorch, transformers and Keras");
             let mut command = Command::new(bench);
             command.args([name, "--rounds", &rounds, "--json"]).arg(&out);
             collect(command, &out, &mut ours)?;
@@ -165,8 +166,10 @@ fn collect(mut command: Command, out: &Path, rates: &mut Rates) -> Result<()> {
 fn table(name: &str, ours: &Rates, theirs: &Rates) -> String {
     let best = ours.values().map(|rates| median(rates)).fold(0.0, f64::max);
     let mut text = format!("\n{name}, images/s\n");
-    for (row, rates) in ours.iter().chain(theirs) {
-        let (row, rate) = (row.strip_prefix(name).unwrap_or(row).trim(), median(rates));
+    let rows = ours.iter().map(|row| ("here ", row)).chain(theirs.iter().map(|row| ("", row)));
+    for (whose, (row, rates)) in rows {
+        let row = format!("{whose}{}", row.strip_prefix(name).unwrap_or(row).trim());
+        let rate = median(rates);
         text.push_str(&format!("  {row:44} {rate:9.1}   our best is {:5.2} times that\n", best / rate));
     }
     text
@@ -211,7 +214,9 @@ mod tests {
         let theirs = Rates::from([rates("forward x torch eager", &[15.0, 25.0])]);
         let text = table("forward x", &ours, &theirs);
         assert!(
-            text.contains("torch eager") && text.contains("20.0   our best is  3.00 times that"),
+            text.contains("  here f32 ")
+                && text.contains("  torch eager ")
+                && text.contains("20.0   our best is  3.00 times that"),
             "{text}"
         );
     }
