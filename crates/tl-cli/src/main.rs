@@ -18,6 +18,7 @@ mod foot;
 mod interrupt;
 mod judge;
 mod live;
+mod looks;
 mod lr_find;
 mod machine;
 mod manual;
