@@ -64,6 +64,9 @@ fn main() -> anyhow::Result<()> {
     let old = args.against.as_deref().map(Record::read).transpose()?;
     let mut record = Record::new();
     println!("{}", record.machine);
+    if let Some(old) = old.as_ref().filter(|old| old.machine != record.machine) {
+        println!("against    {}: another machine, so ratios say little about the program", old.machine);
+    }
     let wanted = |name: &str| args.words.is_empty() || args.words.iter().any(|word| name.contains(word));
     for group in nets::forward().into_iter().chain(nets::steps()).chain(data::groups()).chain(runs::groups())
     {
@@ -81,6 +84,9 @@ fn main() -> anyhow::Result<()> {
         "no figure has a name with `{}` in it",
         args.words.join("` or `")
     );
+    if let Some(old) = &old {
+        println!("{}", record.against(old));
+    }
     if let Some(path) = &args.json {
         record.write(path)?;
         eprintln!("written to {}", path.display());

@@ -3,13 +3,18 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+
+/// The version of the file.
+const VERSION: u32 = 1;
 
 /// What one call of the program found.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {
+    /// Of the file.
+    pub(crate) version: u32,
     /// Processor, threads, libtorch.
     pub(crate) machine: String,
     pub(crate) figures: Vec<Figure>,
@@ -34,14 +39,40 @@ impl Record {
         let cpu = model.map_or("an unknown processor", |(_, name)| name);
         let threads = tch::get_num_threads();
         let machine = format!("{cpu}, {threads} threads, libtorch {}", tl_torch::LIBTORCH);
-        Self { machine, figures: Vec::new() }
+        Self { version: VERSION, machine, figures: Vec::new() }
     }
 
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("--against `{}` cannot be read", path.display()))?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("--against `{}` is no file that --json has written", path.display()))
+        let none = || format!("--against `{}` is no file that --json has written", path.display());
+        let value: serde_json::Value = serde_json::from_str(&text).with_context(none)?;
+        match value.get("version").and_then(serde_json::Value::as_u64) {
+            Some(version) if version == u64::from(VERSION) => {
+                serde_json::from_value(value).with_context(none)
+            }
+            Some(version) => bail!(
+                "--against `{}` is of version {version}, this program reads version {VERSION}\n\nhint: write it anew with \
+                 --json, by the program of this checkout",
+                path.display()
+            ),
+            None => bail!("{}: it has no `version`", none()),
+        }
+    }
+
+    /// How many figures lie apart from those of `old`, in a line.
+    pub(crate) fn against(&self, old: &Self) -> String {
+        let pair = |figure: &Figure| {
+            Some(figure.verdict(old.figures.iter().find(|before| before.name == figure.name)?))
+        };
+        let verdicts: Vec<&str> = self.figures.iter().filter_map(pair).collect();
+        let count = |word: &str| verdicts.iter().filter(|verdict| verdict.trim() == word).count();
+        format!(
+            "{} of {} figures are slower than before in every round, {} faster; the others differ by no more than rounds do",
+            count("SLOWER"),
+            verdicts.len(),
+            count("faster")
+        )
     }
 
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
@@ -62,6 +93,15 @@ impl Figure {
         Self { name: name.to_owned(), unit: unit.to_owned(), median, low, high, rounds }
     }
 
+    /// Whether the rounds of both lie apart, which is more than they differ among each other.
+    fn verdict(&self, before: &Self) -> &'static str {
+        match (self.high < before.low, self.low > before.high) {
+            (true, _) => "  SLOWER",
+            (_, true) => "  faster",
+            _ => "",
+        }
+    }
+
     /// A line of the table, with the ratio to the figure of that name in `old`.
     pub(crate) fn line(&self, old: Option<&Record>) -> String {
         let Self { name, unit, median, low, high, .. } = self;
@@ -69,7 +109,13 @@ impl Figure {
         if let Some(old) = old {
             let before = old.figures.iter().find(|figure| figure.name == *name);
             let _ = match before {
-                Some(before) => write!(line, "  {:.2} times {:.1}", median / before.median, before.median),
+                Some(before) => write!(
+                    line,
+                    "  {:.2} times {:.1}{}",
+                    median / before.median,
+                    before.median,
+                    self.verdict(before)
+                ),
                 None => write!(line, "  not there before"),
             };
         }
@@ -88,13 +134,20 @@ mod tests {
         assert_eq!(Figure::new("b", "runs/s", vec![4.0, 1.0, 2.0, 3.0]).median, 2.5);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("figures.json");
-        let old = Record { machine: "m".to_owned(), figures: vec![odd] };
+        let old = Record { version: VERSION, machine: "m".to_owned(), figures: vec![odd] };
         old.write(&path).unwrap();
         let old = Record::read(&path).unwrap();
         let now = Figure::new("a", "images/s", vec![5.0]);
-        assert!(now.line(Some(&old)).ends_with("2.50 times 2.0"), "{}", now.line(Some(&old)));
+        assert!(now.line(Some(&old)).ends_with("2.50 times 2.0  faster"), "{}", now.line(Some(&old)));
+        let slower = Figure::new("a", "images/s", vec![0.5, 0.9]).line(Some(&old));
+        assert!(slower.ends_with("  SLOWER"), "{slower}");
+        let same = Figure::new("a", "images/s", vec![0.5, 1.0]).line(Some(&old));
+        assert!(same.ends_with("times 2.0"), "{same}");
         assert!(Figure::new("c", "images/s", vec![5.0]).line(Some(&old)).ends_with("not there before"));
         std::fs::write(&path, "{}").unwrap();
         assert!(Record::read(&path).unwrap_err().to_string().contains("figures.json"));
+        std::fs::write(&path, r#"{ "version": 9, "machine": "m", "figures": [] }"#).unwrap();
+        let error = Record::read(&path).unwrap_err().to_string();
+        assert!(error.contains("is of version 9, this program reads version 1"), "{error}");
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &BackbonesArgs) -> anyhow::Result<()> {
     );
     let images = (!images.is_empty()).then(|| table(&images, &cache));
     let texts = (!texts.is_empty()).then(|| text_table(&texts, &cache));
-    ui::print(&images.into_iter().chain(texts).collect::<Vec<_>>().join("\n"))
+    ui::print_tables(&images.into_iter().chain(texts).collect::<Vec<_>>().join("\n"))
 }
 
 /// One line a net, with its default weights; lines below it for the others.

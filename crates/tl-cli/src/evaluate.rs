@@ -18,7 +18,6 @@ use tl_train::{Model, Precision, SavedModel, Scored, Scores, SetInputs};
 
 use crate::args::EvaluateArgs;
 use crate::dataset;
-use crate::explain;
 use crate::judge;
 use crate::machine;
 use crate::prepare;
@@ -84,7 +83,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
             Given::Images(_) => {
                 let pictures = judge::pictures(std::slice::from_ref(&analysis), samples.iter(), &pool);
                 // Somebody asked for the page, so it has all that it can have.
-                (pictures, BTreeMap::new(), explain::looks(&model, &scored, samples, Duration::MAX))
+                (pictures, BTreeMap::new(), crate::looks::looks(&model, &scored, samples, Duration::MAX))
             }
         };
         let set = SetReport {
@@ -329,7 +328,10 @@ fn details((evaluation, unit): (&Evaluation, &str), analysis: &Analysis, classes
             let fitted = if calibration.fitted_here { "these" } else { "validation" };
             text.push_str(&format!(", {ece:.4} at temperature {t:.3} (fitted on {fitted} {unit})"));
         }
-        text.push_str(&format!("\n{} labels look wrong\n", analysis.suspects.len()));
+        text.push_str(&match analysis.suspects.len() {
+            1 => "\n1 label looks wrong\n".to_owned(),
+            n => format!("\n{n} labels look wrong\n"),
+        });
     }
     text
 }

@@ -1,34 +1,30 @@
-//! `tl explain`: pictures of where in an image a model found its answer; and the same for a few images of a report.
+//! `tl explain`: pictures of where in an image a model found its answer.
 //!
 //! The decision behind it: what is shown is the image as the net gets it, cut and resized, since the map is of that.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use tch::Device;
-use tl_data::sheet::{HeatMap, beside_heat, jpeg, png};
-use tl_data::{RgbImage, Sample, decode_rgb};
+use tch::{Device, Tensor};
+use tl_backbones::Mode;
+use tl_data::sheet::{HeatMap, beside_heat, png};
+use tl_data::{RgbImage, decode_rgb};
 use tl_heads::Task;
-use tl_run::Look;
-use tl_train::{Answers, Heat, Model, Place, SavedModel, Scored, grad_cam};
+use tl_train::{Heat, Model, Place, SavedModel, grad_cam};
 
 use crate::args::ExplainArgs;
 use crate::dataset;
 use crate::errors::Exit;
+use crate::evaluate::PRESENT;
 use crate::machine;
 use crate::predict::with_stdin;
 use crate::ui::{self, Ui};
 
 /// Least pixels of a picture's side.
 const LEAST_SIDE: u32 = 224;
-/// Pixels of a picture's side in a report.
-const REPORT_SIDE: u32 = 160;
-/// Pictures of right answers in a report, and as many of wrong ones.
-const IN_REPORT: usize = 6;
 
 pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
@@ -57,11 +53,15 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
                 continue;
             }
         };
-        let heat = explain(&model, &image, place, wanted)
+        let heats =
+            asked(&model, &image, wanted)?.into_iter().map(|name| explain(&model, &image, place, name));
+        let heats: Vec<Heat> = heats
+            .collect::<Result<_, _>>()
             .with_context(|| format!("at {}, `{}`", place.name(&model.backbone), path.display()))?;
-        let picture = beside_heat(&image, map(&heat), image.width().max(LEAST_SIDE))?;
+        let maps: Vec<HeatMap<'_>> = heats.iter().map(map).collect();
+        let picture = beside_heat(&image, &maps, image.width().max(LEAST_SIDE))?;
         tl_fetch::write_whole(file, &png(&picture)?)?;
-        text.push_str(&said(args, &model, place, (path, file), &heat));
+        heats.iter().for_each(|heat| text.push_str(&said(args, &model, place, (path, file), heat)));
         ui.borrow().at(i as u64 + 1);
     }
     ui.borrow_mut().stop();
@@ -106,16 +106,45 @@ fn files(images: &[PathBuf], out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// What is asked about one image: what the user names, each label that the model says is there, each number; or what it
+/// finds likeliest.
+fn asked(model: &Model, image: &RgbImage, wanted: Option<usize>) -> anyhow::Result<Vec<Option<usize>>> {
+    let names = match (wanted, model.task) {
+        (None, Task::MultiLabel { .. }) => {
+            let xs = batch(model, image)?;
+            let logits = tch::no_grad(|| {
+                let features = model.forward(&xs, 0, model.stages(), |_| Mode::EVAL);
+                model.head.forward(&features, None)
+            });
+            let answers = model.answers(&logits);
+            let answers = answers.first().into_iter().flatten().enumerate();
+            answers.filter(|(_, probability)| **probability >= PRESENT).map(|(name, _)| Some(name)).collect()
+        }
+        (None, Task::Regression { targets }) => (0..targets as usize).map(Some).collect(),
+        _ => vec![wanted],
+    };
+    Ok(if names.is_empty() { vec![None] } else { names })
+}
+
 /// Where one image, as the net gets it, has what speaks for an answer.
-fn explain(model: &Model, image: &RgbImage, place: Place, wanted: Option<usize>) -> anyhow::Result<Heat> {
+pub(crate) fn explain(
+    model: &Model,
+    image: &RgbImage,
+    place: Place,
+    wanted: Option<usize>,
+) -> anyhow::Result<Heat> {
+    grad_cam(model, &batch(model, image)?, place, &[wanted])?.pop().context("no answer")
+}
+
+/// A batch of one image.
+fn batch(model: &Model, image: &RgbImage) -> anyhow::Result<Tensor> {
     let (width, height) = image.dimensions();
     let mut planes = vec![0f32; 3 * (width * height) as usize];
     model.preprocess()?.normaliser().normalise(image, &mut planes)?;
-    let xs = tl_torch::image_batch(&planes, [1, 3, i64::from(height), i64::from(width)], model.device);
-    grad_cam(model, &xs, place, &[wanted])?.pop().context("no answer")
+    Ok(tl_torch::image_batch(&planes, [1, 3, i64::from(height), i64::from(width)], model.device))
 }
 
-fn map(heat: &Heat) -> HeatMap<'_> {
+pub(crate) fn map(heat: &Heat) -> HeatMap<'_> {
     HeatMap { values: &heat.values, height: heat.height, width: heat.width }
 }
 
@@ -130,9 +159,9 @@ fn said(
     let (name, numbers) = (&model.classes[heat.name], matches!(model.task, Task::Regression { .. }));
     let image = tl_data::folder::path_text(path);
     if !args.json {
-        let sign = if numbers { "=" } else { "" };
+        let sign = if numbers { "= " } else { "" };
         let nothing = if heat.peak() > 0.0 { "" } else { "  (nothing speaks for it)" };
-        return format!("{image}\t{name} {sign}{}{nothing}\t{}\n", heat.answer, file.display());
+        return format!("{image}\t{name} {sign}{:.4}{nothing}\t{}\n", heat.answer, file.display());
     }
     let rows: Vec<&[f32]> = heat.values.chunks(heat.width).collect();
     let mut object = json!({ "file": image, "picture": file, "layer": place.name(&model.backbone), "peak": heat.peak(),
@@ -147,49 +176,6 @@ fn said(
     let fields = answer.map(|(key, value): (&str, Value)| (key.to_owned(), value));
     object.as_object_mut().into_iter().for_each(|object| object.extend(fields.clone()));
     object.to_string() + "\n"
-}
-
-/// Pictures for a report, of some wrong answers and some right ones, as many as there is `time` for; none where there is not
-/// one class an image. Of wrong ones the surest come first; of right ones one of each class in turn.
-pub(crate) fn looks(model: &Model, scored: &Scored, samples: &[Sample], time: Duration) -> Vec<Look> {
-    let Answers::Classes(labels) = &scored.answers else { return Vec::new() };
-    let said: Vec<u32> = scored.predicted().collect();
-    let sure = |i: usize| scored.probabilities[i][said[i] as usize];
-    let (mut right, mut wrong): (Vec<usize>, Vec<usize>) =
-        (0..labels.len()).partition(|&i| said[i] == labels[i]);
-    wrong.sort_by(|&a, &b| sure(b).total_cmp(&sure(a)).then(a.cmp(&b)));
-    let mut seen = vec![0usize; model.classes.len()];
-    let turn: Vec<usize> = (0..labels.len())
-        .map(|i| {
-            let before = &mut seen[labels[i] as usize];
-            if said[i] == labels[i] { std::mem::replace(before, *before + 1) } else { 0 }
-        })
-        .collect();
-    right.sort_by_key(|&i| (turn[i], labels[i], i));
-    wrong.truncate(IN_REPORT);
-    right.truncate(IN_REPORT);
-    let (place, begun) = (Place::usual(&model.backbone), Instant::now());
-    let mut looks = Vec::new();
-    // In turn, so that little time shows some of both.
-    let most = wrong.len().max(right.len());
-    for i in (0..most).flat_map(|i| [wrong.get(i), right.get(i)]).flatten() {
-        let each = begun.elapsed() / (looks.len() as u32).max(1);
-        if !looks.is_empty() && begun.elapsed() + each > time {
-            break;
-        }
-        // A file that has gone meanwhile is no reason to lose a report.
-        let Some(jpeg) = look(model, &samples[*i], place, said[*i] as usize) else { continue };
-        let name = |class: u32| model.classes[class as usize].clone();
-        let (right, said) = (name(labels[*i]), name(said[*i]));
-        looks.push(Look { file: samples[*i].rel.clone(), right, said, probability: sure(*i), jpeg });
-    }
-    looks
-}
-
-fn look(model: &Model, sample: &Sample, place: Place, class: usize) -> Option<Vec<u8>> {
-    let image = model.preprocess().ok()?.eval_transform(&decode_rgb(&sample.path).ok()?).ok()?;
-    let heat = explain(model, &image, place, Some(class)).ok()?;
-    jpeg(&beside_heat(&image, map(&heat), REPORT_SIDE).ok()?).ok()
 }
 
 #[cfg(test)]

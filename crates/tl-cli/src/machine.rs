@@ -12,13 +12,12 @@ use crate::device::{self, DeviceChoice};
 /// Sets libtorch's threads, finds the device, and describes the machine.
 pub(crate) fn set_up(args: &ThreadArgs) -> anyhow::Result<Machine> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = args.threads.unwrap_or(cores);
-    let data_threads = args.data_threads.unwrap_or(cores);
+    let found = device::find(args.device.unwrap_or_default())?;
+    let Threads { net: threads, data: data_threads } = Threads::split(cores, args, found.device);
     for (flag, n) in [("threads", threads), ("data-threads", data_threads)] {
         anyhow::ensure!((1..=1024).contains(&n), "--{flag} is {n}, expected 1 to 1024");
     }
     tch::set_num_threads(threads as i32);
-    let found = device::find(args.device.unwrap_or_default())?;
     if let Some(note) = &found.note {
         crate::ui::note(note);
     }
@@ -32,6 +31,34 @@ pub(crate) fn set_up(args: &ThreadArgs) -> anyhow::Result<Machine> {
         gpu: found.gpu.map(|gpu| gpu.to_string()),
         libtorch: tl_torch::LIBTORCH.to_owned(),
     })
+}
+
+/// How the cores are shared between the net and what decodes and augments for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Threads {
+    net: usize,
+    data: usize,
+}
+
+impl Threads {
+    /// Images are decoded while the net computes, and a core decodes several times as many as it computes. So of up to 4
+    /// cores both have all, and whichever waits leaves them to the other; of more, decoding has half, since threads of a
+    /// net that are moved aside by others hold up all the rest of them. Where the user gives the net fewer, decoding takes
+    /// no more than that.
+    ///
+    /// `cores` are those that this process may use: its affinity and its control group's share are taken off already.
+    fn split(cores: usize, args: &ThreadArgs, device: DeviceChoice) -> Self {
+        const BOTH: usize = 4;
+        const MOST_DATA: usize = 32;
+        let net = args.threads.unwrap_or(cores);
+        let share = if cores <= BOTH { cores } else { (cores / 2).clamp(BOTH, MOST_DATA) };
+        let data = match device {
+            // The cores have nothing else to do.
+            DeviceChoice::Cuda(_) => cores.min(MOST_DATA),
+            DeviceChoice::Auto | DeviceChoice::Cpu => share.min(net.max(1)),
+        };
+        Self { net, data: args.data_threads.unwrap_or(data) }
+    }
 }
 
 /// [`set_up`] for what has no way to a GPU.
@@ -102,5 +129,32 @@ pub(crate) fn check_space(dir: &Path, needed: u64) -> anyhow::Result<()> {
             crate::ui::bytes(needed)
         )),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_cores_are_shared_and_many_are_split() {
+        let split = |cores| {
+            let Threads { net, data } = Threads::split(cores, &ThreadArgs::default(), DeviceChoice::Cpu);
+            (net, data)
+        };
+        for (cores, data) in [(1, 1), (2, 2), (4, 4), (6, 4), (8, 4), (16, 8), (64, 32), (256, 32)] {
+            assert_eq!(split(cores), (cores, data), "{cores} cores");
+        }
+    }
+
+    #[test]
+    fn what_the_user_says_counts() {
+        let args = |threads, data_threads| ThreadArgs { threads, data_threads, device: None };
+        let on_cpu = |cores, args| Threads::split(cores, &args, DeviceChoice::Cpu);
+        assert_eq!(on_cpu(64, args(Some(8), None)), Threads { net: 8, data: 8 });
+        assert_eq!(on_cpu(64, args(Some(8), Some(3))), Threads { net: 8, data: 3 });
+        assert_eq!(on_cpu(2, args(None, Some(6))), Threads { net: 2, data: 6 });
+        let on_gpu = Threads::split(16, &args(Some(1), None), DeviceChoice::Cuda(0));
+        assert_eq!(on_gpu, Threads { net: 1, data: 16 });
     }
 }

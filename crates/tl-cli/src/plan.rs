@@ -27,7 +27,7 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let never = AtomicBool::new(false);
     job.choose(&never, &ui)?;
     let prices = tl_train::price(&job.model, &job.plan, &job.training(&never), &job.options()?)?;
-    ui::print(&table(&job.plan, &prices, |phase| {
+    ui::print_tables(&table(&job.plan, &prices, |phase| {
         memory::of_phase(&job.model, &job.plan, phase, job.resolved.spec.batch as u64)
     }))
 }

@@ -7,6 +7,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tl_fetch::Progress;
 use tl_train::{Tick, Training};
 
+use crate::fold::fold;
+use crate::foot;
 use crate::live::Live;
 
 /// The one writer to stderr; lines and the bar take turns.
@@ -57,6 +59,14 @@ impl Ui {
         self.line(&format!("{}{mark}", without_last_columns(text, width.saturating_sub(3))));
     }
 
+    /// Tables as log lines, folded where the terminal is too narrow for them.
+    pub(crate) fn tables(&self, text: &str) {
+        match is_terminal() {
+            true => self.line(&fold(text, usize::from(console::Term::stderr().size().1))),
+            false => self.line(text),
+        }
+    }
+
     /// A line of results, on stdout.
     pub(crate) fn result(&self, text: &str) -> anyhow::Result<()> {
         self.bar.suspend(|| print(text))
@@ -66,7 +76,7 @@ impl Ui {
     pub(crate) fn watch(&mut self, live: Live) {
         self.stop();
         if is_terminal() && !self.quiet {
-            let target = ProgressDrawTarget::stderr_with_hz(20);
+            let target = foot::draw_target(20);
             let style =
                 ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
             self.bar = ProgressBar::with_draw_target(None, target).with_style(style);
@@ -92,7 +102,7 @@ impl Ui {
     pub(crate) fn start(&mut self, what: &str, total: u64, bytes: bool) {
         self.bar.finish_and_clear();
         let target = match is_terminal() && !self.quiet {
-            true => ProgressDrawTarget::stderr_with_hz(10),
+            true => foot::draw_target(10),
             false => ProgressDrawTarget::hidden(),
         };
         let counts = match bytes {
@@ -206,6 +216,14 @@ pub(crate) fn seconds(n: f64) -> String {
 pub(crate) fn note(text: &str) {
     // Nobody may be listening.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Prints tables to stdout, folded where it is a terminal that is too narrow for them.
+pub(crate) fn print_tables(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().is_terminal() {
+        true => print(&fold(text, usize::from(console::Term::stdout().size().1))),
+        false => print(text),
+    }
 }
 
 /// Prints results to stdout; a reader that went away is no error.

@@ -11,7 +11,8 @@ pub(super) const EXAMPLES: &str = "Examples:
   tl explain runs/ants photo.jpg --class bee --out why-bee       what would speak for another class
   tl explain runs/ants photo.jpg --layer stage4 --out finer      a finer map, less sure of what it means
 
-The picture shows the part of the image that the net sees, and beside it in light colours what spoke for the answer:
+The picture shows the part of the image that the net sees, and beside it in light colours what spoke for the answer
+(of several labels or numbers in the order of the lines that are printed; of a number what raised it):
 Grad-CAM (arXiv:1610.02391) on the last map of the net; of a transformer on the patch tokens that enter its last layer.";
 
 #[derive(Debug, Args)]
@@ -22,7 +23,8 @@ pub(crate) struct ExplainArgs {
     /// Folder for the pictures, made if it is not there; no file in it is written over
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// The class, label or number that is asked about [default: the likeliest; of numbers the first]
+    /// The class, label or number that is asked about [default: the likeliest class; each label that is found, or the
+    /// likeliest; each number]
     #[arg(long, value_name = "NAME")]
     pub(crate) class: Option<String>,
     /// Look at the output of this stage or block (`tl summary` lists them) [default: the last map, or the tokens that enter

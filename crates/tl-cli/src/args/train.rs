@@ -252,7 +252,8 @@ pub(crate) struct ThreadArgs {
     /// Threads of the net; results are the same only for the same number [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-    /// Threads that decode and augment; the results do not depend on it [default: all cores]
+    /// Threads that decode and augment; the results do not depend on it [default: of up to 4 cores all, of more
+    /// half, 4 to 32; no more than --threads; all where a GPU computes the net]
     #[arg(long, value_name = "N")]
     pub(crate) data_threads: Option<usize>,
 }

@@ -289,9 +289,15 @@ impl Job {
         let never = std::sync::atomic::AtomicBool::new(false);
         let cache = tl_train::cache_bytes(&self.model, &self.plan, &self.training(&never));
         ui.line(&format!("cache      up to {} of activations of the frozen part", ui::bytes(cache)));
+        let Machine { cores, threads, data_threads, .. } = &self.machine;
+        ui.line(&format!(
+            "threads    {threads} of the net, {data_threads} that read {}, on {cores} {}",
+            self.inputs.unit(),
+            if *cores == 1 { "core" } else { "cores" }
+        ));
         self.warn_of_memory(cache, &ui);
         ui.line("");
-        ui.line(self.plan.to_string().trim_end());
+        ui.tables(self.plan.to_string().trim_end());
         ui.line("");
         for skipped in skipped {
             ui.line(&format!("warning: left out {}: {}", skipped.file, skipped.reason));

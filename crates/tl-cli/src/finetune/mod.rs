@@ -276,7 +276,7 @@ impl Job {
             // Of the first set there is, which nothing was trained on either.
             if looks.is_empty() && matches!(self.inputs, JobInputs::Images(_)) {
                 let time = self.start.elapsed().mul_f64(SHARE_OF_LOOKS).max(TIME_OF_LOOKS);
-                looks.insert(set.to_owned(), crate::explain::looks(&model, &scored, samples, time));
+                looks.insert(set.to_owned(), crate::looks::looks(&model, &scored, samples, time));
             }
             evaluations.push(crate::evaluate::evaluation(set, &scored, &self.data.classes));
             // The first is that of the validation images.
@@ -318,7 +318,10 @@ impl Job {
         (analyses, looks): (&[Analysis], &Looks),
     ) -> anyhow::Result<()> {
         let name = |path: &str| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
-        let data = name(&self.data.facts.path).unwrap_or_default();
+        // Of a table its own name: the folder that its files are relative to may be anything.
+        let data = name(&self.resolved.spec.data.to_string_lossy())
+            .or_else(|| name(&self.data.facts.path))
+            .unwrap_or_default();
         let path = run.dir.path();
         let report = RunReport {
             title: &format!("{} on {data}", self.model.backbone.name()),

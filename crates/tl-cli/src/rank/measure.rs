@@ -80,13 +80,14 @@ struct Features {
 }
 
 impl Task<'_> {
-    /// Seconds that a net will take, by what the last one took: features cost by multiply-accumulates, all else by the
-    /// number of features.
+    /// Seconds that a net will take at the least, by what the last one took: features cost by the square root of the
+    /// multiply-accumulates, since nets with few are the furthest from what a machine can do, all else by the number of
+    /// features. One that takes longer is left out when the budget ends, so this may be too low but not too high.
     pub(super) fn estimate(&self, card: &Card, last: &Measured) -> f64 {
         let features = self.samples.len() as f64 / last.images_per_second.max(f64::MIN_POSITIVE);
         let rest = (last.seconds - features).max(0.0);
         let ratio = |a: u64, b: u64| a as f64 / (b as f64).max(1.0);
-        features * ratio(card.macs, last.macs).max(1.0)
+        features * ratio(card.macs, last.macs).max(1.0).sqrt()
             + rest * ratio(card.features as u64, last.features as u64)
     }
 

@@ -100,8 +100,9 @@ pub(crate) fn run(args: &RankArgs, interrupt: &Interrupt) -> anyhow::Result<()> 
     let median = tl_data::probe(&samples)?.median_short_side;
     let work = Work { args, samples: &samples, classes: dataset.classes.len(), pool: &pool, median, start };
     ui.borrow().line(&format!(
-        "ranking    {} nets on {} of {train_images} training images, {} classes, within {}",
+        "ranking    {} {} on {} of {train_images} training images, {} classes, within {}",
         cards.len(),
+        if cards.len() == 1 { "net" } else { "nets" },
         samples.len(),
         dataset.classes.len(),
         ui::seconds(args.budget)
@@ -121,7 +122,7 @@ pub(crate) fn run(args: &RankArgs, interrupt: &Interrupt) -> anyhow::Result<()> 
     if args.json {
         ui::print(&(serde_json::to_string_pretty(&ranking)? + "\n"))?;
     } else {
-        ui::print(&show::text(&ranking))?;
+        ui::print_tables(&show::text(&ranking))?;
     }
     match then {
         Some(more) => go_on(*more, &ranking, args, interrupt),
@@ -278,7 +279,7 @@ fn measure_all(
         let estimate = measured.last().map(|last| work.estimate(card, last));
         if let Some(estimate) = estimate.filter(|estimate| *estimate > left) {
             let (estimate, left) = (ui::seconds(estimate), ui::seconds(left.max(0.0)));
-            skip(format!("it would take about {estimate}, and {left} of the budget are left"));
+            skip(format!("it would take {estimate} or more, and {left} of the budget are left"));
             continue;
         }
         let cached = measure::is_here(card, &cache);

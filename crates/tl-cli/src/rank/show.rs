@@ -20,7 +20,7 @@ pub(super) fn text(ranking: &Ranking) -> String {
     let header =
         ["backbone", "accuracy", "± s.e.", "kNN", "images/s", "params", "weights", "on disk", "p", ""];
     let mut rows = vec![header.map(str::to_owned)];
-    for row in &ranking.ranked {
+    for (place, row) in ranking.ranked.iter().enumerate() {
         let one = &row.measured;
         let mark = if one.backbone == ranking.recommended { "recommended" } else { "" };
         rows.push([
@@ -32,7 +32,7 @@ pub(super) fn text(ranking: &Ranking) -> String {
             format!("{:.1}M", one.parameters as f64 / 1e6),
             ui::bytes(one.weights_bytes),
             if one.cached { "yes" } else { "fetched" }.to_owned(),
-            format!("{:.3}", row.p_against_best),
+            if place == 0 { "-".to_owned() } else { format!("{:.3}", row.p_against_best) },
             mark.to_owned(),
         ]);
     }

@@ -51,7 +51,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.out {
         text.push_str(&format!("\nwritten    {}\n", path.display()));
     }
-    ui::print(&text)
+    ui::print_tables(&text)
 }
 
 /// Whether the file is to be a page; a plot otherwise.
@@ -123,7 +123,11 @@ fn groups(runs: &[Run]) -> Vec<Group> {
         let names: Vec<String> = members.iter().map(|&j| runs[j].name()).collect();
         let metric = run.score().map_or_else(String::new, |(name, _)| metric_title(&name).to_owned());
         let range = half.map_or(String::new(), |half| {
-            format!(" (95 % interval {:.4} to {:.4})", mean - half, mean + half)
+            // A normal interval of what lies between 0 and 1 knows nothing of that.
+            let most =
+                if scores.iter().all(|score| (0.0..=1.0).contains(score)) { 1.0 } else { f64::INFINITY };
+            let least = if most.is_finite() { 0.0 } else { f64::NEG_INFINITY };
+            format!(" (95 % interval {:.4} to {:.4})", (mean - half).max(least), (mean + half).min(most))
         });
         found.push(Group {
             text: format!(

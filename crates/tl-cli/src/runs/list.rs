@@ -28,7 +28,7 @@ pub(super) fn run(args: &ListArgs) -> anyhow::Result<()> {
     } else {
         let head = ["run", "started", "data", "net", "phases", "metric", "value", "seconds", "state"];
         let rows: Vec<Vec<String>> = runs.iter().map(row).collect();
-        ui::print(&columns(&head.map(str::to_owned), &rows))?;
+        ui::print_tables(&columns(&head.map(str::to_owned), &rows))?;
     }
     if bad { Err(Exit(1).into()) } else { Ok(()) }
 }

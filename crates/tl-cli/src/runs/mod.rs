@@ -71,9 +71,11 @@ fn unit(run: &Run) -> &'static str {
 
 /// The folder or file that a run has learned from, without those above it.
 fn data_name(run: &Run) -> String {
-    let path = Path::new(&run.manifest.data.path);
-    path.file_name()
-        .map_or_else(|| run.manifest.data.path.clone(), |name| name.to_string_lossy().into_owned())
+    // The manifest has the folder that files are relative to, which of a table may be any.
+    let (asked, found) = (field(run, "data"), &run.manifest.data.path);
+    let mut paths = [asked.as_str(), found.as_str()].into_iter().filter(|path| *path != "-");
+    let name = paths.find_map(|path| Path::new(path).file_name());
+    name.map_or_else(|| found.clone(), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

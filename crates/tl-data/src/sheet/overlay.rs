@@ -11,7 +11,7 @@ use image::{Rgb, RgbImage};
 
 use crate::error::DataError;
 
-/// Pixels between the two pictures.
+/// Pixels between two pictures.
 const GAP: u32 = 4;
 /// How much of a pixel is its colour on the scale; the rest is the image, in grey.
 const SCALE_SHARE: f32 = 0.6;
@@ -27,16 +27,17 @@ pub struct HeatMap<'a> {
     pub width: usize,
 }
 
-/// The image and beside it the image in grey below the map in colours, each `side` pixels wide and high. The highest value
-/// of the map has the lightest colour; between the centres of its cells values are interpolated linearly.
+/// The image and beside it, for each map, the image in grey below the map in colours, each `side` pixels wide and high. The
+/// highest value of a map has the lightest colour; between the centres of its cells values are interpolated linearly.
 ///
 /// # Errors
-/// The map has no cell, or not as many values as it says; the image has no pixels.
-pub fn beside_heat(image: &RgbImage, map: HeatMap<'_>, side: u32) -> Result<RgbImage, DataError> {
+/// A map has no cell, or not as many values as it says; the image has no pixels.
+pub fn beside_heat(image: &RgbImage, maps: &[HeatMap<'_>], side: u32) -> Result<RgbImage, DataError> {
     let refuse = |option, got: String, expected: &str| {
         Err(DataError::Option { option, got, expected: expected.to_owned() })
     };
-    if map.height * map.width == 0 || map.values.len() != map.height * map.width {
+    let odd = |map: &&HeatMap<'_>| map.values.is_empty() || map.values.len() != map.height * map.width;
+    if let Some(map) = maps.iter().find(odd) {
         let got = format!("{} values for {} x {}", map.values.len(), map.height, map.width);
         return refuse("map", got, "one value a cell, and a cell or more");
     }
@@ -45,11 +46,13 @@ pub fn beside_heat(image: &RgbImage, map: HeatMap<'_>, side: u32) -> Result<RgbI
     }
     let filter = if side > image.width() { FilterType::CatmullRom } else { FilterType::Triangle };
     let left = imageops::resize(image, side, side, filter);
-    let right = tinted(&left, map);
-    let mut both = RgbImage::from_pixel(2 * side + GAP, side, Rgb([255; 3]));
-    imageops::replace(&mut both, &left, 0, 0);
-    imageops::replace(&mut both, &right, i64::from(side + GAP), 0);
-    Ok(both)
+    let wide = side + maps.len() as u32 * (side + GAP);
+    let mut all = RgbImage::from_pixel(wide, side, Rgb([255; 3]));
+    imageops::replace(&mut all, &left, 0, 0);
+    for (i, map) in (1..).zip(maps) {
+        imageops::replace(&mut all, &tinted(&left, *map), i * i64::from(side + GAP), 0);
+    }
+    Ok(all)
 }
 
 /// The image in grey below the map in colours.
@@ -104,7 +107,7 @@ mod tests {
     fn the_highest_value_is_the_lightest_and_all_lies_where_it_should() {
         let grey = RgbImage::from_pixel(8, 8, Rgb([100; 3]));
         let map = HeatMap { values: &[0.0, 2.0, 1.0, 0.0, 0.0, 0.0], height: 2, width: 3 };
-        let both = beside_heat(&grey, map, 60).unwrap();
+        let both = beside_heat(&grey, &[map], 60).unwrap();
         assert_eq!(both.dimensions(), (124, 60));
         assert_eq!(both.get_pixel(30, 30), &Rgb([100; 3]), "the left one is the image");
         let light = |x: u32, y: u32| both.get_pixel(64 + x, y).0.iter().map(|v| u32::from(*v)).sum::<u32>();
@@ -119,11 +122,13 @@ mod tests {
             &Rgb([40, 40, 42]),
             "0 is black, and the image shows through"
         );
+        let two = beside_heat(&grey, &[map, map], 60).unwrap();
+        assert_eq!((two.width(), two.get_pixel(128 + 7, 9)), (188, both.get_pixel(64 + 7, 9)));
         let peak = colorous::INFERNO.eval_continuous(1.0);
         let expected = [peak.r, peak.g, peak.b].map(|v| (0.6 * f32::from(v) + 40.0).round() as u8);
         assert!(both.get_pixel(64 + 30, 10).0.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 6));
-        assert!(beside_heat(&grey, HeatMap { height: 3, ..map }, 60).is_err());
+        assert!(beside_heat(&grey, &[HeatMap { height: 3, ..map }], 60).is_err());
         let none = HeatMap { values: &[0.0], height: 1, width: 1 };
-        assert!(jpeg(&beside_heat(&grey, none, 60).unwrap()).unwrap().starts_with(&[0xff, 0xd8]));
+        assert!(jpeg(&beside_heat(&grey, &[none], 60).unwrap()).unwrap().starts_with(&[0xff, 0xd8]));
     }
 }

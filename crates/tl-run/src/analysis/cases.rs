@@ -107,8 +107,8 @@ pub(super) fn of_numbers(answered: &Answered<'_>, right: &[Vec<f32>]) -> Vec<Cas
     let case = |i: usize| {
         let number = farthest(i);
         let text = |value: f32| match names.len() {
-            1 => format!("{value}"),
-            _ => format!("{} {value}", names[number]),
+            1 => digits(value),
+            _ => format!("{} {}", names[number], digits(value)),
         };
         Case {
             file: files[i].to_owned(),
@@ -121,10 +121,39 @@ pub(super) fn of_numbers(answered: &Answered<'_>, right: &[Vec<f32>]) -> Vec<Cas
     worst(&losses, MOST).into_iter().map(case).collect()
 }
 
+/// A number with about four digits that count, as it would be said.
+#[must_use]
+pub fn digits(value: f32) -> String {
+    const DIGITS: i32 = 4;
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let places = DIGITS - 1 - value.abs().log10().floor() as i32;
+    match places {
+        ..=0 => format!("{value:.0}"),
+        1..=8 => {
+            let text = format!("{value:.*}", places as usize);
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        _ => format!("{value:.3e}"),
+    }
+}
+
 /// Of a number that never changes 1, so that its errors are what they are.
 fn variance(rows: &[Vec<f32>], i: usize) -> f64 {
     let n = rows.len().max(1) as f64;
     let mean = rows.iter().map(|row| f64::from(row[i])).sum::<f64>() / n;
     let variance = rows.iter().map(|row| (f64::from(row[i]) - mean).powi(2)).sum::<f64>() / n;
     if variance > 0.0 { variance } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digits;
+
+    #[test]
+    fn numbers_have_the_digits_that_count() {
+        let said = [0.0, 2.0, 79.104645, -7.3495398, 1234567.0, 0.00123456, 1e-12, 100.04].map(digits);
+        assert_eq!(said, ["0", "2", "79.1", "-7.35", "1234567", "0.001235", "1.000e-12", "100"]);
+    }
 }

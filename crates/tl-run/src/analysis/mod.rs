@@ -16,7 +16,7 @@ mod golden_tests;
 use serde::{Deserialize, Serialize};
 
 pub use calibration::{Bin, Calibration};
-pub use cases::Case;
+pub use cases::{Case, digits};
 pub use labels::Suspect;
 pub use paired::{Difference, McNemar, mcnemar, mean_interval, paired_difference};
 pub use ranking::Ranking;

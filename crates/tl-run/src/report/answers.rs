@@ -321,37 +321,34 @@ fn gallery(set: &SetReport<'_>, cases: &[Case]) -> Markup {
 
 /// Answers with what spoke for them.
 fn looks(looks: &[Look]) -> Markup {
-    let (right, wrong): (Vec<&Look>, Vec<&Look>) = looks.iter().partition(|look| look.right == look.said);
+    let mut groups: Vec<&str> = Vec::new();
+    for look in looks {
+        if !groups.contains(&look.group.as_str()) {
+            groups.push(&look.group);
+        }
+    }
     html! {
         p {
-            "Beside each image, as the net sees it, what spoke for the answer that was given: Grad-CAM (arXiv:1610.02391) on "
-            "the last map, from dark to light. What is light moved the answer; that does not say that it should have."
+            "Beside each image, as the net sees it, what spoke for the class or label below it, or raised the number: Grad-CAM "
+            "(arXiv:1610.02391) on the last map, from dark to light. What is light moved the answer; that does not say that "
+            "it should have."
         }
-        @for (looks, title) in [(wrong, "Wrong answers"), (right, "Right answers")] {
-            @if !looks.is_empty() {
-                h4 { (title) }
-                ul.gallery.wide {
-                    @for look in looks { (one_look(look)) }
-                }
+        @for group in groups {
+            h4 { (group) }
+            ul.gallery.wide {
+                @for look in looks.iter().filter(|look| look.group == group) { (one_look(look)) }
             }
         }
     }
 }
 
 fn one_look(look: &Look) -> Markup {
-    let Look { file, right, said, probability, jpeg } = look;
+    let Look { file, name, text, jpeg, .. } = look;
     html! {
         li {
             figure {
-                img src=(data_uri(jpeg)) alt=(format!("{file}, and where the net found {said}"));
-                figcaption {
-                    @if right == said {
-                        b { (right) } (format!(" {probability:.3}"))
-                    } @else {
-                        b { (right) } ", said " b { (said) } (format!(" at {probability:.3}"))
-                    }
-                    br; (file)
-                }
+                img src=(data_uri(jpeg)) alt=(format!("{file}, and where the net found {name}"));
+                figcaption { b { (name) } " " (text) br; (file) }
             }
         }
     }

@@ -33,7 +33,7 @@ impl CompareReport<'_> {
         let words: Vec<bool> =
             (0..head.len()).map(|i| rows.iter().any(|row| row.get(i).is_some_and(letters))).collect();
         let table = html! {
-            table {
+            table.dense {
                 thead { tr { @for (name, words) in head.iter().zip(&words) { th.words[*words] scope="col" { (name) } } } }
                 tbody {
                     @for row in rows {

@@ -56,12 +56,12 @@ pub struct RunReport<'a> {
 pub struct Look {
     /// Name of the image.
     pub file: String,
-    /// What is right.
-    pub right: String,
-    /// What was said, and what the picture is about.
-    pub said: String,
-    /// Probability of that.
-    pub probability: f32,
+    /// Heading of the answers that it stands among, such as `Wrong answers`.
+    pub group: String,
+    /// What the picture is about: a class, label or number.
+    pub name: String,
+    /// What was said of it, and what is right.
+    pub text: String,
     /// The image and beside it what spoke for the answer, as the content of a JPEG file.
     pub jpeg: Vec<u8>,
 }

@@ -88,14 +88,17 @@ fn a_page_needs_nothing_else_and_takes_any_name() {
     let answered = Answered { set: "val", names: &names, files, truth, rows: &rows };
     let analyses = [Analysis::new(&answered, None)];
     let pictures = BTreeMap::from([("b.jpg".to_owned(), vec![0xff, 0xd8])]);
-    let look = |file: &str, said: &str| Look {
+    let look = |file: &str, group: &str| Look {
         file: file.to_owned(),
-        right: "<b>".to_owned(),
-        said: said.to_owned(),
-        probability: 0.625,
+        group: group.to_owned(),
+        name: "<b>".to_owned(),
+        text: "0.625, <i> is right".to_owned(),
         jpeg: vec![0xff, 0xd9],
     };
-    let looks = BTreeMap::from([("val".to_owned(), vec![look("1.jpg", "<b>"), look("2.jpg", "a")])]);
+    let looks = BTreeMap::from([(
+        "val".to_owned(),
+        vec![look("1.jpg", "Right answers"), look("2.jpg", "Wrong answers")],
+    )]);
     let epoch = EpochRow {
         epoch: 1,
         phase: "head".to_owned(),
@@ -134,7 +137,7 @@ fn a_page_needs_nothing_else_and_takes_any_name() {
         "Top losses",
         "Where it looked",
         "data:image/jpeg;base64,/9k=",
-        "&lt;b&gt;</b>, said <b>a</b> at 0.625",
+        "<b>&lt;b&gt;</b> 0.625, &lt;i&gt; is right",
         "Right answers",
     ] {
         assert!(page.contains(there), "`{there}` is not in\n{page}");

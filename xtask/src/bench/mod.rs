@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: this program's figures, and with `--peers` those of the Python stacks beside them.
 //!
 //! The decision behind it: peers do the same work on the same machine in the same quarter of an hour, in turn with ours,
-//! and only ratios are of interest. They live in environments of their own below `target/`.
+//! and only ratios are of interest. They live in environments of their own in the build folder.
+
+mod environment;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,6 +13,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::bench::environment::ENVIRONMENTS;
 use crate::setup;
 use crate::workspace::Workspace;
 
@@ -26,34 +29,6 @@ const COMPARED: [&str; 10] = [
     "step resnet50 last stage",
     "step resnet50 half",
     "step resnet50 all",
-];
-
-/// Python packages that live together below `target/peers`.
-struct Environment {
-    name: &'static str,
-    packages: &'static [&'static str],
-    /// What runs in it.
-    scripts: &'static [&'static str],
-}
-
-const ENVIRONMENTS: [Environment; 2] = [
-    Environment {
-        name: "torch",
-        packages: &[
-            "torch==2.11.0",
-            "torchvision==0.26.0",
-            "timm==1.0.*",
-            "transformers==5.*",
-            "accelerate==1.*",
-            "setuptools",
-        ],
-        scripts: &["xtask/peers/torch_rows.py", "xtask/peers/hf_rows.py"],
-    },
-    Environment {
-        name: "keras",
-        packages: &["keras==3.*", "tensorflow-cpu==2.*"],
-        scripts: &["xtask/peers/keras_rows.py"],
-    },
 ];
 
 const HELP: &str = "\
@@ -140,11 +115,12 @@ impl Options {
 type Rates = BTreeMap<String, Vec<f64>>;
 
 fn peers(workspace: &Workspace, bench: &Path, options: &Options) -> Result<ExitCode> {
+    let parent = workspace.release_dir()?.with_file_name("peers");
     let mut peers = Vec::new();
     for environment in &ENVIRONMENTS {
         let python = match options.pythons.get(environment.name) {
             Some(python) => python.clone(),
-            None => make(workspace, environment)?,
+            None => environment.python(&parent)?,
         };
         peers.extend(environment.scripts.iter().map(|script| (python.clone(), *script)));
     }
@@ -153,12 +129,13 @@ fn peers(workspace: &Workspace, bench: &Path, options: &Options) -> Result<ExitC
     let rounds = options.rounds.to_string();
     for name in &options.names {
         let (mut ours, mut theirs) = (Rates::new(), Rates::new());
-        for _ in 0..2 {
+        for round in 1..=2 {
+            eprintln!("measuring  {name}, {round} of 2: here, then PyTorch, transformers and Keras");
             let mut command = Command::new(bench);
             command.args([name, "--rounds", &rounds, "--json"]).arg(&out);
             collect(command, &out, &mut ours)?;
             for (python, script) in &peers {
-                let mut command = Command::new(python);
+                let mut command = environment::command(python);
                 command.arg(workspace.root().join(script)).arg(&rounds).arg(&out).arg(name);
                 collect(command, &out, &mut theirs).with_context(|| format!("`{script}` failed"))?;
             }
@@ -189,8 +166,10 @@ fn collect(mut command: Command, out: &Path, rates: &mut Rates) -> Result<()> {
 fn table(name: &str, ours: &Rates, theirs: &Rates) -> String {
     let best = ours.values().map(|rates| median(rates)).fold(0.0, f64::max);
     let mut text = format!("\n{name}, images/s\n");
-    for (row, rates) in ours.iter().chain(theirs) {
-        let (row, rate) = (row.strip_prefix(name).unwrap_or(row).trim(), median(rates));
+    let rows = ours.iter().map(|row| ("here ", row)).chain(theirs.iter().map(|row| ("", row)));
+    for (whose, (row, rates)) in rows {
+        let row = format!("{whose}{}", row.strip_prefix(name).unwrap_or(row).trim());
+        let rate = median(rates);
         text.push_str(&format!("  {row:44} {rate:9.1}   our best is {:5.2} times that\n", best / rate));
     }
     text
@@ -201,27 +180,6 @@ fn median(rates: &[f64]) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let at = |i: usize| sorted.get(i).copied().unwrap_or(f64::NAN);
     f64::midpoint(at(sorted.len().saturating_sub(1) / 2), at(sorted.len() / 2))
-}
-
-/// The Python of an environment, which is made if it is not there.
-fn make(workspace: &Workspace, environment: &Environment) -> Result<PathBuf> {
-    let dir = workspace.root().join("target/peers").join(environment.name);
-    let (python, ready) = (dir.join("bin/python"), dir.join("ready"));
-    let wanted = environment.packages.join(" ");
-    if std::fs::read_to_string(&ready).is_ok_and(|found| found == wanted) {
-        return Ok(python);
-    }
-    eprintln!("getting {wanted} into {}", dir.display());
-    let run = |command: &mut Command| -> Result<()> {
-        let status =
-            command.status().context("cannot run Python\n\nhint: install Python 3 with venv and pip")?;
-        anyhow::ensure!(status.success(), "the environment of {} could not be made", environment.name);
-        Ok(())
-    };
-    run(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(environment.packages))?;
-    std::fs::write(&ready, wanted)?;
-    Ok(python)
 }
 
 #[cfg(test)]
@@ -256,7 +214,9 @@ mod tests {
         let theirs = Rates::from([rates("forward x torch eager", &[15.0, 25.0])]);
         let text = table("forward x", &ours, &theirs);
         assert!(
-            text.contains("torch eager") && text.contains("20.0   our best is  3.00 times that"),
+            text.contains("  here f32 ")
+                && text.contains("  torch eager ")
+                && text.contains("20.0   our best is  3.00 times that"),
             "{text}"
         );
     }

@@ -1,0 +1,103 @@
+//! Tables on a terminal that is too narrow for them.
+//!
+//! The decision behind it: a terminal would break each row at its edge, and nothing stands below its heading then. So the
+//! columns that do not fit follow as a table of their own, with the first column once more.
+
+use console::measure_text_width;
+
+/// Columns are set apart by so many spaces at least.
+const GAP: usize = 2;
+
+/// The text, its tables folded to `width`. A table is what stands between blank lines and has three columns or more;
+/// anything else is left as it is.
+pub(crate) fn fold(text: &str, width: usize) -> String {
+    let mut folded = String::new();
+    let mut lines = text.split_inclusive('\n').peekable();
+    while let Some(line) = lines.next() {
+        let mut block = vec![line];
+        if !line.trim().is_empty() {
+            while let Some(next) = lines.next_if(|next| !next.trim().is_empty()) {
+                block.push(next);
+            }
+        }
+        match table(&block, width) {
+            Some(table) => folded.push_str(&table),
+            None => block.iter().for_each(|line| folded.push_str(line)),
+        }
+    }
+    folded
+}
+
+/// The lines as several tables below each other, if they are a table that is too wide.
+fn table(lines: &[&str], width: usize) -> Option<String> {
+    let rows: Vec<Vec<char>> = lines.iter().map(|line| line.trim_end().chars().collect()).collect();
+    if rows.len() < 2 || lines.iter().all(|line| measure_text_width(line.trim_end()) <= width) {
+        return None;
+    }
+    let columns = columns(&rows);
+    let ([first, others @ ..], true) = (&columns[..], columns.len() >= 3) else { return None };
+    let size = |column: &(usize, usize)| GAP + column.1 - column.0;
+    let mut parts: Vec<Vec<(usize, usize)>> = vec![vec![*first]];
+    for column in others {
+        let last = parts.last_mut()?;
+        let taken: usize = last.iter().map(size).sum();
+        if last.len() > 1 && taken + size(column) > width + GAP {
+            parts.push(vec![*first, *column]);
+        } else {
+            last.push(*column);
+        }
+    }
+    let mut text = String::new();
+    for (i, part) in parts.iter().enumerate() {
+        if i > 0 {
+            text.push('\n');
+        }
+        for row in &rows {
+            let cell = |&(from, to): &(usize, usize)| -> String {
+                let cell: String = row.iter().skip(from).take(to - from).collect();
+                format!("{cell:width$}", width = to - from)
+            };
+            let line: Vec<String> = part.iter().map(cell).collect();
+            text.push_str(line.join(&" ".repeat(GAP)).trim_end());
+            text.push('\n');
+        }
+    }
+    Some(text)
+}
+
+/// Where each column begins and ends: what lies between is blank in every row.
+fn columns(rows: &[Vec<char>]) -> Vec<(usize, usize)> {
+    let width = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let blank = |at: usize| rows.iter().all(|row| row.get(at).is_none_or(|c| *c == ' '));
+    let mut columns: Vec<(usize, usize)> = Vec::new();
+    for at in (0..width).filter(|at| !blank(*at)) {
+        match columns.last_mut() {
+            Some((_, end)) if at < *end + GAP => *end = at + 1,
+            _ => columns.push((at, at + 1)),
+        }
+    }
+    columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fold;
+
+    const TABLE: &str = "phase  epochs  trains\nhead       24  head only\nall         2  stem..head\n";
+
+    #[test]
+    fn what_does_not_fit_follows_below_with_the_first_column() {
+        let narrow = "phase  epochs\nhead       24\nall         2\n\nphase  trains\nhead   head only\nall    stem..head\n";
+        assert_eq!(fold(TABLE, 17), narrow);
+        let around = format!("a sentence that is long and stays as it is\n\n{TABLE}\nend");
+        assert_eq!(fold(&around, 17), format!("a sentence that is long and stays as it is\n\n{narrow}\nend"));
+    }
+
+    #[test]
+    fn what_fits_or_is_no_table_is_left_as_it_is() {
+        assert_eq!(fold(TABLE, 25), TABLE);
+        let words = "data       a folder with a long name\n           244 images\nhead       gap\n";
+        assert_eq!(fold(words, 20), words);
+        assert_eq!(fold("", 20), "");
+    }
+}
