@@ -74,8 +74,15 @@ pub(crate) mod tests {
     pub(crate) fn model(config: &Value, head: &str, task: Task) -> Model {
         let config = TextConfig::parse(config.to_string().as_bytes()).unwrap();
         let backbone = Backbone::text("small", &config, Device::Cpu, Fill::Seed(1)).unwrap();
+        let task = match task {
+            Task::Softmax { classes } if head.starts_with("tokens") => Task::Tagging { tags: classes },
+            task => task,
+        };
         let head = NewHead { spec: head.parse().unwrap(), task, dropout: 0.1, fill: Fill::Seed(2) };
-        let names = (0..task.names()).map(|i| format!("class {i}")).collect();
+        let names = match task {
+            Task::Tagging { .. } => ["O", "B-X", "I-X"].map(str::to_owned).to_vec(),
+            _ => (0..task.names()).map(|i| format!("class {i}")).collect(),
+        };
         Model::for_texts(backbone, head, names, 24, Device::Cpu).unwrap()
     }
 
