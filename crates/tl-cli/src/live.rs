@@ -40,6 +40,8 @@ pub(crate) struct Live {
     epoch_seconds: Option<(String, f64, u32)>,
     /// Since when the work of the first line goes on, and where it then stood.
     since: (Instant, &'static str, usize),
+    /// How far it was when it was last heard of.
+    done: usize,
     state: Option<State>,
     drawn: Option<Instant>,
     /// What is counted.
@@ -79,6 +81,7 @@ impl Live {
             best: None,
             epoch_seconds: None,
             since: (Instant::now(), "", 0),
+            done: 0,
             state: None,
             drawn: None,
             unit: "images",
@@ -123,9 +126,11 @@ impl Live {
     /// The lines at this moment, if it is time to draw them again.
     pub(crate) fn lines(&mut self, tick: Tick, width: usize) -> Option<String> {
         let now = Instant::now();
-        if self.since.1 != tick.what || tick.done < self.since.2 {
+        // What was done before is done again in the next epoch.
+        if self.since.1 != tick.what || tick.done <= self.done {
             self.since = (now, tick.what, tick.done);
         }
+        self.done = tick.done;
         let ended = tick.done == tick.of;
         if !ended && self.drawn.is_some_and(|drawn| now - drawn < EVERY) {
             return None;
@@ -248,6 +253,7 @@ mod tests {
             best: None,
             epoch_seconds: None,
             since: (Instant::now(), "", 0),
+            done: 0,
             state: None,
             drawn: None,
             unit: "images",
@@ -276,6 +282,18 @@ mod tests {
                 assert!(lines[1].contains("loss 0.5000  rate 1.0e-3"), "{lines:?}");
                 assert!(lines[2].contains("best 0.7500 in epoch 1"), "{lines:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_speed_is_that_of_this_epoch() {
+        let mut live = live();
+        for _ in 0..2 {
+            let before = Instant::now();
+            for done in [32, 64] {
+                live.lines(Tick { what: "training", done, of: 64 }, 80);
+            }
+            assert!(live.since.0 >= before && live.since.2 == 32);
         }
     }
 
