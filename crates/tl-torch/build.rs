@@ -35,6 +35,6 @@ fn seam(lib: &std::path::Path) {
         .include(include.join("torch/csrc/api/include"))
         // The headers of libtorch are not ours to warn about.
         .flag(format!("-isystem{}", include.display()))
-        .files(["cpp/seam.cpp", "cpp/graph.cpp", "cpp/cuda.cpp"])
+        .files(["cpp/seam.cpp", "cpp/graph.cpp", "cpp/cuda.cpp", "cpp/packed.cpp"])
         .compile("tl_seam");
 }

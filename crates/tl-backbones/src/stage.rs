@@ -10,6 +10,7 @@ use tch::Tensor;
 use tl_torch::Scope;
 
 use crate::layers::Tag;
+use crate::text::Packs;
 use crate::trace::Trace;
 
 /// What normalisation layers do in a forward pass.
@@ -74,6 +75,9 @@ pub struct Mode<'a> {
     /// In text nets, int64 `[1, T]`: the places of tokens, from 0 on, which are looked up one by one. A recording whose
     /// length stays open has them; `None`, the same places as a slice of the table, is faster.
     pub positions: Option<&'a Tensor>,
+    /// In text nets, for a pass without gradients: linear layers as oneDNN has them. What goes from layer to layer then
+    /// has the kind that they have.
+    pub packs: Option<&'a Packs>,
 }
 
 impl Mode<'_> {
@@ -86,6 +90,7 @@ impl Mode<'_> {
         dropout: None,
         mask: None,
         positions: None,
+        packs: None,
     };
 
     pub(crate) fn norm_of(&self, tag: &Tag) -> NormMode {

@@ -45,6 +45,15 @@ char *tl_fuse(bool on);
 char *tl_adam(const at::Tensor *param, const at::Tensor *grad, const at::Tensor *mean, const at::Tensor *square,
               double step, double rate, double beta1, double beta2, double weight_decay, double epsilon, bool decoupled);
 
+// A weight [outputs, inputs] as oneDNN wants it for about so many rows, and what it makes of `xs`, [..., inputs]; a bias may
+// be null. Activations go by oneDNN's names: none, relu, gelu (algorithm none or tanh), swish, tanh, hardswish.
+char *tl_pack_linear(const at::Tensor *weight, int64_t rows, at::Tensor **packed);
+char *tl_packed_linear(const at::Tensor *xs, const at::Tensor *packed, const at::Tensor *bias, const char *act,
+                       const char *algorithm, at::Tensor **result);
+// The same without an activation, and `other` added, [..., outputs].
+char *tl_packed_linear_add(const at::Tensor *xs, const at::Tensor *packed, const at::Tensor *bias,
+                           const at::Tensor *other, at::Tensor **result);
+
 // The GPUs that the driver knows, a line each: name, bytes, major and minor compute capability, with tabs between them.
 char *tl_gpus(char **lines);
 // Loads libtorch's part for GPUs into the process, and makes cuDNN choose what is reproducible.

@@ -215,9 +215,14 @@ impl Model {
         to: usize,
         mode: impl Fn(usize) -> Mode<'m>,
     ) -> Tensor {
-        let mask = to.checked_sub(1).and_then(|last| mode(last).mask);
+        let last = to.checked_sub(1).map(&mode);
         let ys = self.backbone.forward(xs, from..to, mode);
-        if to == self.stages() && from < to { pool(&self.backbone, &self.head, &ys, mask) } else { ys }
+        if to < self.stages() || from == to {
+            return ys;
+        }
+        // A mean over many tokens is not for bf16.
+        let ys = if last.is_some_and(|last| last.packs.is_some()) { ys.to_kind(Kind::Float) } else { ys };
+        pool(&self.backbone, &self.head, &ys, last.and_then(|last| last.mask))
     }
 
     /// Whether there is a row for each token at a level, rather than one for each sample.

@@ -17,7 +17,7 @@ use tl_heads::Task;
 use tl_text::tokens::{Encoded, Tokens};
 use tl_torch::Fill;
 use tl_train::{
-    CHECKPOINT, Checkpoint, Ended, Feed, Inputs, Model, NewHead, Options, SetInputs, Texts, cache_bytes,
+    CHECKPOINT, Checkpoint, Compute, Ended, Feed, Inputs, Model, NewHead, Options, SetInputs, Texts, cache_bytes,
     evaluate, predict_texts, price, train,
 };
 
@@ -86,8 +86,12 @@ struct Done {
     epochs: Epochs,
 }
 
-fn run(options: &Options, checkpoint: Option<Checkpoint>, mut epochs: Epochs) -> Done {
-    let model = model();
+fn run(options: &Options, checkpoint: Option<Checkpoint>, epochs: Epochs) -> Done {
+    run_in(&Compute::default(), options, checkpoint, epochs)
+}
+
+fn run_in(compute: &Compute, options: &Options, checkpoint: Option<Checkpoint>, mut epochs: Epochs) -> Done {
+    let model = Model { compute: compute.clone(), ..model() };
     let ((train_set, train_tokens), (val, val_tokens)) = (texts(41, 5), texts(18, 9));
     let stop = AtomicBool::new(false);
     let inputs = Inputs::Texts(Texts { train: &train_tokens, val: &val_tokens });
@@ -138,6 +142,15 @@ fn kept_rows_are_the_same_in_memory_and_on_disk_and_near_to_new_ones() {
 
 #[test]
 fn a_run_on_texts_goes_on_from_its_checkpoints_to_the_bit() {
+    goes_on(&Compute::default());
+}
+
+#[test]
+fn so_does_one_with_packed_layers() {
+    goes_on(&Compute { compiled: true, ..Compute::default() });
+}
+
+fn goes_on(compute: &Compute) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
     let points = dir.path().join("points");
@@ -155,7 +168,7 @@ fn a_run_on_texts_goes_on_from_its_checkpoints_to_the_bit() {
     };
     let watched = Epochs { at_tick: Some(Box::new(copy)), ..Epochs::default() };
     let plain = options(1 << 30);
-    let whole = run(&Options { checkpoints: often(dir.path()), ..plain.clone() }, None, watched);
+    let whole = run_in(compute, &Options { checkpoints: often(dir.path()), ..plain.clone() }, None, watched);
     let mut points: Vec<_> = std::fs::read_dir(points).unwrap().map(|entry| entry.unwrap().path()).collect();
     points.sort();
     let mut inside = 0;
@@ -163,7 +176,7 @@ fn a_run_on_texts_goes_on_from_its_checkpoints_to_the_bit() {
         let checkpoint = Checkpoint::read(point).unwrap().unwrap();
         let done = checkpoint.progress.epochs as usize;
         inside += usize::from(checkpoint.progress.batches > 0);
-        let again = run(&plain, Some(checkpoint), Epochs::default());
+        let again = run_in(compute, &plain, Some(checkpoint), Epochs::default());
         assert_eq!(figures(&again), figures(&whole)[done..], "from {}", point.display());
         same(&again.model, &whole.model, "after it went on");
     }
@@ -185,6 +198,25 @@ fn answers_stand_in_the_order_of_the_texts_and_do_not_depend_on_their_company() 
     let accuracy =
         said.iter().zip(samples.iter()).filter(|(row, sample)| (row[1] > row[0]) == (sample.label == 1));
     assert_eq!(scored.scores.unwrap().right() as usize, accuracy.count());
+}
+
+#[test]
+fn packed_layers_answer_as_plain_ones_and_see_weights_that_change() {
+    let (mut model, (_, encoded)) = (model(), texts(37, 2));
+    let answers = |model: &Model| predict_texts(model, &encoded, false, &mut |_| ()).unwrap();
+    let near = |a: &[Vec<f32>], b: &[Vec<f32>], most| {
+        a.iter().zip(b).all(|(a, b)| a.iter().zip(b).all(|(a, b)| (a - b).abs() < most))
+    };
+    let plain = answers(&model);
+    model.compute = Compute { compiled: true, ..Compute::default() };
+    assert!(model.runner(0..model.stages(), 8, 1).is_compiled());
+    assert!(near(&answers(&model), &plain, 1e-5));
+    let weight = model.backbone.store.get("encoder.layer.1.output.dense.weight").unwrap();
+    let _ = tch::no_grad(|| weight.tensor.shallow_clone().g_mul_scalar_(30.0));
+    let changed = answers(&model);
+    assert!(!near(&changed, &plain, 1e-3));
+    model.compute = Compute::default();
+    assert!(near(&answers(&model), &changed, 1e-5));
 }
 
 #[test]

@@ -171,11 +171,24 @@ impl Encoder {
             norm2: LayerNorm::new(scope, names.norm2, width, eps),
         }
     }
+
+    /// With packed layers: queries, keys and values at once, sums in the products.
+    fn packed(&self, xs: &Tensor, mode: Mode<'_>) -> Option<Tensor> {
+        mode.packs?;
+        let [q, k, v] = Dense::together(&self.qkv, xs, mode);
+        let ys = self.attend.forward([&q, &k, &v], None, mode);
+        let xs = self.norm1.forward(&self.out.packed(&ys, Some(xs), mode)?, mode);
+        let ys = self.fc2.packed(&self.fc1.packed(&xs, None, mode)?, Some(&xs), mode)?;
+        Some(self.norm2.forward(&ys, mode))
+    }
 }
 
 impl Block for Encoder {
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
-        let [q, k, v] = self.qkv.each_ref().map(|layer| layer.forward(xs, mode));
+        if let Some(ys) = self.packed(xs, mode) {
+            return ys;
+        }
+        let [q, k, v] = Dense::together(&self.qkv, xs, mode);
         let ys = self.attend.forward([&q, &k, &v], None, mode);
         let mut ys = self.out.forward(&ys, mode);
         if let Some(drop) = &self.drop1 {

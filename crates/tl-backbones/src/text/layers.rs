@@ -3,7 +3,7 @@
 //! slower than whole products.
 
 use tch::{Kind, Tensor};
-use tl_torch::{Init, Role, Scope, drop_values};
+use tl_torch::{Activation, Init, PackedLinear, Role, Scope, drop_values};
 
 use super::lora::{Adapter, Build};
 use crate::layers::{Act, Tag};
@@ -108,6 +108,9 @@ impl Dense {
 
     /// `[…, inputs]` to `[…, outputs]`.
     pub(crate) fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
+        if let Some(ys) = self.packed(xs, None, mode) {
+            return ys;
+        }
         let transposed = self.transposed.then(|| self.weight.tr());
         let mut ys = xs.linear(transposed.as_ref().unwrap_or(&self.weight), self.bias.as_ref());
         if let Some(adapter) = &self.adapter {
@@ -118,6 +121,81 @@ impl Dense {
         self.tag.note("Linear", &ys, rows * self.weight.numel() as i64, mode);
         ys
     }
+}
+
+impl Dense {
+    /// The layer and `other` added to it, in one pass over memory, where that can be.
+    pub(crate) fn packed(&self, xs: &Tensor, other: Option<&Tensor>, mode: Mode<'_>) -> Option<Tensor> {
+        let packs = mode.packs?;
+        let layer = packs.layer(self.tag.params.start, |kind, rows| {
+            let act = self.packable()?;
+            let weight = if self.transposed { self.weight.tr() } else { self.weight.shallow_clone() };
+            PackedLinear::new(&weight, self.bias.as_ref(), (kind, act), rows).ok()
+        })?;
+        packs.run(&layer, xs, other)
+    }
+
+    /// Queries, keys and values of the same tokens: one product in place of three, where nobody asks for the layers.
+    pub(crate) fn together(layers: &[Self; 3], xs: &Tensor, mode: Mode<'_>) -> [Tensor; 3] {
+        let (first, biased) = (&layers[0], layers[0].bias.is_some());
+        let alike = |layer: &Self| layer.is_bare() && layer.bias.is_some() == biased;
+        // A recording has the layers as they are published.
+        if !layers.iter().all(alike) || mode.trace.is_some() || mode.positions.is_some() {
+            return layers.each_ref().map(|layer| layer.forward(xs, mode));
+        }
+        if let Some(parts) = Self::joined(layers, xs, mode) {
+            return parts;
+        }
+        let (weight, bias) = Self::stacked(layers);
+        let ys = xs.linear(&weight, bias.as_ref());
+        thirds(&ys, first.weight.size()[0])
+    }
+
+    /// The same from packed layers.
+    fn joined(layers: &[Self; 3], xs: &Tensor, mode: Mode<'_>) -> Option<[Tensor; 3]> {
+        let packs = mode.packs?;
+        let layer = packs.layer(layers[0].tag.params.start, |kind, rows| {
+            let (weight, bias) = Self::stacked(layers);
+            PackedLinear::new(&weight, bias.as_ref(), (kind, Activation::None), rows).ok()
+        })?;
+        let ys = packs.run(&layer, xs, None)?;
+        Some(thirds(&ys, layers[0].weight.size()[0]))
+    }
+
+    /// The weights of three layers as one, and their biases.
+    fn stacked(layers: &[Self; 3]) -> (Tensor, Option<Tensor>) {
+        let weights = layers.each_ref().map(|layer| &layer.weight);
+        let biases: Vec<_> = layers.iter().filter_map(|layer| layer.bias.as_ref()).collect();
+        let bias = (!biases.is_empty()).then(|| Tensor::cat(&biases, 0));
+        (Tensor::cat(&weights, 0), bias)
+    }
+
+    /// Whether it is a product and at most a bias, as published.
+    fn is_bare(&self) -> bool {
+        self.adapter.is_none() && self.act == Act::None && !self.transposed
+    }
+
+    /// Its activation, if it can be packed.
+    fn packable(&self) -> Option<Activation> {
+        if self.adapter.is_some() {
+            return None;
+        }
+        match self.act {
+            Act::None => Some(Activation::None),
+            Act::Relu => Some(Activation::Relu),
+            Act::Gelu => Some(Activation::Gelu),
+            Act::GeluTanh => Some(Activation::GeluTanh),
+            Act::Silu => Some(Activation::Silu),
+            Act::Tanh => Some(Activation::Tanh),
+            Act::Relu6 | Act::HardSwish => None,
+        }
+    }
+}
+
+/// Three tensors of `width` channels each, out of one.
+fn thirds(ys: &Tensor, width: i64) -> [Tensor; 3] {
+    let mut parts = ys.split(width, -1).into_iter();
+    [0, 1, 2].map(|_| parts.next().unwrap_or_default())
 }
 
 /// Texts up to this many tokens are attended to by whole products in bf16 on a CPU: the fused kernel there multiplies each

@@ -15,6 +15,7 @@ mod gpt2;
 mod layers;
 mod load;
 mod lora;
+mod packs;
 mod t5;
 
 use tch::{Device, Kind, Tensor};
@@ -28,6 +29,7 @@ pub use cards::{TEXT_CARDS, TextCard, TextFiles, TextPool, TextSource, default_p
 pub use config::{Family, TextConfig};
 pub use load::{LoadedText, Pooler};
 pub use lora::Lora;
+pub use packs::Packs;
 
 use lora::Build;
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
-use tl_backbones::text::TextConfig;
+use tl_backbones::text::{Packs, TextConfig};
 use tl_backbones::{Backbone, Dropout, Mode};
-use tl_torch::{Fill, Role};
+use tl_torch::{Autocast, Fill, Role};
 
 use crate::formula::{Summary, fill, worst};
 
@@ -67,9 +67,9 @@ impl Case {
 }
 
 /// The largest difference of the stages that the case has, what is filled up being 0 in both.
-fn check(net: &Backbone, case: &Case, name: &str) -> Tensor {
+fn check(net: &Backbone, case: &Case, name: &str, packs: Option<&Packs>) -> Tensor {
     let mask = case.mask();
-    let mode = Mode { mask: mask.as_ref(), ..Mode::EVAL };
+    let mode = Mode { mask: mask.as_ref(), packs, ..Mode::EVAL };
     let real = rows(&case.mask).to_kind(Kind::Float).unsqueeze(2);
     let mut xs = case.input();
     for (i, stage) in net.stages.iter().enumerate() {
@@ -94,7 +94,7 @@ fn hidden_states_and_gradients_equal_transformers() {
                 tensor.zero_grad();
             }
             assert_eq!(case.stages.len(), net.stages.len(), "{name}");
-            let loss = check(&net, case, &name).square().sum(Kind::Float);
+            let loss = check(&net, case, &name, None).square().sum(Kind::Float);
             loss.backward();
             let loss = loss.double_value(&[]);
             assert!((loss / case.loss - 1.0).abs() < 1e-4, "{name}: {loss} and {}", case.loss);
@@ -102,6 +102,27 @@ fn hidden_states_and_gradients_equal_transformers() {
                 let difference = worst(&net.store.get(param).unwrap().tensor.grad(), golden);
                 assert!(difference < 1e-3, "{name} {param}: {difference:e}");
             }
+        }
+    }
+}
+
+#[test]
+fn packed_layers_equal_transformers_too() {
+    for (name, Net { config, cases }) in nets() {
+        let config: TextConfig = serde_json::from_value(config).unwrap();
+        let net = build(&name, &config);
+        let (exact, rounded) = (Packs::new(false), Packs::new(true));
+        for case in &cases {
+            tch::no_grad(|| {
+                let said = check(&net, case, &name, Some(&exact));
+                let mask = case.mask();
+                let real = rows(&case.mask).unsqueeze(2);
+                let mode = Mode { mask: mask.as_ref(), packs: Some(&rounded), ..Mode::EVAL };
+                let _bf16 = Autocast::bf16(true, Device::Cpu);
+                let half = net.forward(&case.input(), 0..net.stages.len(), |_| mode) * real;
+                let off = (half.to_kind(Kind::Float) - &said).norm() / said.norm();
+                assert!(off.double_value(&[]) < 0.05, "{name} in bf16: {off:?}");
+            });
         }
     }
 }
@@ -254,7 +275,7 @@ fn the_published_minilm_equals_transformers() {
     let loaded = Backbone::load_text("minilm", &config, &files.weights.path, Device::Cpu).unwrap();
     assert!(loaded.pooler.is_some() && files.tokenizer.path.is_file());
     let case: Case = serde_json::from_str(include_str!("../data/text_published.json")).unwrap();
-    let _ = check(&loaded.backbone, &case, "minilm");
+    let _ = check(&loaded.backbone, &case, "minilm", None);
 }
 
 #[test]

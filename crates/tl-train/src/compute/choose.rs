@@ -185,17 +185,10 @@ impl Trial<'_> {
                 best = (way, seconds, "bf16");
             }
         }
-        // What is fused is for images on the CPU.
-        let fusible = matches!(self.inputs, SetInputs::Images(_)) && self.model.device == Device::Cpu;
-        if images >= WORTH_COMPILING && fusible {
-            let way = Compute { bf16, compiled: true, ..plain.clone() };
-            let many = self.batch(EVAL_BATCH)?;
-            let (seconds, _) = self.time(&many, &levels, &way, many.0.size()[0] as usize)?;
-            // What cannot be compiled was timed step by step.
-            let compiled = self.model.runner(levels, EVAL_BATCH, usize::MAX).is_compiled();
-            if compiled && seconds * MARGIN < best.1 {
-                best = (way, seconds, if bf16 { "bf16, compiled" } else { "f32, compiled" });
-            }
+        if let Some((way, seconds)) = self.compiled(bf16, &levels, images)?
+            && seconds * MARGIN < best.1
+        {
+            best = (way, seconds, if bf16 { "bf16, compiled" } else { "f32, compiled" });
         }
         let (compute, seconds, name) = best;
         let mut words = format!("frozen part in {name}: {:.0} {unit}/s", 1.0 / seconds);
@@ -207,6 +200,26 @@ impl Trial<'_> {
         }
         self.why.push(words);
         Ok(compute)
+    }
+
+    /// The compiled net, and its seconds for one image; none where that cannot pay or cannot be.
+    fn compiled(
+        &mut self,
+        bf16: bool,
+        levels: &Range<usize>,
+        images: usize,
+    ) -> Result<Option<(Compute, f64)>, TrainError> {
+        // Of texts no more than a layout is made.
+        let texts = matches!(self.inputs, SetInputs::Texts(_));
+        if self.model.device != Device::Cpu || (images < WORTH_COMPILING && !texts) {
+            return Ok(None);
+        }
+        let way = Compute { bf16, compiled: true, ..Compute::default() };
+        let many = self.batch(EVAL_BATCH)?;
+        let (seconds, _) = self.time(&many, levels, &way, many.0.size()[0] as usize)?;
+        // What cannot be compiled was timed step by step.
+        let done = self.model.runner(levels.clone(), EVAL_BATCH, usize::MAX).is_compiled();
+        Ok(done.then_some((way, seconds)))
     }
 
     /// Seconds for one image in this way, and the activations.

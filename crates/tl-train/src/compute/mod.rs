@@ -2,7 +2,8 @@
 //!
 //! The decision behind it: that is data beside the weights ([`Compute`]), decided before a run and recorded with it, because
 //! the last bits of every number depend on it. Nothing here decides while a run goes on, and what is compiled when is a
-//! function of the plan alone.
+//! function of the plan alone. A net of images is compiled as one, for one shape; of texts, which have many, the linear
+//! layers are ([`Packs`]).
 
 mod choose;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use tl_backbones::Mode;
+use tl_backbones::text::Packs;
 use tl_torch::{Autocast, Frozen, How, channels_last};
 
 use crate::error::TrainError;
@@ -46,7 +48,8 @@ pub enum Precision {
 pub struct Compute {
     /// What does not train: convolutions and matrix products in bf16, and what comes between them as they leave it.
     pub bf16: bool,
-    /// What does not change: recorded once and fused, where there are images enough.
+    /// What does not change: of images recorded once and fused, where there are images enough; of texts the linear layers
+    /// laid out anew and fused with what follows them.
     pub compiled: bool,
     /// By phase, whether the stages that train are computed in bf16. Phases beyond its end are not.
     pub training_bf16: Vec<bool>,
@@ -75,7 +78,19 @@ impl FromStr for Precision {
 
 /// Compiled parts of a net, each good as long as the weights in it are what they were.
 #[derive(Debug, Default)]
-pub(crate) struct Compiled(RefCell<Vec<Part>>);
+pub(crate) struct Compiled {
+    parts: RefCell<Vec<Part>>,
+    /// The layers of a net of texts, and what they are good for.
+    packs: RefCell<Option<(Packed, Arc<Packs>)>>,
+}
+
+/// What packed layers were made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Packed {
+    bf16: bool,
+    /// How often the weights of the net had been written to.
+    version: i64,
+}
 
 #[derive(Debug)]
 struct Part {
@@ -94,6 +109,7 @@ pub struct Runner<'m> {
     levels: Range<usize>,
     batch: usize,
     compiled: Option<Arc<Frozen>>,
+    packs: Option<Arc<Packs>>,
 }
 
 impl Model {
@@ -104,17 +120,35 @@ impl Model {
         let wanted = self.compute.compiled
             && images >= WORTH_COMPILING
             && !levels.is_empty()
-            // A compiled net is one shape, and texts have many.
             && matches!(self.reads, Reads::Images(_))
             && self.device == Device::Cpu;
         let compiled = if wanted { self.compile(&levels, batch).ok() } else { None };
-        Runner { model: self, levels, batch, compiled }
+        Runner { model: self, levels, batch, compiled, packs: self.packs() }
+    }
+
+    /// The linear layers of a net of texts, where it is to be compiled. They cost a copy of the weights, made as they are
+    /// met.
+    fn packs(&self) -> Option<Arc<Packs>> {
+        let Compute { bf16, compiled, .. } = self.compute;
+        if !compiled || matches!(self.reads, Reads::Images(_)) || self.device != Device::Cpu {
+            return None;
+        }
+        let wanted = Packed { bf16, version: self.version(&(0..self.stages())) };
+        let mut packs = self.compiled.packs.borrow_mut();
+        match &*packs {
+            Some((made, packs)) if *made == wanted => Some(Arc::clone(packs)),
+            _ => {
+                let anew = Arc::new(Packs::new(bf16));
+                *packs = Some((wanted, Arc::clone(&anew)));
+                Some(anew)
+            }
+        }
     }
 
     fn compile(&self, levels: &Range<usize>, batch: usize) -> Result<Arc<Frozen>, TrainError> {
         let bf16 = self.compute.bf16;
         let version = self.version(levels);
-        let mut parts = self.compiled.0.borrow_mut();
+        let mut parts = self.compiled.parts.borrow_mut();
         let same = |part: &Part| part.levels == *levels && part.batch == batch && part.bf16 == bf16;
         parts.retain(|part| part.version == self.version(&part.levels));
         if let Some(part) = parts.iter().find(|part| same(part)) {
@@ -171,7 +205,8 @@ impl Model {
 
     /// Pooled features in the same way, also of texts, see [`Runner::run_masked`].
     pub(crate) fn pooled_masked(&self, xs: &Tensor, mask: Option<&Tensor>, from: usize) -> Tensor {
-        let runner = Runner { model: self, levels: from..self.stages(), batch: 0, compiled: None };
+        let levels = from..self.stages();
+        let runner = Runner { model: self, levels, batch: 0, compiled: None, packs: self.packs() };
         runner.plain(xs, mask)
     }
 
@@ -188,7 +223,7 @@ impl Runner<'_> {
     /// Whether it is compiled: there are images enough, and libtorch could.
     #[must_use]
     pub fn is_compiled(&self) -> bool {
-        self.compiled.is_some()
+        self.compiled.is_some() || self.packs.is_some()
     }
 
     /// From the activations at the lower level to those at the upper.
@@ -228,7 +263,8 @@ impl Runner<'_> {
         let (from, to) = (self.levels.start, self.levels.end);
         tch::no_grad(|| {
             let _bf16 = Autocast::bf16(self.model.compute.bf16, self.model.device);
-            self.model.forward(xs, from, to, |_| Mode { mask, ..Mode::EVAL }).to_kind(Kind::Float)
+            let mode = Mode { mask, packs: self.packs.as_deref(), ..Mode::EVAL };
+            self.model.forward(xs, from, to, |_| mode).to_kind(Kind::Float)
         })
     }
 }
