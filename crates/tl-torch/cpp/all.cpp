@@ -1,0 +1,4 @@
+// The whole seam as one unit of translation.
+#include "seam.cpp"
+#include "graph.cpp"
+#include "cuda.cpp"
