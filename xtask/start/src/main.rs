@@ -13,8 +13,8 @@ use std::process::{Command, ExitCode};
 use xtask_start::{become_it, cargo, coloured, run_quietly_at_first};
 
 const FIRST: &str = "\
-The first command gets libtorch (500 MB) and compiles everything once: some ten minutes on 2 cores, three on 8.
-After that commands start at once.";
+First time here: this builds the front door, in a minute or two. The first command that needs `tl` then gets libtorch
+(500 MB) and builds it, some ten minutes on 2 cores in all. After that commands start at once.";
 
 fn main() -> ExitCode {
     match start() {
