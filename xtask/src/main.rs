@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
+mod ahead;
 mod bench;
 mod ci;
 mod doctor;
@@ -49,7 +50,8 @@ LIBTORCH, if you set it, names the libtorch to use; TL_HOME the folder for every
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    match run(&args) {
+    let done = if ahead::is_wrapper() { ahead::wrap(&args) } else { run(&args) };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{}", report(&error));

@@ -45,7 +45,7 @@ impl Workspace {
 
     /// `cargo`, as it would run if the user had started it in the checkout.
     pub(crate) fn cargo(&self) -> Command {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = xtask_start::cargo();
         command.current_dir(&self.root);
         if self.users_libtorch().is_none() {
             command.env_remove("LIBTORCH");

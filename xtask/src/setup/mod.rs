@@ -25,6 +25,7 @@ use crate::message_and_hints;
 use crate::workspace::Workspace;
 pub(crate) use libtorch::missing_libraries;
 use place::Place;
+pub(crate) use place::has_bindings;
 use progress::Ui;
 use stamp::Stamp;
 

@@ -155,10 +155,7 @@ pub(crate) fn link(workspace: &Workspace, target: &Path) -> Result<()> {
 fn rebuild_bindings(workspace: &Workspace) -> Result<()> {
     let release = workspace.release_dir()?;
     for (profile, flag) in [("release", Some("--release")), ("debug", None)] {
-        let builds = release.parent().map(|target| target.join(profile).join("build"));
-        let entries = builds.and_then(|dir| fs::read_dir(dir).ok()).into_iter().flatten().flatten();
-        let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        if names.any(|name| name.starts_with("torch-sys-")) {
+        if release.parent().is_some_and(|target| has_bindings(&target.join(profile))) {
             let mut cargo = workspace.cargo();
             cargo.args(["clean", "--quiet", "--package", "torch-sys"]).args(flag);
             if !cargo.status().is_ok_and(|status| status.success()) {
@@ -167,6 +164,14 @@ fn rebuild_bindings(workspace: &Workspace) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether bindings to a libtorch were made in a folder of builds: cargo keeps what a build script that succeeded said.
+pub(crate) fn has_bindings(builds: &Path) -> bool {
+    let entries = fs::read_dir(builds.join("build")).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("torch-sys-"))
+        .any(|entry| entry.path().join("output").exists())
 }
 
 #[cfg(unix)]

@@ -36,7 +36,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tl-export", &["tl-backbones", "tl-data", "tl-heads", "tl-torch", "tl-train", "tl-weights"]),
     ("tl-cli", &["*"]),
     ("tl-bench", &["tl-backbones", "tl-data", "tl-finetune", "tl-heads", "tl-torch", "tl-train"]),
-    ("xtask", &["tl-fetch"]),
+    ("xtask", &["tl-fetch", "xtask-start"]),
+    // Compiled before anything else.
+    ("xtask-start", &[]),
     ("tl-tests", &[]),
 ];
 
@@ -61,10 +63,10 @@ fn check(metadata: &Value) -> Vec<String> {
     let ours: Vec<String> = packages.iter().map(|p| text(&p["name"])).collect();
     for package in packages {
         let name = text(&package["name"]);
-        let file = if name == "xtask" || name == "tl-tests" {
-            format!("{}/Cargo.toml", name.trim_start_matches("tl-"))
-        } else {
-            format!("crates/{name}/Cargo.toml")
+        let file = match &*name {
+            "xtask" | "tl-tests" => format!("{}/Cargo.toml", name.trim_start_matches("tl-")),
+            "xtask-start" => "xtask/start/Cargo.toml".to_owned(),
+            _ => format!("crates/{name}/Cargo.toml"),
         };
         let Some((_, allowed)) = ALLOWED.iter().find(|(n, _)| *n == name) else {
             found.push(format!(
