@@ -4,6 +4,7 @@
 
 mod ask;
 mod bad_input;
+mod calibrated;
 mod data;
 mod datasets;
 mod export;

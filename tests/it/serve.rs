@@ -134,11 +134,20 @@ fn a_model_shows_where_it_looked() {
 }
 
 /// A server in `dir`, and where it listens.
-#[expect(clippy::zombie_processes, reason = "whoever asked for it waits for its end")]
 pub(crate) fn serve(dir: &Path, run: &str) -> (Child, String, BufReader<std::process::ChildStderr>) {
+    serve_with(dir, run, &[])
+}
+
+#[expect(clippy::zombie_processes, reason = "whoever asked for it waits for its end")]
+pub(crate) fn serve_with(
+    dir: &Path,
+    run: &str,
+    more: &[&str],
+) -> (Child, String, BufReader<std::process::ChildStderr>) {
     let mut child = tl()
         .current_dir(dir)
         .args(["serve", run, "--port", "0", "--precision", "f32", "--batch", "4", "--max-body", "1"])
+        .args(more)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

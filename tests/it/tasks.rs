@@ -173,6 +173,8 @@ fn numbers_in_their_own_units() {
     assert!(text.contains("\tlumen = "), "{text}");
     run(dir, &["predict", "run", &csv[1][0], "--top", "2"])
         .expect_error(&["--top is for classes and labels"]);
+    run(dir, &["predict", "run", &csv[1][0], "--calibrated"])
+        .expect_error(&["--calibrated is for models that choose between classes", "`run` says numbers"]);
     let before = names(&dir.join("run"));
     run(dir, &["evaluate", "run", "images"]).expect_error(&["is a folder, which cannot say numbers"]);
     assert_eq!(names(&dir.join("run")), before);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tl_data::{DataPool, LabelledFolder, Sample, Task};
 use tl_heads::Task as HeadTask;
-use tl_run::analysis::{Analysis, Confused};
+use tl_run::analysis::{Analysis, Calibration, Confused};
 use tl_run::{Evaluation, EvaluationReport, LabelResult, Machine, SetReport, TargetResult};
 use tl_train::{Model, Precision, SavedModel, Scored, Scores, SetInputs};
 
@@ -49,6 +49,8 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     }
     let machine = machine::set_up(&args.threads)?;
     let (saved, mut model) = SavedModel::load(&args.run, machine::device(&machine))?;
+    let calibrated =
+        if args.calibrated { Some(judge::calibration(&args.run, &saved, model.task)?) } else { None };
     let pool = DataPool::new(machine.data_threads)?;
     let asked = match &saved.text {
         Some(text) => Given::Texts(texts::asked(args, (&saved, text), model.task)?),
@@ -65,15 +67,24 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         Given::Images((samples, part)) => (samples, SetInputs::Images(&pool), part.clone()),
     };
     choose((&mut model, &saved.sha256), (samples, inputs), args.precision, &machine, &ui)?;
-    let scored = score(&model, samples, inputs, &ui)?;
+    let mut scored = score(&model, samples, inputs, &ui)?;
     let set = part.unwrap_or_else(|| "data".to_owned());
+    // What the reliability of the answers was before shows beside what it is.
+    let plain = calibrated
+        .map(|temperature| scored.calibrated(temperature))
+        .map(|new| std::mem::replace(&mut scored, new));
     let evaluation = evaluation(&set, &scored, &saved.classes);
-    let analysis = match &asked {
+    let temperature = calibrated.or(saved.temperature).or_else(|| judge::temperature(&args.run));
+    let mut analysis = match &asked {
         Given::Texts(Asked { texts, .. }) if scored.tags.is_some() => {
             texts::analyse(&set, &scored, (samples, texts), &saved.classes)
         }
-        _ => judge::analyse(&set, &scored, (samples, &saved.classes), judge::temperature(&args.run)),
+        _ => judge::analyse(&set, &scored, (samples, &saved.classes), temperature),
     };
+    if let Some(plain) = &plain {
+        let before = judge::analyse(&set, plain, (samples, &saved.classes), temperature).calibration;
+        analysis.calibration = before.map(|before| Calibration { applied: true, ..before });
+    }
     if let Some(path) = &args.report {
         let wanted = analysis.files();
         let (pictures, texts, looks) = match &asked {
@@ -100,13 +111,20 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         ui.borrow().line(&format!("report     {}", path.display()));
     }
     if args.json {
-        let all = Measured { evaluation: &evaluation, analysis: args.analysis.then_some(&analysis) };
+        let calibrated = analysis.calibration.as_ref().filter(|calibration| calibration.applied);
+        let calibrated = calibrated.map(|calibration| Calibrated {
+            temperature: calibration.temperature,
+            ece_before: calibration.ece,
+            ece_after: calibration.ece_scaled,
+        });
+        let analysis = args.analysis.then_some(&analysis);
+        let all = Measured { evaluation: &evaluation, calibrated, analysis };
         return ui::print(&(serde_json::to_string_pretty(&all)? + "\n"));
     }
     let unit = inputs.unit();
     let details = details((&evaluation, unit), &analysis, &saved.classes);
     let gap = if details.is_empty() { "" } else { "\n" };
-    ui::print(&format!("{}\n{gap}{details}", lines(&evaluation, unit).join("\n")))
+    ui::print_tables(&format!("{}\n{gap}{details}", lines(&evaluation, unit).join("\n")))
 }
 
 /// What there is to measure.
@@ -146,11 +164,22 @@ struct Measured<'a> {
     #[serde(flatten)]
     evaluation: &'a Evaluation,
     #[serde(skip_serializing_if = "Option::is_none")]
+    calibrated: Option<Calibrated>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     analysis: Option<&'a Analysis>,
 }
 
+/// What `--calibrated` did.
+#[derive(Serialize)]
+struct Calibrated {
+    temperature: Option<f64>,
+    ece_before: f64,
+    ece_after: Option<f64>,
+}
+
 fn write_report(path: &Path, args: &EvaluateArgs, set: SetReport<'_>) -> anyhow::Result<()> {
-    let command = format!("tl evaluate {} {}", ui::word(&args.run), ui::word(&args.data));
+    let calibrated = if args.calibrated { " --calibrated" } else { "" };
+    let command = format!("tl evaluate {} {}{calibrated}", ui::word(&args.run), ui::word(&args.data));
     let facts = [
         ("model", args.run.display().to_string()),
         ("data", args.data.display().to_string()),
@@ -323,17 +352,27 @@ fn details((evaluation, unit): (&Evaluation, &str), analysis: &Analysis, classes
         ));
     }
     if let Some(calibration) = &analysis.calibration {
-        text.push_str(&format!("\ncalibration error {:.4}", calibration.ece));
-        if let (Some(t), Some(ece)) = (calibration.temperature, calibration.ece_scaled) {
-            let fitted = if calibration.fitted_here { "these" } else { "validation" };
-            text.push_str(&format!(", {ece:.4} at temperature {t:.3} (fitted on {fitted} {unit})"));
-        }
+        text.push_str(&calibration_line(calibration, unit));
         text.push_str(&match analysis.suspects.len() {
             1 => "\n1 label looks wrong\n".to_owned(),
             n => format!("\n{n} labels look wrong\n"),
         });
     }
     text
+}
+
+fn calibration_line(calibration: &Calibration, unit: &str) -> String {
+    let Calibration { ece, temperature, ece_scaled, applied, fitted_here, .. } = calibration;
+    let (Some(t), Some(scaled)) = (temperature, ece_scaled) else {
+        return format!("\ncalibration error {ece:.4}");
+    };
+    let fitted = if *fitted_here { "these" } else { "validation" };
+    match applied {
+        true => format!("\ncalibration error {scaled:.4}, {ece:.4} before the temperature of {t:.3}"),
+        false => format!(
+            "\ncalibration error {ece:.4}, {scaled:.4} at temperature {t:.3} (fitted on {fitted} {unit})"
+        ),
+    }
 }
 
 /// Entities by kind, and the tags that are taken for each other.

@@ -57,13 +57,21 @@ impl Interrupt {
         }
     }
 
+    /// Says this as the last line: what is on the terminal goes.
+    fn say_last(&self, text: &str) {
+        if let Some(bar) = self.bar.lock().ok().and_then(|bar| bar.clone()) {
+            bar.finish_and_clear();
+        }
+        Ui::new().line(text);
+    }
+
     fn pressed(&self) {
         let asked_before = self.stop.swap(true, Ordering::SeqCst);
         if self.graceful.load(Ordering::SeqCst) && !asked_before {
             let words = self.words.lock().ok().and_then(|words| *words);
             self.say(words.unwrap_or("stopping after this step; press Ctrl-C again to stop at once"));
         } else {
-            self.say("stopped");
+            self.say_last("stopped");
             tl_torch::leave_at_once(EXIT_CODE);
         }
     }

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use anyhow::Context;
 use tl_data::{DataPool, Sample};
 use tl_finetune::Metric;
+use tl_heads::Task;
 use tl_run::analysis::{Analysis, Answered, Truth};
 use tl_run::{LabelResult, RunDir};
-use tl_train::{Answers, Confusion, Scored};
+use tl_train::{Answers, Confusion, SavedModel, Scored};
 
 /// File of the analyses in a run directory.
 pub(crate) const ANALYSIS: &str = "analysis.json";
@@ -27,7 +29,7 @@ pub(crate) fn analyse(
     let truth = match &scored.answers {
         Answers::Classes(labels) => Truth::Classes(labels.clone()),
         Answers::Rows(rows) => match scored.task {
-            tl_heads::Task::Regression { .. } => Truth::Numbers(rows.clone()),
+            Task::Regression { .. } => Truth::Numbers(rows.clone()),
             _ => Truth::Labels(scored.present()),
         },
         // What there is to see of words needs the words, see `texts::analyse`.
@@ -54,7 +56,40 @@ pub(crate) fn pictures<'a>(
 /// The temperature that a run found on its validation images, if it did.
 pub(crate) fn temperature(run: &Path) -> Option<f64> {
     let analyses: Vec<Analysis> = RunDir::read_json(&run.join(ANALYSIS), "analysis of a run").ok()?;
-    analyses.into_iter().find(|analysis| analysis.set == "val")?.calibration?.temperature
+    fitted(&analyses)
+}
+
+/// The temperature of the validation samples.
+pub(crate) fn fitted(analyses: &[Analysis]) -> Option<f64> {
+    analyses.iter().find(|analysis| analysis.set == "val")?.calibration.as_ref()?.temperature
+}
+
+/// The temperature that `--calibrated` divides the logits of a model by.
+///
+/// # Errors
+/// The model does not choose between classes, or no temperature was fitted.
+pub(crate) fn calibration(run: &Path, saved: &SavedModel, task: Task) -> anyhow::Result<f64> {
+    let other = match task {
+        Task::Softmax { .. } | Task::Binary => None,
+        Task::MultiLabel { .. } => Some("has several labels"),
+        Task::Regression { .. } => Some("says numbers"),
+        Task::Tagging { .. } => Some("says tags of words"),
+    };
+    if let Some(other) = other {
+        anyhow::bail!(
+            "--calibrated is for models that choose between classes, and `{}` {other}: it has no temperature\n\n\
+             hint: leave --calibrated out",
+            run.display()
+        );
+    }
+    // Runs from before models kept it have it in their analysis.
+    saved.temperature.or_else(|| temperature(run)).with_context(|| {
+        format!(
+            "`{}` has no temperature for --calibrated: none was best, as where every validation answer is right, or the \
+             model is older than temperatures in model.json\n\nhint: leave --calibrated out",
+            run.display()
+        )
+    })
 }
 
 /// What else is said of classes together, by name.

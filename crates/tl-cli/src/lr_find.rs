@@ -67,7 +67,7 @@ pub(crate) fn run(args: &LrFindArgs, interrupt: &Interrupt) -> anyhow::Result<()
     if let Some(path) = &args.plot {
         let _ = writeln!(text, "plot       {}", path.display());
     }
-    ui::print(&text)
+    ui::print_tables(&text)
 }
 
 fn range(args: &LrFindArgs) -> anyhow::Result<RateRange> {

@@ -112,7 +112,7 @@ pub(crate) fn run(args: &SummaryArgs) -> anyhow::Result<()> {
     };
     match args.json {
         true => ui::print(&(serde_json::to_string_pretty(&summary)? + "\n")),
-        false => ui::print(&text(&summary)),
+        false => ui::print_tables(&text(&summary)),
     }
 }
 

@@ -84,7 +84,7 @@ fn fit(args: &TextFitArgs) -> anyhow::Result<()> {
             "seconds": seconds, "model": args.out });
         return ui::print(&(serde_json::to_string_pretty(&found)? + "\n"));
     }
-    ui::print(&summary(&data, (&report, test), (args.out.as_deref(), seconds)))
+    ui::print_tables(&summary(&data, (&report, test), (args.out.as_deref(), seconds)))
 }
 
 /// The texts, and the names in a list that fit none of them.
@@ -198,7 +198,7 @@ fn doctor(args: &TextDoctorArgs) -> anyhow::Result<()> {
     let report = examine(&texts, None, &DoctorOptions::default())?;
     match args.json {
         true => ui::print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
-        false => ui::print(&report.to_string())?,
+        false => ui::print_tables(&report.to_string())?,
     }
     if let Some(path) = &args.quarantine {
         tl_fetch::write_whole(path, report.quarantine().to_string().as_bytes())?;

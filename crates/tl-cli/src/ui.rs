@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tl_fetch::Progress;
 use tl_train::{Tick, Training};
 
-use crate::fold::fold;
+use crate::fold::{fold, wrap};
 use crate::foot;
 use crate::live::Live;
 
@@ -45,7 +45,7 @@ impl Ui {
         }
         self.bar.suspend(|| {
             // A closed stderr must not end a run.
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
+            let _ = writeln!(std::io::stderr().lock(), "{}", for_stderr(text));
         });
     }
 
@@ -215,14 +215,27 @@ pub(crate) fn seconds(n: f64) -> String {
 /// A line on stderr before there is a display.
 pub(crate) fn note(text: &str) {
     // Nobody may be listening.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", for_stderr(text));
 }
 
-/// Prints tables to stdout, folded where it is a terminal that is too narrow for them.
+/// A text with its lines broken between words where stderr is a terminal.
+fn for_stderr(text: &str) -> String {
+    match is_terminal() {
+        true => wrap(text, usize::from(console::Term::stderr().size().1)),
+        false => text.to_owned(),
+    }
+}
+
+/// Columns of stdout, if it is a terminal.
+pub(crate) fn width() -> Option<usize> {
+    std::io::stdout().is_terminal().then(|| usize::from(console::Term::stdout().size().1))
+}
+
+/// Prints what is for people to stdout, tables folded and sentences wrapped where it is a terminal.
 pub(crate) fn print_tables(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().is_terminal() {
-        true => print(&fold(text, usize::from(console::Term::stdout().size().1))),
-        false => print(text),
+    match width() {
+        Some(width) => print(&fold(text, width)),
+        None => print(text),
     }
 }
 

@@ -54,6 +54,9 @@ pub struct About {
     pub backbone: String,
     /// What the outputs are.
     pub outputs: Outputs,
+    /// What the net divides its logits by before they become probabilities, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
     /// Names of what it answers about: classes in label order, labels, or numbers. With one output for two classes, the
     /// output is about the second.
     pub classes: Vec<String>,

@@ -62,8 +62,8 @@ impl<'a> Net<'a> {
         Ok(net)
     }
 
-    /// A model of images or texts. Numbers leave in their own units, whatever `probabilities` says; `version` is that of
-    /// the program.
+    /// A model of images or texts. Numbers leave in their own units, whatever `probabilities` says; probabilities are those
+    /// at the model's temperature, logits are not divided by it. `version` is that of the program.
     ///
     /// # Errors
     /// It takes neither images nor texts.
@@ -97,6 +97,7 @@ impl<'a> Net<'a> {
             task: format!("image-{does}"),
             backbone: model.backbone.name().to_owned(),
             outputs,
+            temperature: temperature(model, outputs),
             classes: model.classes.clone(),
             input: Some(Input::of(preprocess.input)),
             preprocess: Some(preprocess),
@@ -148,6 +149,7 @@ impl<'a> Net<'a> {
             task,
             backbone: model.backbone.name().to_owned(),
             outputs,
+            temperature: temperature(model, outputs),
             classes,
             input: None,
             preprocess: None,
@@ -176,6 +178,7 @@ impl<'a> Net<'a> {
             task: "image-classification".to_owned(),
             backbone: card.name.to_owned(),
             outputs,
+            temperature: None,
             classes,
             input: Some(Input::of(preprocess.input)),
             preprocess: Some(preprocess),
@@ -251,6 +254,11 @@ fn max_length(model: &Model) -> usize {
     }
 }
 
+/// What the logits are divided by where probabilities leave.
+fn temperature(model: &Model, outputs: Outputs) -> Option<f64> {
+    model.temperature.filter(|_| outputs == Outputs::Probabilities)
+}
+
 /// What a model says of its outputs. The scale of numbers is made here and not while a net is recorded, which would take it
 /// for zeros.
 fn answers(model: &Model, outputs: Outputs) -> impl Fn(&Tensor) -> Tensor {
@@ -259,9 +267,12 @@ fn answers(model: &Model, outputs: Outputs) -> impl Fn(&Tensor) -> Tensor {
         (Some(TargetStats { mean, std }), Outputs::Numbers) => Some((row(mean), row(std))),
         _ => None,
     };
-    let task = model.task;
+    let (task, temperature) = (model.task, temperature(model, outputs));
     move |logits| match (outputs, &scale) {
-        (Outputs::Probabilities, _) => task.probabilities(logits),
+        (Outputs::Probabilities, _) => match temperature {
+            Some(temperature) => task.probabilities(&(logits / temperature)),
+            None => task.probabilities(logits),
+        },
         (_, Some((mean, std))) => logits * std + mean,
         (_, None) => logits.shallow_clone(),
     }
@@ -360,6 +371,7 @@ pub(crate) mod tests {
             dropout: model.head.dropout,
             classes: model.classes.clone(),
             target_stats: model.target_stats.clone(),
+            temperature: None,
             preprocess: model.preprocess().ok(),
             text: None,
             pretrained,

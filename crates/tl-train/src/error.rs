@@ -39,6 +39,16 @@ pub enum TrainError {
         /// What it was given.
         got: &'static str,
     },
+    /// A temperature is none, or there is nothing to divide by it.
+    #[error(
+        "a temperature of {temperature} for a model of {task}; expected one above 0, for a choice between classes"
+    )]
+    Temperature {
+        /// What was given.
+        temperature: f64,
+        /// What the model answers.
+        task: String,
+    },
     /// A text has more tokens than the model was made for.
     #[error("a text has {longest} tokens, and the model on `{net}` takes up to {max_length}")]
     TooLong {

@@ -29,6 +29,8 @@ pub struct Model {
     /// The scale of numbers, of which outputs are multiples: `y = mean + std * output`. Without it outputs are the numbers
     /// themselves.
     pub target_stats: Option<TargetStats>,
+    /// What outputs are divided by whenever it is asked, see [`Model::with_temperature`]; training knows nothing of it.
+    pub temperature: Option<f64>,
     /// What it takes.
     pub reads: Reads,
     /// Where its tensors are.
@@ -138,13 +140,15 @@ impl Model {
         for (i, layer) in observed.layers.iter().enumerate() {
             layer_of[layer.params.clone()].fill(i);
         }
-        let (target_stats, compute, compiled) = (None, Compute::default(), Compiled::default());
+        let (target_stats, temperature) = (None, None);
+        let (compute, compiled) = (Compute::default(), Compiled::default());
         Ok(Self {
             backbone,
             head,
             task,
             classes,
             target_stats,
+            temperature,
             reads,
             device,
             observed,
@@ -169,6 +173,20 @@ impl Model {
             return Err(TrainError::TargetStats { stats: format!("{stats:?}"), targets });
         }
         self.target_stats = Some(stats);
+        Ok(self)
+    }
+
+    /// The same with outputs divided by a temperature before they become probabilities (Guo et al. 2017,
+    /// arXiv:1706.04599): above 1 it is less sure than before, below 1 surer, and says the same.
+    ///
+    /// # Errors
+    /// It does not choose between classes, or the temperature is not a finite number above 0.
+    pub fn with_temperature(mut self, temperature: f64) -> Result<Self, TrainError> {
+        let chooses = matches!(self.task, Task::Softmax { .. } | Task::Binary);
+        if !chooses || !(temperature.is_finite() && temperature > 0.0) {
+            return Err(TrainError::Temperature { temperature, task: format!("{:?}", self.task) });
+        }
+        self.temperature = Some(temperature);
         Ok(self)
     }
 

@@ -51,6 +51,10 @@ pub struct SavedModel {
     /// The scale of numbers, of which outputs are multiples; outputs are the numbers themselves where it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_stats: Option<TargetStats>,
+    /// What outputs are to be divided by for probabilities that mean what they say, fitted on validation samples. Only who
+    /// asks for it has it applied, see [`Model::with_temperature`]. None where none is best, and of older models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
     /// How an image becomes the net's input; none of texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preprocess: Option<Preprocess>,
@@ -140,6 +144,7 @@ impl SavedModel {
             dropout: model.head.dropout,
             classes: model.classes.clone(),
             target_stats: model.target_stats.clone(),
+            temperature: None,
             preprocess,
             text,
             pretrained,

@@ -142,3 +142,27 @@ fn the_scale_of_numbers_survives() {
         assert!(error.contains("is no scale for 2 numbers"), "{error}");
     }
 }
+
+#[test]
+fn a_temperature_is_for_a_choice_between_classes() {
+    let model = |task: Task| {
+        let backbone =
+            Backbone::new(find("mobilenet-v3-small").unwrap(), Device::Cpu, Fill::Seed(1)).unwrap();
+        let head = NewHead { spec: "gap".parse().unwrap(), task, dropout: 0.0, fill: Fill::Seed(2) };
+        let names = (0..task.names()).map(|i| i.to_string()).collect();
+        Model::new(backbone, head, names, Preprocess::imagenet(64), Device::Cpu).unwrap()
+    };
+    let xs = channels_last(&Tensor::rand([2, 3, 64, 64], (Kind::Float, Device::Cpu)));
+    for task in [Task::Softmax { classes: 3 }, Task::Binary] {
+        let plain = model(task);
+        let logits = plain.logits(&xs, 0);
+        let scaled = plain.with_temperature(2.0).unwrap().logits(&xs, 0);
+        assert!((logits / 2.0).allclose(&scaled, 1e-6, 1e-7, false));
+    }
+    for (task, temperature) in
+        [(Task::Regression { targets: 1 }, 2.0), (Task::MultiLabel { labels: 2 }, 2.0), (Task::Binary, 0.0)]
+    {
+        let error = model(task).with_temperature(temperature).unwrap_err().to_string();
+        assert!(error.contains(&format!("a temperature of {temperature}")), "{error}");
+    }
+}

@@ -41,6 +41,9 @@ pub(crate) struct ExportArgs {
     /// TorchScript and ONNX: the net says probabilities and not logits
     #[arg(long)]
     pub(crate) probabilities: bool,
+    /// With --probabilities: at the temperature that the run fitted on its validation samples, see `tl predict --help`
+    #[arg(long, requires = "probabilities", conflicts_with = "backbone")]
+    pub(crate) calibrated: bool,
     /// Of texts: the pooled features, as `tl features` has them, in place of what the head makes of them
     #[arg(long, conflicts_with = "probabilities")]
     pub(crate) embeddings: bool,

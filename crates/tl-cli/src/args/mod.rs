@@ -195,6 +195,10 @@ pub(crate) struct EvaluateArgs {
     /// What the net is computed in: auto (what is fastest here, by trying), f32 or bf16 [default: auto]
     #[arg(long, value_name = "auto|f32|bf16")]
     pub(crate) precision: Option<Precision>,
+    /// Divide logits by the temperature that the run fitted on its validation samples (arXiv:1706.04599): probabilities then
+    /// mean what they say, and the same is said. For models that choose between classes
+    #[arg(long)]
+    pub(crate) calibrated: bool,
     /// Write a page with everything that was found: confusion, mistakes with pictures, calibration, labels that look wrong.
     /// The file must not exist
     #[arg(long, value_name = "FILE")]
@@ -239,6 +243,10 @@ pub(crate) struct PredictArgs {
     /// model with one sigmoid: one, the log-odds of its second class. Of numbers: the numbers, without their names
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Divide logits by the temperature that the run fitted on its validation samples (arXiv:1706.04599): probabilities then
+    /// mean what they say, and the same is said. For models that choose between classes
+    #[arg(long, conflicts_with_all = ["raw", "backbone"])]
+    pub(crate) calibrated: bool,
     /// What the net is computed in: auto (what is fastest here, by trying), f32 or bf16 [default: auto]
     #[arg(long, value_name = "auto|f32|bf16")]
     pub(crate) precision: Option<Precision>,

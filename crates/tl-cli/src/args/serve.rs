@@ -58,6 +58,10 @@ pub(crate) struct ServeArgs {
     /// Most connections at once; others wait
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub(crate) connections: usize,
+    /// Divide logits by the temperature that the run fitted on its validation samples (arXiv:1706.04599): probabilities then
+    /// mean what they say, and the same is said. For models that choose between classes
+    #[arg(long)]
+    pub(crate) calibrated: bool,
     /// What the net is computed in: auto (what is fastest here, by trying; bf16 only if the features stay within a tenth),
     /// f32 or bf16 [default: auto]
     #[arg(long, value_name = "auto|f32|bf16")]

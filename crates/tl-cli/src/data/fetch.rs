@@ -38,7 +38,7 @@ pub(crate) fn list(args: &DataListArgs) -> anyhow::Result<()> {
         text.push_str(&format!("{name}{here}\n    {title}\n{size}    licence: {licence}\n"));
     }
     text.push_str("\nfetch one: tl data fetch NAME\n");
-    ui::print(&text)
+    ui::print_tables(&text)
 }
 
 pub(crate) fn run(args: &DataFetchArgs) -> anyhow::Result<()> {

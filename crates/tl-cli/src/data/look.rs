@@ -35,7 +35,7 @@ pub(crate) fn inspection(args: &DataInspectArgs) -> anyhow::Result<()> {
         watched(&ui, "reading headers", contents.len(), |progress| inspect(&contents, &pool, progress));
     match args.json {
         true => ui::print(&(serde_json::to_string_pretty(&found)? + "\n"))?,
-        false => ui::print(&found.to_string())?,
+        false => ui::print_tables(&found.to_string())?,
     }
     passed_over(&dataset, &ui);
     let Some(path) = &args.sheet else { return Ok(()) };
@@ -83,7 +83,7 @@ pub(crate) fn doctor(args: &DataDoctorArgs) -> anyhow::Result<()> {
     let list = Quarantine::of(&report);
     match args.json {
         true => ui::print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
-        false => ui::print(&format!("{report}{}", next(&report, &list, args)))?,
+        false => ui::print_tables(&format!("{report}{}", next(&report, &list, args)))?,
     }
     passed_over(&dataset, &ui);
     if let Some(path) = &args.quarantine {

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
             "about": exported.about, "difference": exported.difference });
         return ui::print(&(serde_json::to_string_pretty(&report)? + "\n"));
     }
-    ui::print(&lines(&exported))
+    ui::print_tables(&lines(&exported))
 }
 
 /// Where it goes.
@@ -72,7 +72,7 @@ fn existing(args: &ExportArgs) -> Existing {
 }
 
 fn trained(args: &ExportArgs, run: &Path) -> anyhow::Result<Exported> {
-    let (saved, model) = SavedModel::load(run, Device::Cpu)?;
+    let (saved, model) = crate::predict::load(run, args.calibrated, Device::Cpu)?;
     let out = out(args, &name_of(run));
     if saved.text.is_some() {
         return texts::trained(args, run, (&saved, &model), out);

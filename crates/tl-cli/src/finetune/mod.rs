@@ -186,7 +186,7 @@ impl Job {
     }
 
     fn finish(&self, run: Run, mut outcome: Outcome, json: bool, ui: &RefCell<Ui>) -> anyhow::Result<()> {
-        let saved = SavedModel::write(
+        let mut saved = SavedModel::write(
             &self.model,
             self.origin.row,
             self.inputs.write_tokenizer(&run.dir)?,
@@ -197,6 +197,10 @@ impl Job {
         run.dir.write_json("model.json", &saved)?;
         texts::write_adapter(&self.model, &self.resolved, &run.dir)?;
         let (evaluations, analyses, looks) = self.measure(&run, outcome.val.take(), ui)?;
+        saved.temperature = judge::fitted(&analyses);
+        if saved.temperature.is_some() {
+            run.dir.write_json("model.json", &saved)?;
+        }
         let Some(best) = &outcome.best else { return Err(Exit(1).into()) };
         let val = &evaluations[0];
         let summary = Summary {
@@ -279,8 +283,7 @@ impl Job {
                 looks.insert(set.to_owned(), crate::looks::looks(&model, &scored, samples, time));
             }
             evaluations.push(crate::evaluate::evaluation(set, &scored, &self.data.classes));
-            // The first is that of the validation images.
-            let fitted = analyses.first().and_then(|first| first.calibration.as_ref()?.temperature);
+            let fitted = judge::fitted(&analyses);
             analyses.push(match self.tagged(set) {
                 Some(texts) => texts::analyse(set, &scored, (samples, texts), &self.data.classes),
                 None => judge::analyse(set, &scored, (samples, &self.data.classes), fitted),
@@ -488,5 +491,5 @@ fn show_summary(summary: &Summary, run: &Path, unit: &str, json: bool) -> anyhow
     lines.push(format!("report     {}", run.join("report.html").display()));
     let one = if unit == "texts" { "TEXT" } else { "IMAGE" };
     lines.push(format!("try it     tl predict {} {one}…", run.display()));
-    ui::print(&(lines.join("\n") + "\n"))
+    ui::print_tables(&(lines.join("\n") + "\n"))
 }

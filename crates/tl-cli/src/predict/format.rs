@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use tl_data::Sample;
 use tl_heads::Task;
 
+use crate::fold::hang;
+use crate::ui;
+
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -81,7 +84,7 @@ impl Saying<'_> {
         match format {
             Format::Json => Ok(pairs.map(|(sample, row)| self.json(sample, row)).collect()),
             Format::Lines => Ok(pairs.map(|(sample, row)| self.line(sample, row)).collect()),
-            Format::Table => Ok(self.table(samples, rows)),
+            Format::Table => Ok(self.table(samples, rows, ui::width())),
             Format::Csv => self.csv(samples, rows),
         }
     }
@@ -139,8 +142,11 @@ impl Saying<'_> {
         format!("{}\t{}\n", self.called(sample), self.answers(row))
     }
 
-    fn table(&self, samples: &[Sample], rows: &[Vec<f32>]) -> String {
-        let called: Vec<String> = samples.iter().map(|sample| self.called(sample)).collect();
+    /// On a terminal of that width names have half of it at most, and answers go on below their beginning.
+    fn table(&self, samples: &[Sample], rows: &[Vec<f32>], terminal: Option<usize>) -> String {
+        let most = terminal.map_or(usize::MAX, |terminal| terminal / 2);
+        let called: Vec<String> =
+            samples.iter().map(|sample| shortened(self.called(sample), most, self.key == "file")).collect();
         let width = called.iter().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max(4);
         let head = if self.is_numbers() { "says" } else { "says, and how surely" };
         let mut text = format!("{:width$}  {head}\n", self.key);
@@ -150,7 +156,13 @@ impl Saying<'_> {
                 true => row.iter().map(|value| format!("{value:10.4}")).collect::<Vec<_>>().join(" "),
                 false => self.answers(row),
             };
-            text.push_str(&format!("{name}{room}  {answers}\n"));
+            let line = format!("{name}{room}  {answers}");
+            // Columns of outputs as they are stay columns.
+            match terminal.filter(|_| !self.raw) {
+                Some(terminal) => text.push_str(&hang(&line, terminal, width + 2)),
+                None => text.push_str(&line),
+            }
+            text.push('\n');
         }
         text
     }
@@ -202,6 +214,19 @@ impl Saying<'_> {
     }
 }
 
+/// A name in `most` columns: of a file its end, of a text its beginning.
+fn shortened(name: String, most: usize, is_file: bool) -> String {
+    if console::measure_text_width(&name) <= most {
+        return name;
+    }
+    let mut chars: Vec<char> = name.chars().collect();
+    while !chars.is_empty() && console::measure_text_width(&chars.iter().collect::<String>()) >= most {
+        chars.remove(if is_file { 0 } else { chars.len() - 1 });
+    }
+    let rest: String = chars.into_iter().collect();
+    if is_file { format!("…{rest}") } else { format!("{rest}…") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +247,18 @@ mod tests {
             text(saying, Format::Table),
             "file   says, and how surely\nx.jpg  b, or c 0.6250\nü.jpg  a 0.5000\n"
         );
+        let narrow = Saying { threshold: None, ..saying }
+            .table(&samples, &rows, Some(24))
+            .lines()
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert_eq!(
+            narrow,
+            "file   says, and how surely\nx.jpg  b, or c 0.6250, d\n       0.2500\nü.jpg  a 0.5000, b, or c\n       0.2500"
+        );
+        assert_eq!(shortened("folder/image.jpg".to_owned(), 10, true), "…image.jpg");
+        assert_eq!(shortened("A wonderful film.".to_owned(), 10, false), "A wonderf…");
+        assert_eq!(shortened("x.jpg".to_owned(), 5, true), "x.jpg");
         let ranked =
             "file,class 1,probability 1,class 2,probability 2\nx.jpg,\"b, or c\",0.625,,\nü.jpg,a,0.5,,\n";
         assert_eq!(text(saying, Format::Csv), ranked);

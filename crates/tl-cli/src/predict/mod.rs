@@ -4,7 +4,7 @@ mod format;
 
 use std::cell::RefCell;
 use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -17,6 +17,7 @@ use tl_train::{Model, Reads, SavedModel, SetInputs};
 use crate::args::PredictArgs;
 use crate::dataset;
 use crate::errors::Exit;
+use crate::judge;
 use crate::machine;
 use crate::prepare;
 use crate::texts;
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
         ),
     };
     let pool = DataPool::new(machine.data_threads)?;
-    let mut saved = run.map(|run| SavedModel::load(run, device)).transpose()?;
+    let mut saved = run.map(|run| load(run, args.calibrated, device)).transpose()?;
     if let Some((run, (_, Model { reads: Reads::Texts { .. }, .. }))) = run.zip(saved.as_ref())
         && let Some(saved) = saved.take()
     {
@@ -109,6 +110,16 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     };
     ui::print(&saying.text(format, &samples, &rows)?)?;
     name_bad(&bad, &ui)
+}
+
+/// A saved model, at its temperature with `--calibrated`.
+pub(crate) fn load(run: &Path, calibrated: bool, device: Device) -> anyhow::Result<(SavedModel, Model)> {
+    let (saved, model) = SavedModel::load(run, device)?;
+    if !calibrated {
+        return Ok((saved, model));
+    }
+    let temperature = judge::calibration(run, &saved, model.task)?;
+    Ok((saved, model.with_temperature(temperature)?))
 }
 
 /// What could be read was answered; what could not is named, and the exit code says so.

@@ -118,5 +118,5 @@ pub(super) fn show(args: &ShowArgs) -> anyhow::Result<()> {
             }
         }
     }
-    ui::print(&(lines.join("\n") + "\n"))
+    ui::print_tables(&(lines.join("\n") + "\n"))
 }

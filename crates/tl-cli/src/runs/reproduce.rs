@@ -88,7 +88,7 @@ pub(super) fn run(args: &ReproduceArgs, interrupt: &Interrupt) -> anyhow::Result
         true => text.push_str("nothing that is recorded of the environment differs\n"),
         false => text.push_str(&format!("what differs in the environment:\n{}", differences.concat())),
     }
-    ui::print(&text)?;
+    ui::print_tables(&text)?;
     Err(Exit(1).into())
 }
 

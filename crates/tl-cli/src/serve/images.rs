@@ -7,9 +7,10 @@ use tl_data::decode::{decode_bytes, dimensions_of};
 use tl_data::{DecodeReason, Normaliser, Preprocess};
 use tl_heads::Task;
 use tl_serve::{Item, Refusal, Service};
-use tl_train::SavedModel;
+use tl_train::{Model, SavedModel};
 
 use super::batches::Input;
+use super::page;
 use super::wish::Wish;
 
 const PAGE: &str = include_str!("page.html");
@@ -25,26 +26,29 @@ pub(super) struct Images {
     normaliser: Normaliser,
     max_pixels: u64,
     about: Value,
+    page: String,
 }
 
 impl Images {
     /// # Errors
     /// The model does not take images.
-    pub(super) fn new(saved: &SavedModel, task: Task, max_pixels: u64) -> anyhow::Result<Self> {
+    pub(super) fn new(saved: &SavedModel, model: &Model, max_pixels: u64) -> anyhow::Result<Self> {
         let Some(preprocess) = saved.preprocess else {
             anyhow::bail!("the model takes texts");
         };
         let about = json!({
             "task": saved.task, "backbone": saved.backbone, "weights": saved.pretrained, "head": saved.head.to_string(),
             "classes": saved.classes, "preprocess": saved.preprocess, "sha256": saved.sha256, "version": saved.version,
+            "temperature": model.temperature,
         });
         Ok(Self {
             names: saved.classes.clone(),
-            task,
+            task: model.task,
             preprocess,
             normaliser: preprocess.normaliser(),
             max_pixels,
             about,
+            page: page::whole(PAGE, saved, model),
         })
     }
 }
@@ -94,7 +98,7 @@ impl Service for Images {
     }
 
     fn page(&self) -> (&str, &str) {
-        (PAGE, POLICY)
+        (&self.page, POLICY)
     }
 }
 

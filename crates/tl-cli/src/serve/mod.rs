@@ -6,6 +6,7 @@
 
 mod batches;
 mod images;
+mod page;
 mod texts;
 mod wish;
 
@@ -15,7 +16,6 @@ use std::time::Duration;
 use anyhow::Context;
 use tch::Device;
 use tl_serve::Options;
-use tl_train::SavedModel;
 
 use crate::args::ServeArgs;
 use crate::interrupt::Interrupt;
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()>
     options.check()?;
     anyhow::ensure!(args.max_pixels > 0, "--max-pixels is 0, expected 1 or more");
     anyhow::ensure!(args.max_text > 0, "--max-text is 0, expected 1 or more");
-    let (saved, mut model) = SavedModel::load(&args.run, Device::Cpu)?;
+    let (saved, mut model) = crate::predict::load(&args.run, args.calibrated, Device::Cpu)?;
     let address = SocketAddr::new(args.host, args.port);
     let listener = TcpListener::bind(address).with_context(|| {
         format!("failed to listen on {address}\n\nhint: give another --port, or 0 for any that is free")
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()>
     });
     if saved.text.is_some() {
         let max_text = usize::try_from(args.max_text.saturating_mul(1 << 10)).unwrap_or(usize::MAX);
-        let service = Texts::new(&args.run, &saved, model.task, max_text)?;
+        let service = Texts::new(&args.run, &saved, &model, max_text)?;
         let (compute, why) = texts::choose(&mut model, &service, precision)?;
         ui.line(&format!("compute    {why}"));
         model.compute = compute;
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()>
             texts::answer(&model, inputs, pad).map_err(|error| error.to_string())
         })?;
     } else {
-        let service = Images::new(&saved, model.task, args.max_pixels.saturating_mul(1_000_000))?;
+        let service = Images::new(&saved, &model, args.max_pixels.saturating_mul(1_000_000))?;
         let (compute, why) = batches::choose(&mut model, precision, args.batch)?;
         ui.line(&format!("compute    {why}"));
         model.compute = compute;

@@ -14,6 +14,7 @@ use tl_text::tokens::{Encoded, Tokens};
 use tl_train::{Compute, Model, Precision, SavedModel, TrainError};
 
 use super::images::POLICY;
+use super::page;
 use super::wish::Wish;
 
 const PAGE: &str = include_str!("text.html");
@@ -27,6 +28,7 @@ pub(super) struct Texts {
     tokenizer: Tokenizer,
     max_text: usize,
     about: Value,
+    page: String,
 }
 
 /// What the model says of a text.
@@ -42,7 +44,12 @@ type Pair = (String, Option<String>);
 impl Texts {
     /// # Errors
     /// The model takes images, or answers for each token; its tokenizer is not beside it.
-    pub(super) fn new(run: &Path, saved: &SavedModel, task: Task, max_text: usize) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        run: &Path,
+        saved: &SavedModel,
+        model: &Model,
+        max_text: usize,
+    ) -> anyhow::Result<Self> {
         let Some(text) = &saved.text else { anyhow::bail!("the model takes images") };
         anyhow::ensure!(
             saved.head.pool != Pool::Tokens,
@@ -53,8 +60,16 @@ impl Texts {
         let about = json!({
             "task": saved.task, "backbone": saved.backbone, "weights": saved.pretrained, "head": saved.head.to_string(),
             "classes": saved.classes, "max_length": text.max_length, "sha256": saved.sha256, "version": saved.version,
+            "temperature": model.temperature,
         });
-        Ok(Self { names: saved.classes.clone(), task, tokenizer, max_text, about })
+        Ok(Self {
+            names: saved.classes.clone(),
+            task: model.task,
+            tokenizer,
+            max_text,
+            about,
+            page: page::whole(PAGE, saved, model),
+        })
     }
 
     /// The id that fills up.
@@ -202,7 +217,7 @@ impl Service for Texts {
     }
 
     fn page(&self) -> (&str, &str) {
-        (PAGE, POLICY)
+        (&self.page, POLICY)
     }
 }
 

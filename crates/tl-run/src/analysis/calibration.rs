@@ -29,6 +29,9 @@ pub struct Calibration {
     /// is best, as when every image is right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
+    /// Whether the probabilities that stand elsewhere are those after scaling: somebody asked for them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub applied: bool,
     /// Whether the temperature was fitted on these very images, which flatters the figures after it.
     pub fitted_here: bool,
     /// The error after scaling.
@@ -82,7 +85,8 @@ impl Calibration {
             None => (None, Vec::new(), None),
         };
         let nll = whole_nll(rows, labels, 1.0);
-        Some(Self { ece, nll, bins, temperature, fitted_here, ece_scaled, nll_scaled, bins_scaled })
+        let applied = false;
+        Some(Self { ece, nll, bins, temperature, applied, fitted_here, ece_scaled, nll_scaled, bins_scaled })
     }
 }
 

@@ -271,7 +271,7 @@ fn rankings_text(analysis: &Analysis, unit: &str) -> String {
 }
 
 fn calibration_text(calibration: &Calibration, unit: &str) -> Markup {
-    let Calibration { ece, nll, temperature, ece_scaled, nll_scaled, fitted_here, .. } = calibration;
+    let Calibration { ece, nll, temperature, ece_scaled, nll_scaled, fitted_here, applied, .. } = calibration;
     html! {
         p {
             "Whether a probability means what it says. Expected calibration error " strong { (number(Some(*ece))) }
@@ -281,13 +281,14 @@ fn calibration_text(calibration: &Calibration, unit: &str) -> Markup {
             p {
                 "Logits divided by a temperature of " strong { (format!("{temperature:.3}")) } " ("
                 (if *temperature > 1.0 { "the model is too sure" } else { "the model is not sure enough" })
-                ") would bring the error to " strong { (number(Some(*ece_scaled))) } " and the log loss to "
+                ") " (if *applied { "bring" } else { "would bring" }) " the error to " strong { (number(Some(*ece_scaled))) } " and the log loss to "
                 (number(Some(*nll_scaled))) ". "
                 (if *fitted_here {
                     format!("The temperature was fitted on these very {unit}, so its gain is a little flattered.")
                 } else {
                     format!("The temperature was fitted on the validation {unit}.")
                 })
+                @if *applied { " All other figures on this page are those after it." }
             }
         } @else {
             p { "No temperature was fitted: there is none that is best, as where every answer is right." }

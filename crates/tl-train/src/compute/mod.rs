@@ -210,12 +210,16 @@ impl Model {
         runner.plain(xs, mask)
     }
 
-    /// Outputs for pooled features, in inference mode, without gradients.
+    /// Outputs for pooled features, in inference mode, without gradients, divided by the temperature if there is one.
     ///
     /// # Shapes
     /// `[N, D]` to `[N, outputs]`, for images, texts or words.
     pub fn classify(&self, pooled: &Tensor) -> Tensor {
-        tch::no_grad(|| self.head.forward(pooled, None))
+        let logits = tch::no_grad(|| self.head.forward(pooled, None));
+        match self.temperature {
+            Some(temperature) => logits / temperature,
+            None => logits,
+        }
     }
 }
 
