@@ -91,7 +91,8 @@ fn run(options: &Options, checkpoint: Option<Checkpoint>, epochs: Epochs) -> Don
 }
 
 fn run_in(compute: &Compute, options: &Options, checkpoint: Option<Checkpoint>, mut epochs: Epochs) -> Done {
-    let model = Model { compute: compute.clone(), ..model() };
+    let mut model = model();
+    model.compute = compute.clone();
     let ((train_set, train_tokens), (val, val_tokens)) = (texts(41, 5), texts(18, 9));
     let stop = AtomicBool::new(false);
     let inputs = Inputs::Texts(Texts { train: &train_tokens, val: &val_tokens });
