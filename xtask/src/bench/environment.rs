@@ -51,7 +51,7 @@ pub(crate) static ENVIRONMENTS: [Environment; 2] = [
     },
     Environment {
         name: "keras",
-        packages: &["keras==3.*", "tensorflow-cpu==2.*", "pillow"],
+        packages: &["keras==3.*", "tensorflow-cpu==2.*", "pillow", "scipy"],
         scripts: &[Script {
             path: "xtask/peers/keras_rows.py",
             kinds: &["forward", "step", "cached", "loader"],

@@ -32,7 +32,7 @@ Usage: cargo xtask bench [WORD…] [--rounds N] [--threads N] [--json FILE] [--a
                    [default: 24 of them, which takes more than an hour]
   --turns N        turns between the sides; ratios are those of a turn, their median and range count [default: 2]
   --torch PYTHON   a Python that has torch, torchvision, timm, transformers and accelerate already
-  --keras PYTHON   a Python that has keras and tensorflow already
+  --keras PYTHON   a Python that has keras, tensorflow, pillow and scipy already
 ";
 
 pub(crate) fn command(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
