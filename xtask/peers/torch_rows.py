@@ -1,22 +1,18 @@
-"""What PyTorch does of the same work: forward passes and training steps of torchvision's and timm's nets.
+"""What PyTorch does of the same work: forward passes and training steps of torchvision's and timm's nets, a head on kept
+features, torchvision's `DataLoader`, and a whole program that trains a head.
 
-    python torch_rows.py ROUNDS OUT.json NAME...
-
-NAME is `forward NET` or `step NET PART`. Every name gets a row for each way in which a user of PyTorch would run it, from
-the plainest to the best known here. Round by round, each in turn; the file is in the form of `cargo xtask bench --json`.
+Names are `forward NET`, `step NET PART`, `cached`, `loader KIND` and `run`; see `rows.py`. Every name gets a row for each way
+in which a user of PyTorch would go, from the plainest to the best known here.
 """
 
-import json
-import statistics
+import subprocess
 import sys
-import time
-import warnings
 
 import timm
 import torch
 import torchvision
+from rows import ROOT, Work, main
 
-warnings.filterwarnings("ignore")
 BATCH = 16
 NETS = {
     "resnet50": lambda: torchvision.models.resnet50(),
@@ -27,17 +23,22 @@ NETS = {
     "convnext-tiny": lambda: torchvision.models.convnext_tiny(),
     "vit-small-patch16": lambda: timm.create_model("vit_small_patch16_224"),
 }
-# The stages of the product, as prefixes of parameter names, lowest first.
+# The stages of the product as lists of modules, lowest first, and what makes logits of the last one.
 STAGES = {
-    "resnet50": ["conv1 bn1", "layer1", "layer2", "layer3", "layer4"],
-    "mobilenet-v2": [
-        "features.0. features.1.", "features.2. features.3.", "features.4. features.5. features.6.",
-        "features.7. features.8. features.9. features.10.", "features.11. features.12. features.13.",
-        "features.14. features.15. features.16.", "features.17.", "features.18.",
-    ],
-    "efficientnet-lite0": [
-        "conv_stem bn1 blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.5", "blocks.6", "conv_head bn2",
-    ],
+    "resnet50": lambda net: (
+        [[net.conv1, net.bn1, net.relu, net.maxpool], [net.layer1], [net.layer2], [net.layer3], [net.layer4]],
+        [net.avgpool, torch.nn.Flatten(), net.fc],
+    ),
+    "mobilenet-v2": lambda net: (
+        [list(net.features[a:b]) for a, b in [(0, 1), (1, 2), (2, 4), (4, 7), (7, 11), (11, 14), (14, 17), (17, 19)]],
+        [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), net.classifier],
+    ),
+    "efficientnet-lite0": lambda net: (
+        [
+            [net.conv_stem, net.bn1], *([block] for block in net.blocks[:-1]), [net.blocks[-1], net.conv_head, net.bn2],
+        ],
+        [net.global_pool, net.classifier],
+    ),
 }
 
 
@@ -63,126 +64,172 @@ def forward_rows(name):
     x = torch.rand(BATCH, 3, 224, 224)
     last = x.to(memory_format=torch.channels_last)
     fresh = lambda: features(NETS[name]()).eval()
-    bf16 = lambda: torch.autocast("cpu", torch.bfloat16)
 
     def eager():
         net = fresh()
-        return lambda: net(x)
+        return Work(BATCH, torch.no_grad()(lambda: net(x)))
 
-    def autocast():
+    def channels_last(bf16):
         net = fresh().to(memory_format=torch.channels_last)
 
         def run():
-            with bf16():
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 return net(last)
 
-        return run
+        return Work(BATCH, run)
 
-    def graph():
+    def graph(bf16):
         torch.jit.enable_onednn_fusion(True)
         torch._C._jit_set_autocast_mode(False)
         net = fresh().to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, cache_enabled=False, enabled=bf16):
             traced = torch.jit.freeze(torch.jit.trace(net, last))
-        return lambda: traced(last)
+        return Work(BATCH, torch.no_grad()(lambda: traced(last)))
 
-    def compiled():
+    def compiled(bf16):
         import torch._inductor.config as config
 
         config.freezing = True
         net = torch.compile(fresh().to(memory_format=torch.channels_last))
 
         def run():
-            with bf16():
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 return net(last)
 
-        return run
+        return Work(BATCH, run)
 
     return {
         "torch eager": eager,
-        "torch channels-last, autocast bf16": autocast,
-        "torch traced, frozen, oneDNN graph bf16": graph,
-        "torch.compile, freezing, bf16": compiled,
+        "torch channels-last": lambda: channels_last(False),
+        "torch channels-last, autocast bf16": lambda: channels_last(True),
+        "torch traced, frozen, oneDNN graph": lambda: graph(False),
+        "torch traced, frozen, oneDNN graph, bf16": lambda: graph(True),
+        "torch.compile, freezing": lambda: compiled(False),
+        "torch.compile, freezing, bf16": lambda: compiled(True),
     }
 
 
 def step_rows(name, part):
-    stages = STAGES[name]
-    start = {"all": 0, "half": len(stages) // 2, "last stage": len(stages) - 1}[part]
-
-    def row(channels_last, bf16):
+    def row(channels_last, bf16, kept=False):
         def make():
             net = NETS[name]()
-            prefixes = " ".join(stages[start:]).split() + ["fc", "classifier"]
-            for key, value in net.named_parameters():
-                value.requires_grad = any(key.startswith(prefix) for prefix in prefixes)
+            stages, top = STAGES[name](net)
+            start = {"all": 0, "half": len(stages) // 2, "last stage": len(stages) - 1}[part]
+            below = torch.nn.Sequential(*(module for stage in stages[:start] for module in stage))
+            above = torch.nn.Sequential(*(module for stage in stages[start:] for module in stage), *top)
+            below.requires_grad_(False)
             # Frozen norms, as a fine-tuner with little data has them.
             net.eval()
             x = torch.rand(BATCH, 3, 224, 224)
             if channels_last:
                 net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
             labels = torch.arange(BATCH) % 10
-            optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], 1e-5, foreach=True)
+            optimizer = torch.optim.AdamW(above.parameters(), 1e-5, foreach=True)
+            if kept:
+                with torch.no_grad():
+                    x = below(x)
 
             def run():
                 with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                    out = net(x)
+                    out = above(x if kept else below(x))
                 torch.nn.functional.cross_entropy(out.float(), labels).backward()
                 optimizer.step()
                 optimizer.zero_grad()
 
-            return run
+            return Work(BATCH, run)
 
         return make
 
-    return {
+    rows = {
         "torch eager": row(False, False),
         "torch channels-last": row(True, False),
         "torch channels-last, autocast bf16": row(True, True),
     }
+    if part != "all":
+        # As the product does it: what is below is computed once and kept.
+        rows["torch channels-last, kept activations"] = row(True, False, kept=True)
+        rows["torch channels-last, kept activations, autocast bf16"] = row(True, True, kept=True)
+    return rows
 
 
-def rate(run):
-    start, done = time.perf_counter(), 0
-    while True:
-        run()
-        done += BATCH
-        seconds = time.perf_counter() - start
-        if seconds >= 0.5:
-            return done / seconds
+def cached_rows():
+    """An epoch of a head on kept features, as `cached` here."""
+    count, width, batch = 4096, 1280, 16
+    xs, labels = torch.rand(count, width), torch.arange(count) % 10
+
+    def head():
+        net = torch.nn.Sequential(torch.nn.Dropout(0.2), torch.nn.Linear(width, 10))
+        return net, torch.optim.AdamW(net.parameters(), 1e-3, foreach=True)
+
+    def step(net, optimizer, x, y):
+        torch.nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def loader():
+        net, optimizer = head()
+        data = torch.utils.data.TensorDataset(xs, labels)
+        batches = torch.utils.data.DataLoader(data, batch, shuffle=True)
+        return Work(count, lambda: [step(net, optimizer, x, y) for x, y in batches], warm=1)
+
+    def by_hand():
+        net, optimizer = head()
+        return Work(
+            count, lambda: [step(net, optimizer, xs[at], labels[at]) for at in torch.randperm(count).split(batch)], warm=1
+        )
+
+    return {"torch, DataLoader": loader, "torch, rows picked by hand": by_hand}
 
 
-def measure(name, rounds):
-    kind, net, *part = name.split(" ", 2)
-    rows = forward_rows(net) if kind == "forward" else step_rows(net, part[0])
-    with torch.set_grad_enabled(kind == "step"):
-        runs = {}
-        for row, make in rows.items():
-            try:
-                runs[row] = make()
-                # Warm: compilers and fusers work at the first calls.
-                for _ in range(3):
-                    runs[row]()
-            except Exception as error:  # a way that this machine cannot go
-                print(f"{name}: {row} failed: {str(error).splitlines()[0][:120]}", file=sys.stderr)
-                runs.pop(row, None)
-        rates = {row: [] for row in runs}
-        for _ in range(rounds):
-            for row, run in runs.items():
-                rates[row].append(rate(run))
-    for row, found in rates.items():
-        yield {
-            "name": f"{name} {row}", "unit": "images/s", "median": statistics.median(found),
-            "low": min(found), "high": max(found), "rounds": found,
-        }
+def loader_rows(kind, photos):
+    """The transforms of torchvision that are the same as `loader KIND` here."""
+    t = torchvision.transforms
+    first = {
+        "validation": [t.Resize(256), t.CenterCrop(224)],
+        "crop and flip": [t.RandomResizedCrop(224), t.RandomHorizontalFlip()],
+    }.get(kind)
+    if first is None:
+        return {}
+    norm = t.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+    def row(workers):
+        def make():
+            data = torchvision.datasets.ImageFolder(photos, t.Compose([*first, t.ToTensor(), norm]))
+            batches = torch.utils.data.DataLoader(data, BATCH, num_workers=workers, persistent_workers=workers > 0)
+            return Work(len(data), lambda: [None for _ in batches], warm=1)
+
+        return make
+
+    cores = torch.get_num_threads()
+    return {"torchvision, 0 workers": row(0), f"torchvision, {cores} workers": row(cores)}
 
 
-def main():
-    rounds, out, *names = sys.argv[1:]
-    figures = [figure for name in names for figure in measure(name, int(rounds))]
-    record = {"machine": f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads", "figures": figures}
-    with open(out, "w") as file:
-        json.dump(record, file, indent=1)
+def run_rows():
+    """A program that trains a head on the embedded set, from its start to its end."""
+
+    def row(way):
+        command = [sys.executable, str(ROOT / "xtask/peers/torch_run.py"), way]
+        return lambda: Work(60, lambda: subprocess.run(command, check=True, capture_output=True), warm=0)
+
+    return {
+        "torch, 3 epochs through the frozen net": row("through"),
+        "torch, features once and 30 epochs on them": row("kept"),
+    }
 
 
-main()
+def rows_of(kind, rest, photos):
+    net, _, part = rest.partition(" ")
+    if kind == "forward" and net in NETS:
+        return "images/s", forward_rows(net)
+    if kind == "step" and net in STAGES:
+        return "images/s", step_rows(net, part)
+    if kind == "cached":
+        return "images/s", cached_rows()
+    if kind == "loader":
+        return "images/s", loader_rows(rest, photos)
+    if kind == "run":
+        return "runs/min", run_rows()
+    return "", {}
+
+
+main(rows_of, f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads")

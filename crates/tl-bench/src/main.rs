@@ -8,20 +8,23 @@ mod data;
 mod nets;
 mod record;
 mod runs;
+mod texts;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
 use clap::Parser;
+use tch::Device;
 
 use record::{Figure, Record};
 
-/// Measure how fast nets, training steps, images and whole runs are on this machine.
+/// Measure how fast nets, training steps, images, texts and whole runs are on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", max_term_width = 100)]
 struct Args {
-    /// Only figures whose names contain one of these words: forward, step, loader, cached, run, or a net's name
+    /// Only figures whose names contain one of these words: forward, step, embed, loader, cached, run, a net's name, or bf16,
+    /// which is left out where the processor is not faster in it
     #[arg(value_name = "WORD")]
     words: Vec<String>,
     /// Rounds; the median counts
@@ -36,6 +39,9 @@ struct Args {
     /// Compare with the figures in this JSON file
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// Keep the photos that the loader reads in this folder, and read those that are there
+    #[arg(long, value_name = "DIR")]
+    photos: Option<PathBuf>,
 }
 
 /// One thing that is measured: does some of it and says how much a second that was.
@@ -67,9 +73,17 @@ fn main() -> anyhow::Result<()> {
     if let Some(old) = old.as_ref().filter(|old| old.machine != record.machine) {
         println!("against    {}: another machine, so ratios say little about the program", old.machine);
     }
-    let wanted = |name: &str| args.words.is_empty() || args.words.iter().any(|word| name.contains(word));
-    for group in nets::forward().into_iter().chain(nets::steps()).chain(data::groups()).chain(runs::groups())
-    {
+    // Where a processor lacks bf16 it is computed all the same, and a round takes minutes.
+    let bf16 = args.words.iter().any(|word| word.contains("bf16")) || tl_train::bf16_pays(Device::Cpu)?;
+    let named = |name: &str| args.words.is_empty() || args.words.iter().any(|word| name.contains(word));
+    let wanted = |name: &str| named(name) && (bf16 || !name.contains("bf16"));
+    if !bf16 {
+        eprintln!(
+            "bf16 is left out: this processor is faster in f32; the word `bf16` measures it all the same"
+        );
+    }
+    let nets = nets::forward().into_iter().chain(nets::steps()).chain(texts::groups());
+    for group in nets.chain(data::groups(args.photos.as_deref())).chain(runs::groups()) {
         let chosen: Vec<bool> = group.names.iter().map(|name| wanted(name)).collect();
         if chosen.contains(&true) {
             let figures = measure(&group, &chosen, args.rounds)?;

@@ -106,6 +106,20 @@ pub(crate) fn steps() -> Vec<Group> {
 }
 
 fn step(model: &Rc<Model>, from: usize, bf16: bool) -> Work {
+    let xs = tch::no_grad(|| model.forward(&images(), 0, from, |_| Mode::EVAL));
+    let labels = Tensor::arange(EVAL_BATCH as i64, (Kind::Int64, Device::Cpu)).remainder(10);
+    train(model, from, bf16, labels, move |model, _| model.forward(&xs, from, model.stages(), |_| Mode::EVAL))
+}
+
+/// Steps of AdamW on the head and the stages from `from` on; `pooled` makes the features of a batch, and is told the
+/// number of the step.
+pub(crate) fn train(
+    model: &Rc<Model>,
+    from: usize,
+    bf16: bool,
+    labels: Tensor,
+    pooled: impl Fn(&Model, u64) -> Tensor + 'static,
+) -> Work {
     let model = Rc::clone(model);
     let start = model.backbone.stages[from].params().start;
     let store = &model.backbone.store;
@@ -114,14 +128,14 @@ fn step(model: &Rc<Model>, from: usize, bf16: bool) -> Work {
     for param in trained.filter(|param| trains(param.role)) {
         let _ = param.tensor.set_requires_grad(true);
     }
-    let xs = tch::no_grad(|| model.forward(&images(), 0, from, |_| Mode::EVAL));
-    let labels = Tensor::arange(EVAL_BATCH as i64, (Kind::Int64, Device::Cpu)).remainder(10);
     let mut optimizer = Optimizer::new(Rule::ADAMW);
+    let mut number = 0;
     Box::new(move || {
-        rate(EVAL_BATCH, || {
+        rate(labels.numel(), || {
+            number += 1;
             let pooled = {
                 let _bf16 = Autocast::bf16(bf16, Device::Cpu);
-                model.forward(&xs, from, model.stages(), |_| Mode::EVAL).to_kind(Kind::Float)
+                pooled(&model, number).to_kind(Kind::Float)
             };
             model.head.forward(&pooled, None).cross_entropy_for_logits(&labels).backward();
             let trained = || model.tensors().filter(|param| param.tensor.requires_grad());

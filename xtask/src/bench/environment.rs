@@ -16,12 +16,20 @@ pub(crate) struct Environment {
     pub(crate) name: &'static str,
     pub(crate) packages: &'static [&'static str],
     /// What runs in it.
-    pub(crate) scripts: &'static [&'static str],
+    pub(crate) scripts: &'static [Script],
     /// What the packages take when they are unpacked, and what pip has to have beside that meanwhile.
     pub(crate) bytes: u64,
 }
 
-pub(crate) const ENVIRONMENTS: [Environment; 2] = [
+/// A program that measures.
+pub(crate) struct Script {
+    /// In the workspace.
+    pub(crate) path: &'static str,
+    /// The first words of the names that it knows.
+    pub(crate) kinds: &'static [&'static str],
+}
+
+pub(crate) static ENVIRONMENTS: [Environment; 2] = [
     Environment {
         name: "torch",
         packages: &[
@@ -32,13 +40,22 @@ pub(crate) const ENVIRONMENTS: [Environment; 2] = [
             "accelerate==1.*",
             "setuptools",
         ],
-        scripts: &["xtask/peers/torch_rows.py", "xtask/peers/hf_rows.py"],
+        scripts: &[
+            Script {
+                path: "xtask/peers/torch_rows.py",
+                kinds: &["forward", "step", "cached", "loader", "run"],
+            },
+            Script { path: "xtask/peers/hf_rows.py", kinds: &["forward", "step", "embed"] },
+        ],
         bytes: 8_500_000_000,
     },
     Environment {
         name: "keras",
-        packages: &["keras==3.*", "tensorflow-cpu==2.*"],
-        scripts: &["xtask/peers/keras_rows.py"],
+        packages: &["keras==3.*", "tensorflow-cpu==2.*", "pillow", "scipy"],
+        scripts: &[Script {
+            path: "xtask/peers/keras_rows.py",
+            kinds: &["forward", "step", "cached", "loader"],
+        }],
         bytes: 2_500_000_000,
     },
 ];

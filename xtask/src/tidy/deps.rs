@@ -35,7 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("tl-export", &["tl-backbones", "tl-data", "tl-heads", "tl-torch", "tl-train", "tl-weights"]),
     ("tl-cli", &["*"]),
-    ("tl-bench", &["tl-backbones", "tl-data", "tl-finetune", "tl-heads", "tl-torch", "tl-train"]),
+    ("tl-bench", &["tl-backbones", "tl-data", "tl-finetune", "tl-heads", "tl-text", "tl-torch", "tl-train"]),
     ("xtask", &["tl-fetch", "xtask-start"]),
     // Compiled before anything else.
     ("xtask-start", &[]),

@@ -68,9 +68,10 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()>
         ui.line(&format!("compute    {why}"));
         model.compute = compute;
         let pad = service.pad();
+        let pass = texts::pass_cost(&model, pad)?;
         ready();
         tl_serve::serve(listener, service, &options, &interrupt.stop, |inputs| {
-            texts::answer(&model, inputs, pad).map_err(|error| error.to_string())
+            texts::answer(&model, inputs, (pad, pass)).map_err(|error| error.to_string())
         })?;
     } else {
         let service = Images::new(&saved, &model, args.max_pixels.saturating_mul(1_000_000))?;
