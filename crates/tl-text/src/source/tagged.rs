@@ -81,7 +81,8 @@ pub(super) fn is_tagged(path: &Path) -> bool {
         cells.len() > 1 && cells.last().is_some_and(|cell| scheme::is_tag(cell))
     };
     lines.peek().is_some()
-        && (lines.all(|line| tagged(line) || is_comment(line)) || in_sentences(&text, tabs))
+        && (lines.all(|line| tagged(line) || is_comment(line))
+            || (!is_csv(path) && in_sentences(&text, tabs)))
 }
 
 /// Whether lines of equally many columns, of which the first and the last are words, stand in groups with gaps between
@@ -110,6 +111,11 @@ fn extensions() -> Vec<&'static str> {
 
 fn is_json(path: &Path) -> bool {
     path.extension().and_then(|e| e.to_str()).is_some_and(|e| JSON.contains(&e.to_ascii_lowercase().as_str()))
+}
+
+/// Commas part the cells of such a table, and white space is in them.
+fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"))
 }
 
 /// What stands between sentences.
