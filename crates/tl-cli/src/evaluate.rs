@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tl_data::{DataPool, LabelledFolder, Sample, Task};
 use tl_heads::Task as HeadTask;
-use tl_run::analysis::{Analysis, Calibration, Confused};
+use tl_run::analysis::{Analysis, Calibration, Confused, CostlyWord};
 use tl_run::{Evaluation, EvaluationReport, LabelResult, Machine, SetReport, TargetResult};
 use tl_train::{Model, Precision, SavedModel, Scored, Scores, SetInputs};
 
@@ -375,14 +375,23 @@ fn calibration_line(calibration: &Calibration, unit: &str) -> String {
     }
 }
 
-/// Entities by kind, and the tags that are taken for each other.
+/// Entities by kind or words by tag, the tags that are taken for each other, and the words that cost most.
 fn tags(evaluation: &Evaluation, analysis: &Analysis, names: &[String]) -> String {
     const MOST: usize = 5;
-    let mut text = labels(("entity", "there"), &evaluation.labels);
+    let entities = evaluation.metrics.contains_key("entity-f1");
+    let mut text = labels((if entities { "entity" } else { "tag" }, "there"), &evaluation.labels);
     for (place, pair) in analysis.confused.iter().take(MOST).enumerate() {
         let gap = if place == 0 { "\n" } else { "" };
         let Confused { label, predicted, images, of } = pair;
         text.push_str(&format!("{gap}{label} taken for {predicted}: {images} of {of} words\n"));
+    }
+    if !analysis.words.is_empty() {
+        let word = |word: &CostlyWord| format!("{} ({} of {})", word.word, word.wrong, word.there);
+        let words: Vec<String> = analysis.words.iter().take(MOST).map(word).collect();
+        text.push_str(&format!(
+            "\nwords that cost most, and how often they are wrong: {}\n",
+            words.join(", ")
+        ));
     }
     match names.len() {
         0..=WIDEST => text + "\n" + &confusion(evaluation, names),

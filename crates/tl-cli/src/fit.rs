@@ -13,8 +13,8 @@ use crate::errors::Problems;
 use crate::prepare;
 use crate::spec::{Net, Outputs, Resolved, Spec};
 
-/// Checks all that needs no more than shapes and the number of classes, if that is known.
-pub(crate) fn check(resolved: &Resolved, classes: Option<usize>, problems: &mut Problems) {
+/// Checks all that needs no more than shapes and the classes, if those are known.
+pub(crate) fn check(resolved: &Resolved, classes: Option<&[String]>, problems: &mut Problems) {
     let Resolved { spec, .. } = resolved;
     if let Net::Image(card) = &resolved.net {
         if let Some(size) = spec.image_size {
@@ -38,7 +38,7 @@ pub(crate) fn check(resolved: &Resolved, classes: Option<usize>, problems: &mut 
         ));
     }
     if let Some(classes) = classes {
-        problems.take(count(resolved, classes));
+        problems.take(count(resolved, classes.len()));
         problems.take(task(spec, classes));
     }
     let Some((net, observed)) = problems.take(shapes(resolved)) else { return };
@@ -46,7 +46,7 @@ pub(crate) fn check(resolved: &Resolved, classes: Option<usize>, problems: &mut 
     problems.take(spec.head.pool.width(features).map_err(anyhow::Error::from));
     let net = tl_train::net_info(&net, &observed);
     if let Some(schedule) = problems.take(prepare::schedule(resolved, &net)) {
-        metrics(spec, &schedule, problems);
+        metrics(spec, classes, &schedule, problems);
         // The size of the head does not decide whether a plan is sound.
         problems.take(schedule.plan(&net, 1).map_err(anyhow::Error::from));
     }
@@ -98,14 +98,20 @@ fn count(resolved: &Resolved, classes: usize) -> anyhow::Result<()> {
 }
 
 /// Everything that is watched can be measured of such answers.
-fn metrics(spec: &Spec, schedule: &Schedule, problems: &mut Problems) {
-    let measured = tl_train::measured(any_task(spec.outputs));
+fn metrics(spec: &Spec, classes: Option<&[String]>, schedule: &Schedule, problems: &mut Problems) {
+    let measured = tl_train::measured(any_task(spec.outputs, classes));
     let mut check = |what: &str, metric: Metric| {
         if !measured.contains(&metric) {
             let names: Vec<&str> = measured.iter().map(|metric| metric.name()).collect();
             problems.add(anyhow::anyhow!(
-                "{what} is {metric}, which cannot be measured with --classes {}\n\nhint: there are {}",
+                "{what} is {metric}, which cannot be measured with --classes {}{}\n\nhint: there are {}",
                 spec.outputs.word(),
+                match spec.outputs {
+                    Outputs::Tags if classes.is_some_and(|tags| !marks_entities(tags)) =>
+                        " that mark no entities",
+                    Outputs::Tags => " that mark entities",
+                    _ => "",
+                },
                 names.join(", ")
             ));
         }
@@ -122,23 +128,29 @@ fn metrics(spec: &Spec, schedule: &Schedule, problems: &mut Problems) {
 }
 
 /// A task of that kind, of whatever size.
-fn any_task(outputs: Outputs) -> Task {
+fn any_task(outputs: Outputs, classes: Option<&[String]>) -> Task {
     match outputs {
         Outputs::Softmax => Task::Softmax { classes: 2 },
         Outputs::Binary => Task::Binary,
         Outputs::MultiLabel => Task::MultiLabel { labels: 1 },
         Outputs::Regression => Task::Regression { targets: 1 },
-        Outputs::Tags => Task::Tagging { tags: 1 },
+        Outputs::Tags => Task::Tagging { tags: 1, entities: classes.is_none_or(marks_entities) },
     }
 }
 
-/// What the outputs mean for that many classes, labels or numbers.
-pub(crate) fn task(spec: &Spec, classes: usize) -> anyhow::Result<Task> {
+/// Whether these are tags of entities, and not of single words. What are no tags at all is said elsewhere.
+fn marks_entities(tags: &[String]) -> bool {
+    tl_text::entities::TagSet::of(tags).is_ok_and(|set| set.marks_entities())
+}
+
+/// What the outputs mean for these classes, labels, numbers or tags.
+pub(crate) fn task(spec: &Spec, names: &[String]) -> anyhow::Result<Task> {
+    let classes = names.len();
     match spec.outputs {
         Outputs::Softmax => Ok(Task::Softmax { classes: classes as i64 }),
         Outputs::MultiLabel => Ok(Task::MultiLabel { labels: classes as i64 }),
         Outputs::Regression => Ok(Task::Regression { targets: classes as i64 }),
-        Outputs::Tags => Ok(Task::Tagging { tags: classes as i64 }),
+        Outputs::Tags => Ok(Task::Tagging { tags: classes as i64, entities: marks_entities(names) }),
         Outputs::Binary if classes == 2 => Ok(Task::Binary),
         Outputs::Binary => anyhow::bail!(
             "--classes binary is for two classes, the folder has {classes}\n\nhint: leave --classes out"

@@ -283,7 +283,7 @@ pub(crate) fn model(
     (size, device): (u32, Device),
 ) -> anyhow::Result<Model> {
     let spec = &resolved.spec;
-    let task = fit::task(spec, data.classes.len())?;
+    let task = fit::task(spec, &data.classes)?;
     let head = NewHead { spec: spec.head.clone(), task, dropout: spec.dropout, fill: Fill::Seed(spec.seed) };
     let preprocess = preprocess(loaded.weights.input, size);
     let model = Model::new(loaded.backbone, head, data.classes.clone(), preprocess, device)?;

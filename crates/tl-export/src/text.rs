@@ -75,7 +75,9 @@ pub(crate) mod tests {
         let config = TextConfig::parse(config.to_string().as_bytes()).unwrap();
         let backbone = Backbone::text("small", &config, Device::Cpu, Fill::Seed(1)).unwrap();
         let task = match task {
-            Task::Softmax { classes } if head.starts_with("tokens") => Task::Tagging { tags: classes },
+            Task::Softmax { classes } if head.starts_with("tokens") => {
+                Task::Tagging { tags: classes, entities: true }
+            }
             task => task,
         };
         let head = NewHead { spec: head.parse().unwrap(), task, dropout: 0.1, fill: Fill::Seed(2) };

@@ -11,7 +11,7 @@ use crate::at_least_float;
 /// The kind of answer.
 ///
 /// As JSON: `{"kind":"softmax","classes":3}`, `{"kind":"binary"}`, `{"kind":"multi-label","labels":5}`,
-/// `{"kind":"regression","targets":1}`, `{"kind":"tagging","tags":9}`.
+/// `{"kind":"regression","targets":1}`, `{"kind":"tagging","tags":9}`, `{"kind":"tagging","tags":17,"entities":false}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Task {
@@ -36,7 +36,18 @@ pub enum Task {
     Tagging {
         /// How many, 1 or more.
         tags: i64,
+        /// Whether tags mark entities (`B-PER`, `I-PER`, `O`), and do not say something of each word alone.
+        #[serde(default = "yes", skip_serializing_if = "is_true")]
+        entities: bool,
     },
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// What a loss is to take into account. The default is none of it.
@@ -60,7 +71,7 @@ impl Task {
             Self::Softmax { classes: n }
             | Self::MultiLabel { labels: n }
             | Self::Regression { targets: n }
-            | Self::Tagging { tags: n } => n,
+            | Self::Tagging { tags: n, .. } => n,
             Self::Binary => 1,
         }
     }
@@ -119,7 +130,7 @@ impl Task {
         // 0 to 1 becomes s/2 to 1 − s/2.
         let smoothed = || fitted() * (1.0 - label_smoothing) + label_smoothing / 2.0;
         match self {
-            Self::Softmax { classes } | Self::Tagging { tags: classes } if focal > 0.0 => {
+            Self::Softmax { classes } | Self::Tagging { tags: classes, .. } if focal > 0.0 => {
                 let targets = like(&targets.one_hot(classes));
                 let targets = targets * (1.0 - label_smoothing) + label_smoothing / classes as f64;
                 let log_p = logits.log_softmax(1, logits.kind());

@@ -153,6 +153,15 @@ pub enum TextFault {
         /// The text around, with other bytes as `\xFF`.
         shown: String,
     },
+    /// A byte that is in no text.
+    #[error("there is a zero byte in it")]
+    ZeroByte,
+    /// A first line of unknown names, which reads as a text with a class of its own.
+    #[error("it seems to be a header with other names: no other line has the class `{class}`")]
+    PerhapsHeader {
+        /// What would be its class.
+        class: String,
+    },
     /// A line that is no JSON object.
     #[error("it is no JSON object: {detail}")]
     Json {
@@ -243,7 +252,14 @@ impl TextFault {
                  if the option `quotes` says so"
                     .to_owned(),
             ),
+            Self::Table(TableFault::NotText { .. }) => Some("save the file as text in UTF-8".to_owned()),
             Self::Table(fault) => fault.hint(),
+            Self::ZeroByte => Some("take the byte out, or save the file as text in UTF-8".to_owned()),
+            Self::PerhapsHeader { .. } => Some(
+                "call the columns `text` and `label`, or name those that are there; if the line is a text, put such \
+                 a header above it"
+                    .to_owned(),
+            ),
             Self::NotUtf8 { .. } => Some("save the file as UTF-8".to_owned()),
             Self::Json { .. } => Some("write one object on each line, as in `{\"text\": \"…\", \"label\": \"…\"}`".to_owned()),
             Self::EmptyText => Some("fill in the text, or leave the row out".to_owned()),

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use tl_data::{ColumnChoice, SplitOptions, TargetSpec};
+use tl_data::{ColumnChoice, SplitOptions, Target, TargetSpec};
 use tl_text::entities::{EntityScores, KindCounts, Scheme, TagSet};
 use tl_text::{TextOptions, Texts};
 
@@ -82,6 +82,90 @@ fn figures_are_those_of_seqeval() {
         let cells: u32 = scores.confusion.iter().flatten().sum();
         assert_eq!(cells as usize, scores.words);
     }
+}
+
+/// Tags of single words, and what scikit-learn says of them.
+#[derive(Deserialize)]
+struct Words {
+    right: Vec<String>,
+    said: Vec<String>,
+    accuracy: f64,
+    macro_f1: f64,
+    /// Precision, recall, F1, words.
+    tags: BTreeMap<String, (f64, f64, f64, usize)>,
+    confusion: Vec<Vec<u32>>,
+}
+
+#[test]
+fn figures_of_single_words_are_those_of_scikit_learn() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/words.json");
+    let expected: Words = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let set = TagSet::plain(expected.tags.keys().map(String::as_str));
+    let numbers = |sentences: &[String]| -> Vec<Vec<u32>> {
+        sentences.iter().map(|s| s.split(' ').map(|tag| set.number(tag).unwrap()).collect()).collect()
+    };
+    let (right, said) = (numbers(&expected.right), numbers(&expected.said));
+    let pairs = right.iter().map(Vec::as_slice).zip(said.iter().map(Vec::as_slice));
+    let scores = EntityScores::new(&set, pairs);
+    close([scores.word_accuracy(), scores.macro_f1(), 0.0], [expected.accuracy, expected.macro_f1, 0.0]);
+    assert_eq!(scores.confusion, expected.confusion);
+    for (tag, counts) in set.kinds().iter().zip(&scores.kinds) {
+        let (precision, recall, f1, there) = expected.tags[tag];
+        close(figures(*counts), [precision, recall, f1]);
+        assert_eq!(counts.there, there, "{tag}");
+    }
+}
+
+const SPEECH: &str = "The DET\nfilm NOUN\nruns VERB\n\nIt PRON\nruns VERB\n\nruns NOUN\n";
+
+#[test]
+fn tags_that_mark_no_entities_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let columns = read(&write("a.txt", SPEECH));
+    let tagging = columns.tagging.clone().unwrap();
+    assert_eq!((tagging.scheme, tagging.tags.marks_entities()), (Scheme::Words, false));
+    assert_eq!(tagging.tags.names().join(" "), "DET NOUN PRON VERB");
+    assert_eq!(columns.records[1].target, Target::Labels(vec![2, 3]));
+    assert_eq!(columns.records[1].tagged.as_ref().unwrap().tags, [2, 3]);
+    let row = |id: &str, word: &str, tag: &str| format!("{id}\t{word}\t_\t{tag}\t_\t_\t0\troot\t_\t_\n");
+    let universal: String = [
+        "# sent_id = 1\n".to_owned(),
+        row("1-2", "Thefilm", "_"),
+        row("1", "The", "DET"),
+        row("2", "film", "NOUN"),
+        row("2.1", "gone", "VERB"),
+        row("3", "runs", "VERB"),
+        "\n".to_owned(),
+        row("1", "It", "PRON"),
+        row("2", "runs", "VERB"),
+        "\n".to_owned(),
+        row("1", "runs", "NOUN"),
+    ]
+    .concat();
+    let json = "{\"tokens\": [\"The\", \"film\", \"runs\"], \"upos\": [\"DET\", \"NOUN\", \"VERB\"]}\n\
+                {\"tokens\": [\"It\", \"runs\"], \"upos\": [\"PRON\", \"VERB\"]}\n\
+                {\"tokens\": [\"runs\"], \"upos\": [\"NOUN\"]}\n";
+    for path in [write("b.conllu", &universal), write("c.jsonl", json)] {
+        let other = read(&path);
+        let both = |texts: &Texts| -> Vec<_> {
+            texts.records.iter().map(|r| (r.text.clone(), r.tagged.clone())).collect()
+        };
+        assert_eq!(both(&other), both(&columns), "{}", path.display());
+    }
+    // A table of texts is no file of words, and a model of such tags knows those it has.
+    assert!(!Texts::is_tagged(&write("d.tsv", "text\tlabel\na film\tgood\n\nit runs\tbad\n")));
+    let known = TextOptions { classes: Some(tagging.tags.names().to_vec()), ..TextOptions::default() };
+    assert_eq!(Texts::read_tagged(&write("e.txt", "It PRON\n"), &known).unwrap().records.len(), 1);
+    let error = Texts::read_tagged(&write("f.txt", "It PRON\n\nBonn NON\n"), &known).unwrap_err().to_string();
+    assert!(error.contains("f.txt:3`") && error.contains("(did you mean `NOUN`?)"), "{error}");
+    // With one tag of an entity the others have to be such tags as well.
+    let error = Texts::read_tagged(&write("g.txt", "It PRON\n\nBonn B-LOC\n"), &TextOptions::default());
+    assert!(error.unwrap_err().to_string().contains("`PRON` is no tag"));
 }
 
 fn read(path: &Path) -> Texts {

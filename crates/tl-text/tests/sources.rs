@@ -171,7 +171,7 @@ fn all_that_is_wrong_is_said_at_once() {
         "{\"text\":\"a\",\"label\":\"x\"}\n[1]\n{\"text\":[1],\"label\":\"y\"}\n{\n",
         &default,
     );
-    assert!(found.contains("`a.jsonl:2`: it is no JSON object: it is some other value"), "{found}");
+    assert!(found.contains("`a.jsonl:2`: it is no JSON object: it is a list"), "{found}");
     assert!(found.contains("`a.jsonl:3`, column `text`: the value is a list (expected a text)"), "{found}");
     assert!(found.contains("`a.jsonl:4`: it is no JSON object: EOF while parsing"), "{found}");
     let found = said("a.csv", "text,label\na,x\nb,x\n", &default);
@@ -180,9 +180,42 @@ fn all_that_is_wrong_is_said_at_once() {
         ("", "there are no rows"),
         ("text,label\n", "there are no rows"),
         ("text,label\n\"a,b\n", "a quote in this row is never closed"),
+        ("text,label\na,x\nb\0,y\n", "a.csv:3`: there is a zero byte in it"),
     ] {
         assert!(said("a.csv", text, &default).contains(wanted), "{wanted}");
     }
+}
+
+#[test]
+fn a_first_line_of_unknown_names_is_no_text() {
+    let rows = "good,pos\nbad,neg\n".repeat(5);
+    let dir = folder(&[
+        ("a.csv", format!("wert,art\n{rows}").as_bytes()),
+        ("b.csv", format!("odd,new\n{rows}rare,seldom\n").as_bytes()),
+        ("c.jsonl", b"[\"a\", \"x\"]\n"),
+    ]);
+    let read = |name: &str, options: &TextOptions| Texts::read(&dir.path().join(name), options);
+    let options = TextOptions::default();
+    let error = read("a.csv", &options).unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "a.csv:1`: it seems to be a header with other names: no other line has the class `art`"
+        ),
+        "{error}"
+    );
+    let target = TargetSpec::Class { column: Some("art".to_owned()) };
+    let texts = read("a.csv", &TextOptions { text: named("wert"), target, ..options.clone() }).unwrap();
+    assert_eq!((texts.records.len(), texts.names.join(" ")), (10, "neg pos".to_owned()));
+    // Another class is rare as well; and what a model knows is a class.
+    assert_eq!(read("b.csv", &options).unwrap().records.len(), 12);
+    let classes = Some(["art", "neg", "pos"].map(str::to_owned).to_vec());
+    assert_eq!(read("a.csv", &TextOptions { classes, ..options.clone() }).unwrap().records.len(), 11);
+    // One thing is wrong, and one thing is said.
+    let error = read("c.jsonl", &options).unwrap_err().to_string();
+    assert!(
+        error.contains("c.jsonl:1`: it is no JSON object: it is a list") && !error.contains("column"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -33,7 +33,8 @@ pub struct Scored {
     pub loss: f64,
     /// Against the classes of the samples, where there is one an image.
     pub scores: Option<Scores>,
-    /// Against the tags of the words, where there are any. Words that were cut off count as said to be `O`.
+    /// Against the tags of the words, where there are any. Words that were cut off count as outside of
+    /// entities, or as wrong where tags mark none.
     pub tags: Option<EntityScores>,
     /// What is right.
     pub answers: Answers,
@@ -54,19 +55,28 @@ impl Scored {
     pub fn value(&self, metric: Metric) -> Option<f64> {
         match (metric, &self.tags) {
             (Metric::Loss, _) => Some(self.loss),
-            (Metric::EntityF1, Some(tags)) => Some(tags.all().f1()),
+            (Metric::EntityF1, Some(tags)) => self.marks_entities().then(|| tags.all().f1()),
             (Metric::WordAccuracy, Some(tags)) => Some(tags.word_accuracy()),
+            (Metric::MacroF1, Some(tags)) => Some(tags.macro_f1()),
             _ => self.judged(|judged| judged.value(metric)),
         }
     }
 
     /// What can be said of labels and numbers, by name: what they have a metric for, `micro-f1` of labels and `rmse` of
     /// numbers; of several numbers no errors, which have different units; of entities precision and recall as well, and the
-    /// F1 of seqeval's strict mode. Of classes nothing, see [`Scored::scores`].
+    /// F1 of seqeval's strict mode; of other tags of words their accuracy and macro F1. Of classes nothing, see
+    /// [`Scored::scores`].
     #[must_use]
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         if let Some(tags) = &self.tags {
             let all = tags.all();
+            if !self.marks_entities() {
+                let named = [
+                    (Metric::WordAccuracy.name(), tags.word_accuracy()),
+                    (Metric::MacroF1.name(), tags.macro_f1()),
+                ];
+                return named.map(|(name, value)| (name.to_owned(), value)).into();
+            }
             let named = [
                 (Metric::EntityF1.name(), all.f1()),
                 ("precision", all.precision()),
@@ -90,6 +100,10 @@ impl Scored {
         let named = metrics::measured(self.task).iter().filter(|metric| **metric != Metric::Loss);
         let named = named.map(|metric| (metric.name(), self.value(*metric))).chain([more]);
         named.filter_map(|(name, value)| Some((name.to_owned(), value.filter(|_| said(name))?))).collect()
+    }
+
+    fn marks_entities(&self) -> bool {
+        matches!(self.task, Task::Tagging { entities: true, .. })
     }
 
     /// One label or number alone, as if the model answered nothing else. The loss stays that of all.

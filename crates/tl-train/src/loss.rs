@@ -202,7 +202,7 @@ mod tests {
         let values_of = |i: i64| (1.3 * i as f64).sin() as f32;
         let logits = Tensor::from_slice(&(0..30).map(values_of).collect::<Vec<f32>>()).view([2, 5, 3]);
         let logits = shown.asked(logits);
-        let mut loss = Loss::plain(Task::Tagging { tags: 3 }, None);
+        let mut loss = Loss::plain(Task::Tagging { tags: 3, entities: true }, None);
         let expected = [1.651_737_5, 2.303_467_3, 0.392_416_9, 2.216_910_6];
         close(&values(&loss, &logits, &shown), &expected);
         let mean = |loss: &Loss<'_>, shown: &Shown| {

@@ -300,8 +300,14 @@ fn check_task(task: Task, classes: &[String]) -> Result<(), TrainError> {
         Task::Softmax { .. } | Task::Binary => 2,
         Task::MultiLabel { .. } | Task::Regression { .. } | Task::Tagging { .. } => 1,
     };
-    let tags = || classes.first().is_some_and(|tag| tag == OUTSIDE) && TagSet::of(classes).is_ok();
-    let sound = !matches!(task, Task::Tagging { .. }) || tags();
+    let sound = match task {
+        Task::Tagging { entities, .. } => TagSet::of(classes).is_ok_and(|set| {
+            // What has no answer counts as the first tag of those that mark entities.
+            set.marks_entities() == entities
+                && (!entities || classes.first().is_some_and(|tag| tag == OUTSIDE))
+        }),
+        _ => true,
+    };
     if sound && classes.len() >= least && task.names() == classes.len() as i64 {
         return Ok(());
     }

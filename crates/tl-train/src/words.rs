@@ -76,22 +76,27 @@ impl Words {
     }
 }
 
-/// The likeliest tag of each word, of the answers for a text; the first tag, `O`, of a word without tokens.
+/// The likeliest tag of each word, of the answers for a text; of a word without tokens [`TagSet::unsaid`].
 #[must_use]
-pub fn likeliest_tags(row: &[f32], tags: usize) -> Vec<u32> {
-    row.chunks(tags.max(1)).map(crate::evaluate::highest).collect()
+pub fn likeliest_tags(row: &[f32], set: &TagSet) -> Vec<u32> {
+    let likeliest = |word: &[f32]| match word.iter().any(|p| *p > 0.0) {
+        true => crate::evaluate::highest(word),
+        false => set.unsaid(),
+    };
+    row.chunks(set.names().len().max(1)).map(likeliest).collect()
 }
 
 /// What the answers for texts amount to.
 pub(crate) fn entity_scores(names: &[String], tags: &[Vec<u32>], rows: &[Vec<f32>]) -> Option<EntityScores> {
     let set = TagSet::of(names).ok()?;
-    let said: Vec<Vec<u32>> = rows.iter().map(|row| likeliest_tags(row, names.len())).collect();
+    let said: Vec<Vec<u32>> = rows.iter().map(|row| likeliest_tags(row, &set)).collect();
     Some(EntityScores::new(&set, tags.iter().map(Vec::as_slice).zip(said.iter().map(Vec::as_slice))))
 }
 
 #[cfg(test)]
 mod tests {
     use tch::Device;
+    use tl_text::entities::UNSAID;
     use tl_text::tokens::Tokens;
 
     use super::*;
@@ -117,10 +122,15 @@ mod tests {
         let rows = vec![vec![0.1, 0.7, 0.2], vec![0.8, 0.1, 0.1], vec![0.0, 0.0, 1.0]];
         let by_text = words.by_text(rows, Some(&[3, 2]));
         assert_eq!(by_text[0], [0.1, 0.7, 0.2, 0.0, 0.0, 0.0, 0.8, 0.1, 0.1]);
-        assert_eq!(likeliest_tags(&by_text[1], 3), [2, 0]);
         let names = ["O", "B-A", "B-C"].map(str::to_owned);
+        assert_eq!(likeliest_tags(&by_text[1], &TagSet::of(&names).unwrap()), [2, 0]);
         let scores = entity_scores(&names, &tags, &by_text).unwrap();
         // What was cut off counts as `O`, so its entity is missed.
         assert_eq!((scores.words, scores.right, scores.all().there, scores.all().right), (5, 3, 4, 2));
+        // Where tags mark no entities, what was cut off is wrong, whichever tag is right.
+        let names = ["DET", "NOUN", "VERB"].map(str::to_owned);
+        assert_eq!(likeliest_tags(&by_text[1], &TagSet::of(&names).unwrap()), [2, UNSAID]);
+        let scores = entity_scores(&names, &[tags[0].clone(), vec![2, 0]], &by_text).unwrap();
+        assert_eq!((scores.words, scores.right, scores.all().there, scores.all().said), (5, 3, 5, 3));
     }
 }

@@ -14,6 +14,7 @@ use tl_backbones::text::TextConfig;
 use tl_data::Sample;
 use tl_finetune::{Metric, Preset, PresetOptions};
 use tl_heads::Task;
+use tl_text::entities::TagSet;
 use tl_text::tokens::{Encoded, Tokens};
 use tl_torch::Fill;
 use tl_train::{
@@ -33,7 +34,7 @@ fn model(head: &str, task: Task) -> Result<Model, tl_train::TrainError> {
 }
 
 fn tagger() -> Model {
-    model("tokens", Task::Tagging { tags: 3 }).unwrap()
+    model("tokens", Task::Tagging { tags: 3, entities: true }).unwrap()
 }
 
 /// Sentences of 2 to 9 words of one to three tokens. Token 7 begins an entity, and 8 behind it goes on with it. Of every
@@ -119,6 +120,7 @@ fn a_tagger_learns_from_first_tokens_kept_or_not() {
     let words: usize = val.iter().map(|sample| sample.target.as_ref().unwrap().len()).sum();
     assert_eq!(scores.words, words, "words that were cut off are counted");
 
+    let set = TagSet::of(&TAGS.map(str::to_owned)).unwrap();
     // What is said does not depend on the company, and stands in the order of the texts.
     let said = predict_texts(&model, &val_tokens, false, &mut |_| ()).unwrap();
     for (i, tokens) in val_tokens.texts.iter().enumerate() {
@@ -128,7 +130,7 @@ fn a_tagger_learns_from_first_tokens_kept_or_not() {
         assert_eq!(alone.len(), 3 * tokens.firsts().len());
         let of_all = &scored.probabilities[i];
         assert!(of_all.iter().zip(&said[i]).all(|(a, b)| (a - b).abs() < 1e-4), "text {i}");
-        let tags = likeliest_tags(of_all, 3);
+        let tags = likeliest_tags(of_all, &set);
         assert!(tags[tokens.firsts().len()..].iter().all(|tag| *tag == 0), "cut off is `O`");
     }
 }
@@ -136,9 +138,9 @@ fn a_tagger_learns_from_first_tokens_kept_or_not() {
 #[test]
 fn what_does_not_fit_tags_is_refused() {
     let error = |head: &str, task| model(head, task).unwrap_err().to_string();
-    assert!(error("gap", Task::Tagging { tags: 3 }).contains("tags need it"));
+    assert!(error("gap", Task::Tagging { tags: 3, entities: true }).contains("tags need it"));
     assert!(error("tokens", Task::Softmax { classes: 3 }).contains("pooling `tokens` is for tags"));
-    assert!(error("tokens", Task::Tagging { tags: 2 }).contains("do not fit 3 classes"));
+    assert!(error("tokens", Task::Tagging { tags: 2, entities: true }).contains("do not fit 3 classes"));
     let never = AtomicBool::new(false);
     let refused = |samples: &Arc<[Sample]>, encoded: &Encoded| {
         let inputs = SetInputs::Texts(encoded);

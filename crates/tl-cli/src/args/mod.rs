@@ -218,7 +218,7 @@ pub(crate) struct PredictArgs {
     /// Run directory (left out with --backbone), then images, folders of images, tables or lists of them (.csv, .tsv,
     /// .txt), and - for names on standard input, a line each. For a model of texts: texts in quotes, files of texts (tables,
     /// or .txt with a text on each line), and - for texts on standard input, a line each; a model of tags finds entities in
-    /// them, and takes files of words with tags as well
+    /// them, or says the tag of each word, and takes files of words with tags as well
     #[arg(value_name = "RUN IMAGE|TEXT", required = true)]
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]

@@ -64,7 +64,8 @@ pub(crate) struct Settings {
     pub(crate) views: Option<u32>,
     /// What the best weights are picked by: accuracy, balanced-accuracy, macro-f1, auroc, average-precision, log-loss, loss,
     /// ece, mae, r2, … [default: accuracy, or balanced-accuracy where one class has over 1.5 times the images of another; of
-    /// labels average-precision, of a number mae, of several r2, of tags entity-f1]
+    /// labels average-precision, of a number mae, of several r2, of tags entity-f1, or word-accuracy where
+    /// they mark no entities]
     #[arg(long, value_name = "METRIC")]
     pub(crate) monitor: Option<String>,
     /// What is put on the net: gap, gap-1024, flatten-256, concat-bn-drop0.25-512-bn-drop0.5, … [default: gap, or cls for

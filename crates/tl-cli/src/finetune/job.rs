@@ -94,11 +94,19 @@ impl Opened {
         }
     }
 
-    /// Classes, and training samples.
-    fn counts(&self) -> (usize, usize) {
+    /// What a model answers about.
+    fn names(&self) -> &[String] {
         match self {
-            Self::Images(folder) => (folder.classes.len(), folder.train.len()),
-            Self::Texts(data) => (data.names().len(), data.dataset.train.len()),
+            Self::Images(folder) => &folder.classes,
+            Self::Texts(data) => data.names(),
+        }
+    }
+
+    /// How many samples there are to train on.
+    fn training(&self) -> usize {
+        match self {
+            Self::Images(folder) => folder.train.len(),
+            Self::Texts(data) => data.dataset.train.len(),
         }
     }
 }
@@ -118,12 +126,12 @@ impl Job {
         }
         let opened = resolved.as_ref().and_then(|resolved| Opened::open(resolved, &mut problems));
         if let Some(resolved) = &resolved {
-            fit::check(resolved, opened.as_ref().map(|opened| opened.counts().0), &mut problems);
+            fit::check(resolved, opened.as_ref().map(Opened::names), &mut problems);
         }
         problems.check()?;
         let (Some(mut resolved), Some(opened)) = (resolved, opened) else { return Err(Exit(1).into()) };
 
-        resolved.samples = Some(opened.counts().1);
+        resolved.samples = Some(opened.training());
         let store = feature_store(&args.caches, &machine)?;
         let built = match opened {
             Opened::Images(folder) => image_net(&mut resolved, folder, (args, &machine), ui)?,

@@ -63,7 +63,8 @@ fn metrics(task: Task) -> &'static [&'static str] {
         Task::MultiLabel { .. } => &["macro-f1", "micro-f1", "auroc", "average-precision"],
         Task::Regression { targets: 1 } => &["mae", "rmse", "r2"],
         Task::Regression { .. } => &["r2"],
-        Task::Tagging { .. } => &["precision", "recall", "entity-f1", "word-accuracy"],
+        Task::Tagging { entities: true, .. } => &["precision", "recall", "entity-f1", "word-accuracy"],
+        Task::Tagging { entities: false, .. } => &["word-accuracy", "macro-f1"],
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn build(
     if let Some(lora) = net.lora_of(spec) {
         backbone = backbone.with_lora(&lora, spec.seed)?;
     }
-    let task = fit::task(spec, data.classes.len())?;
+    let task = fit::task(spec, &data.classes)?;
     let head = NewHead { spec: spec.head.clone(), task, dropout: spec.dropout, fill: Fill::Seed(spec.seed) };
     let mut model = Model::for_texts(backbone, head, data.classes.clone(), max_length, device)?;
     if spec.text.as_ref().is_some_and(|text| text.pooler) {
@@ -127,7 +127,7 @@ fn most_frequent(data: &TextDataset, set: &TagSet) -> Baseline {
     let tagged =
         |texts: &'_ [TextSample]| texts.iter().filter_map(|text| text.tagged.clone()).collect::<Vec<_>>();
     let train = tagged(&data.train);
-    let model = MostFrequent::fit(train.iter().map(AsRef::as_ref));
+    let model = MostFrequent::fit(set, train.iter().map(AsRef::as_ref));
     let scores = |texts: &[TextSample]| {
         let texts = tagged(texts);
         let said: Vec<Vec<u32>> = texts.iter().map(|text| model.tags(&text.words)).collect();
@@ -141,8 +141,8 @@ fn most_frequent(data: &TextDataset, set: &TagSet) -> Baseline {
         val_accuracy: val.word_accuracy(),
         val_balanced_accuracy: val.balanced_accuracy(),
         test_accuracy: test.as_ref().map(EntityScores::word_accuracy),
-        val_f1: Some(val.all().f1()),
-        test_f1: test.map(|test| test.all().f1()),
+        val_f1: set.marks_entities().then(|| val.all().f1()),
+        test_f1: test.filter(|_| set.marks_entities()).map(|test| test.all().f1()),
         seconds: start.elapsed().as_secs_f64(),
     }
 }

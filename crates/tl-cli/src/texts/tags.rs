@@ -1,7 +1,8 @@
 //! Words with tags: what is said of them, and the entities in texts.
 //!
 //! The one decision: a person is shown entities, with their words and places, and never tags; what is kept in tables is
-//! word by word, so that anything else can be counted from it.
+//! word by word, so that anything else can be counted from it. Where tags mark no entities a word is a unit of its own, and
+//! its tag the kind of it.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tl_data::Sample;
-use tl_run::analysis::{Analysis, Confused, Sentence, Span};
+use tl_run::analysis::{Analysis, Confused, CostlyWord, Sentence, Span, WordAnswer};
 use tl_run::{LabelResult, RunDir};
 use tl_text::entities::{TagSet, Word, join, split_words};
 use tl_text::tokens::Encoded;
@@ -21,7 +22,7 @@ use crate::args::PredictArgs;
 use crate::predict::Format;
 use crate::ui::{self, Ui};
 
-/// How many entities of each kind there are to learn from.
+/// How many entities of each kind there are to learn from, or words of each tag.
 pub(super) fn note(data: &TextDataset) -> Option<String> {
     const MOST: usize = 12;
     let set = &data.tagging.as_ref()?.tags;
@@ -32,7 +33,8 @@ pub(super) fn note(data: &TextDataset) -> Option<String> {
     let all: usize = counts.iter().sum();
     let named = set.kinds().iter().zip(&counts).take(MOST).map(|(kind, n)| format!("{kind} {n}"));
     let more = if counts.len() > MOST { ", …" } else { "" };
-    Some(format!("{all} entities to learn from: {}{more}", named.collect::<Vec<_>>().join(", ")))
+    let what = if set.marks_entities() { "entities" } else { "words" };
+    Some(format!("{all} {what} to learn from: {}{more}", named.collect::<Vec<_>>().join(", ")))
 }
 
 /// Says how many words were cut off, of samples that have a tag for each word.
@@ -45,10 +47,12 @@ pub(super) fn say_cut(encoded: &Encoded, samples: &[Sample], ui: &RefCell<Ui>) {
 }
 
 fn say_words(cut: usize, words: usize, ui: &RefCell<Ui>) {
-    ui.borrow().line(&format!("warning: {cut} of {words} words have no token and are answered `O`"));
+    ui.borrow().line(&format!(
+        "warning: {cut} of {words} words have no token and no answer (they count as `O`, or as wrong without such a tag)"
+    ));
 }
 
-/// Entities of each kind: how many there are, were said, and are right.
+/// Entities of each kind, or words of each tag: how many there are, were said, and are right.
 pub(crate) fn entity_results(scored: &Scored, names: &[String]) -> Vec<LabelResult> {
     let (Some(tags), Ok(set)) = (&scored.tags, TagSet::of(names)) else { return Vec::new() };
     let result = |(kind, counts): (&String, &tl_text::entities::KindCounts)| {
@@ -84,19 +88,46 @@ pub(crate) fn analyse(
             end: entity.end,
             probability,
         };
-        let said = likeliest_tags(row, names.len());
+        let said = likeliest_tags(row, &of);
         let sure = |entity| Some(sureness(row, &said, entity, names.len()));
+        // Of words that all have a tag those are marked that were answered wrongly.
+        let marked = |entity: &&tl_text::entities::Entity| {
+            let at = entity.start as usize;
+            of.marks_entities() || said[at] != tagged.tags[at]
+        };
         sentences.push(Sentence {
             file: sample.rel.clone(),
             loss,
             words: tagged.words.clone(),
             unseen: tagged.words.len() - seen,
-            right: of.entities(&tagged.tags).iter().map(|entity| span(entity, None)).collect(),
-            said: of.entities(&said).iter().map(|entity| span(entity, sure(entity))).collect(),
+            right: of.entities(&tagged.tags).iter().filter(marked).map(|entity| span(entity, None)).collect(),
+            said: of.entities(&said).iter().filter(marked).map(|entity| span(entity, sure(entity))).collect(),
         });
     }
     analysis.sentences = Sentence::worst(sentences);
+    if !of.marks_entities() {
+        analysis.words = costly_words(scored, texts, &of);
+    }
     analysis
+}
+
+/// The words that cost most, each with all its occurrences.
+fn costly_words(scored: &Scored, texts: &[TextSample], set: &TagSet) -> Vec<CostlyWord> {
+    let names = set.names();
+    let mut answers = Vec::new();
+    for (text, row) in texts.iter().zip(&scored.probabilities) {
+        let Some(tagged) = &text.tagged else { continue };
+        let said = row.chunks(names.len().max(1)).zip(likeliest_tags(row, set));
+        for ((word, tag), (row, said)) in tagged.words.iter().zip(&tagged.tags).zip(said) {
+            // Words that were not seen cost nothing that could be said.
+            let (Some(p), Some(predicted)) = (row.get(*tag as usize), names.get(said as usize)) else {
+                continue;
+            };
+            let loss = -f64::from(*p).max(f64::EPSILON).ln();
+            answers.push(WordAnswer { word, tag: &names[*tag as usize], predicted, loss });
+        }
+    }
+    CostlyWord::worst(answers.into_iter())
 }
 
 /// The mean cross-entropy of the words that have tokens, and how many have.
@@ -144,15 +175,15 @@ pub(crate) fn write_words(
 ) -> anyhow::Result<()> {
     let header = ["file", "place", "word", "tag", "predicted", "probability"].map(str::to_owned);
     let mut rows = Vec::new();
+    let set = TagSet::of(names)?;
     for ((sample, text), row) in samples.iter().zip(texts).zip(&scored.probabilities) {
         let Some(tagged) = &text.tagged else { continue };
-        let said = row.chunks(names.len().max(1)).zip(likeliest_tags(row, names.len()));
+        let said = row.chunks(names.len().max(1)).zip(likeliest_tags(row, &set));
         let words = tagged.words.iter().zip(&tagged.tags).zip(said);
         for (place, ((word, tag), (row, said))) in (1_usize..).zip(words) {
-            let p = row[said as usize];
-            let (said, p) = match p > 0.0 {
-                true => (names[said as usize].clone(), p.to_string()),
-                false => (String::new(), String::new()),
+            let (said, p) = match row.get(said as usize).filter(|p| **p > 0.0) {
+                Some(p) => (names[said as usize].clone(), p.to_string()),
+                None => (String::new(), String::new()),
             };
             let tag = names[*tag as usize].clone();
             rows.push(vec![sample.rel.clone(), place.to_string(), word.clone(), tag, said, p]);
@@ -193,7 +224,7 @@ fn asked(words: &[PathBuf], args: &PredictArgs) -> anyhow::Result<Vec<Asked>> {
     Ok(asked)
 }
 
-/// The entities that a model finds in texts.
+/// The entities that a model finds in texts, or the tags of their words.
 pub(super) fn say(
     args: &PredictArgs,
     (saved, model): (&SavedModel, &mut Model),
@@ -231,10 +262,10 @@ pub(super) fn say(
     let least = args.threshold.unwrap_or(0.0);
     let found: Vec<Vec<Found>> =
         asked.iter().zip(rows?).map(|(asked, row)| found(asked, &row, &set, least)).collect();
-    ui::print(&said(predict::format(args), &asked, &found)?)
+    ui::print(&said((predict::format(args), set.marks_entities()), &asked, &found)?)
 }
 
-/// An entity in a text.
+/// An entity in a text, or a word whose tag is its kind.
 #[derive(Debug)]
 struct Found {
     kind: String,
@@ -248,7 +279,7 @@ struct Found {
 
 fn found(asked: &Asked, row: &[f32], set: &TagSet, least: f32) -> Vec<Found> {
     let width = set.names().len();
-    let tags = likeliest_tags(row, width);
+    let tags = likeliest_tags(row, set);
     let chars: Vec<char> = asked.text.chars().collect();
     let found = set.entities(&tags).into_iter().filter_map(|entity| {
         let (first, last) =
@@ -265,25 +296,33 @@ fn found(asked: &Asked, row: &[f32], set: &TagSet, least: f32) -> Vec<Found> {
 }
 
 impl Found {
-    fn json(&self) -> Value {
+    fn json(&self, entities: bool) -> Value {
+        if !entities {
+            return json!({ "text": self.text, "tag": self.kind, "start": self.chars.0, "end": self.chars.1,
+                "word": self.words.0, "probability": self.probability });
+        }
         json!({ "text": self.text, "type": self.kind, "start": self.chars.0, "end": self.chars.1,
             "first_word": self.words.0, "end_word": self.words.1, "probability": self.probability })
     }
 }
 
-fn said(format: Format, asked: &[Asked], found: &[Vec<Found>]) -> anyhow::Result<String> {
+fn said((format, entities): (Format, bool), asked: &[Asked], found: &[Vec<Found>]) -> anyhow::Result<String> {
     let pairs = || asked.iter().zip(found);
     let line = |found: &[Found]| {
-        let said = |one: &Found| format!("{} {} {:.4}", one.kind, one.text, one.probability);
+        let said = |one: &Found| match entities {
+            true => format!("{} {} {:.4}", one.kind, one.text, one.probability),
+            false => format!("{}/{}", one.text, one.kind),
+        };
         let all: Vec<String> = found.iter().map(said).collect();
-        if all.is_empty() { "-".to_owned() } else { all.join(", ") }
+        if all.is_empty() { "-".to_owned() } else { all.join(if entities { ", " } else { " " }) }
     };
     Ok(match format {
         Format::Json => pairs()
             .map(|(asked, found)| {
                 let words: Vec<&str> = asked.words.iter().map(|word| word.text.as_str()).collect();
-                let entities: Vec<Value> = found.iter().map(Found::json).collect();
-                json!({ "text": asked.text, "words": words, "entities": entities }).to_string() + "\n"
+                let values: Vec<Value> = found.iter().map(|one| one.json(entities)).collect();
+                let key = if entities { "entities" } else { "tags" };
+                json!({ "text": asked.text, "words": words, key: values }).to_string() + "\n"
             })
             .collect(),
         Format::Lines => pairs()
@@ -292,7 +331,8 @@ fn said(format: Format, asked: &[Asked], found: &[Vec<Found>]) -> anyhow::Result
         Format::Table => table(asked, found),
         Format::Csv => {
             let mut csv = csv::Writer::from_writer(Vec::new());
-            csv.write_record(["text", "entity", "type", "start", "end", "probability"])?;
+            let (unit, kind) = if entities { ("entity", "type") } else { ("word", "tag") };
+            csv.write_record(["text", unit, kind, "start", "end", "probability"])?;
             for (asked, found) in pairs() {
                 for one in found {
                     let (start, end) = (one.chars.0.to_string(), one.chars.1.to_string());

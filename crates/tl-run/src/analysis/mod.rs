@@ -9,6 +9,7 @@ mod labels;
 mod paired;
 mod ranking;
 mod sentences;
+mod words;
 
 #[cfg(test)]
 mod golden_tests;
@@ -21,6 +22,7 @@ pub use labels::Suspect;
 pub use paired::{Difference, McNemar, mcnemar, mean_interval, paired_difference};
 pub use ranking::Ranking;
 pub use sentences::{Sentence, Span};
+pub use words::{CostlyWord, WordAnswer};
 
 /// A model's answers for some images, beside what is right.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +78,9 @@ pub struct Analysis {
     /// Sentences whose tags cost most, worst first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sentences: Vec<Sentence>,
+    /// Words whose tags cost most, worst first, where each word has a tag of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<CostlyWord>,
     /// Said beside right, of each number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub numbers: Vec<Points>,

@@ -87,7 +87,7 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
         "data" => "Answers".to_owned(),
         other => format!("{} of {other}", super::run::capital(set.unit)),
     };
-    // Of words with tags, labels are kinds of entities.
+    // Of words with tags, labels are kinds of entities, or the tags themselves.
     let tagged = !evaluation.labels.is_empty() && !evaluation.confusion.is_empty();
     let plots = set_plots(analysis);
     let plot = |name: &str| plots.iter().find(|plot| plot.name == format!("{}-{name}", evaluation.set));
@@ -101,7 +101,8 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
             (confused(analysis, if tagged { "words" } else { set.unit }))
         }
         @if !evaluation.classes.is_empty() { h3 { "Classes" } (label_table("class", &evaluation.classes, set.unit)) }
-        @if tagged { h3 { "Entities" } (label_table("entity", &evaluation.labels, "there")) }
+        @if tagged && evaluation.metrics.contains_key("entity-f1") { h3 { "Entities" } (label_table("entity", &evaluation.labels, "there")) }
+        @else if tagged { h3 { "Tags" } (label_table("tag", &evaluation.labels, "there")) }
         @else if !evaluation.labels.is_empty() { h3 { "Labels" } (label_table("label", &evaluation.labels, set.unit)) }
         @if !evaluation.targets.is_empty() { h3 { "Numbers" } (target_table(&evaluation.targets)) }
         @if !analysis.numbers.is_empty() {
@@ -121,6 +122,11 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
             h3 { "Top losses" }
             p { "The answers that cost most; of a wrong one, what was right and what was said." }
             (gallery(set, &analysis.costly))
+        }
+        @if !analysis.words.is_empty() {
+            h3 { "Words that cost most" }
+            p { "The cross-entropy of a word's tags, over all its occurrences, and its most frequent mistake." }
+            (sentences::words(&analysis.words))
         }
         @if !analysis.sentences.is_empty() {
             h3 { "Top losses" }

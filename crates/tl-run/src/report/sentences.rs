@@ -5,7 +5,8 @@
 
 use maud::{Markup, html};
 
-use crate::analysis::{Sentence, Span};
+use super::scroll;
+use crate::analysis::{CostlyWord, Sentence, Span};
 
 /// A list of sentences, each twice.
 pub(super) fn list(sentences: &[Sentence]) -> Markup {
@@ -23,6 +24,31 @@ pub(super) fn list(sentences: &[Sentence]) -> Markup {
             }
         }
     }
+}
+
+/// A table of words.
+pub(super) fn words(words: &[CostlyWord]) -> Markup {
+    let table = html! {
+        table {
+            thead {
+                tr {
+                    @for head in ["word", "there", "wrong", "loss"] { th scope="col" { (head) } }
+                    @for head in ["most often right", "and said"] { th.words scope="col" { (head) } }
+                }
+            }
+            tbody {
+                @for word in words {
+                    tr {
+                        th scope="row" { (word.word) }
+                        @for count in [word.there, word.wrong] { td { (count) } }
+                        td { (format!("{:.2}", word.loss)) }
+                        @for tag in [&word.tag, &word.predicted] { td.words { (tag) } }
+                    }
+                }
+            }
+        }
+    };
+    scroll("words", &table)
 }
 
 /// The words, with spans marked; those that are not among the others are bad.

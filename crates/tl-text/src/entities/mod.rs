@@ -2,7 +2,8 @@
 //!
 //! The one decision: whichever way a file marks entities, they are learned and measured as IOB2 (`B-PER`, `I-PER`, `O`).
 //! Entities are read from tags as `conlleval` and seqeval's default mode do, so that an answer that begins with `I-` is
-//! an entity and not lost; what seqeval's strict mode would say is counted beside it.
+//! an entity and not lost; what seqeval's strict mode would say is counted beside it. Tags that mark no entities, as parts
+//! of speech, are kept as they are: each word is then a unit of its own, and all that is counted of entities holds for it.
 
 mod baseline;
 pub(crate) mod scheme;
@@ -18,6 +19,9 @@ use std::collections::BTreeSet;
 
 /// What stands outside of entities.
 pub const OUTSIDE: &str = "O";
+
+/// What is said of a word without an answer, where no tag means that.
+pub const UNSAID: u32 = u32::MAX;
 
 /// The words of a sentence, each with its tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct TagSet {
     names: Vec<String>,
     kinds: Vec<String>,
     parts: Vec<Part>,
+    /// Whether words are marked as parts of entities, and not each for itself.
+    marks: bool,
 }
 
 impl TagSet {
@@ -65,14 +71,29 @@ impl TagSet {
         let part = |prefix: u8| move |kind: usize| Part { prefix, kind: Some(kind as u32) };
         let pairs = (0..kinds.len()).flat_map(|kind| [part(b'B')(kind), part(b'I')(kind)]);
         let parts = std::iter::once(Part { prefix: b'O', kind: None }).chain(pairs).collect();
-        Self { names, kinds: kinds.into_iter().map(str::to_owned).collect(), parts }
+        Self { names, kinds: kinds.into_iter().map(str::to_owned).collect(), parts, marks: true }
     }
 
-    /// Any tags with the prefixes B, I, E and S, in the order of a list.
+    /// Tags that mark no entities, in the order of their bytes: each is a kind of words.
+    pub fn plain<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let names: BTreeSet<&str> = names.into_iter().collect();
+        Self::of_words(names.into_iter().map(str::to_owned).collect())
+    }
+
+    fn of_words(names: Vec<String>) -> Self {
+        let parts = (0..names.len() as u32).map(|kind| Part { prefix: b'S', kind: Some(kind) }).collect();
+        Self { kinds: names.clone(), names, parts, marks: false }
+    }
+
+    /// Any tags with the prefixes B, I, E and S, in the order of a list; or tags that mark no entities, of which none is
+    /// `O` and none has a prefix.
     ///
     /// # Errors
     /// The first that is no tag.
     pub fn of(names: &[String]) -> Result<Self, UnknownTag> {
+        if scheme::is_plain(names.iter()) {
+            return Ok(Self::of_words(names.to_vec()));
+        }
         let read: Vec<(u8, &str)> =
             names.iter().map(|name| scheme::read(name)).collect::<Result<_, UnknownTag>>()?;
         let kinds: BTreeSet<&str> =
@@ -84,7 +105,18 @@ impl TagSet {
             kind: if *prefix == b'O' { None } else { place(kind) },
         };
         let parts = read.iter().map(part).collect();
-        Ok(Self { names: names.to_vec(), kinds, parts })
+        Ok(Self { names: names.to_vec(), kinds, parts, marks: true })
+    }
+
+    /// Whether the tags mark entities. If not, [`TagSet::kinds`] are the tags themselves, and every word is an
+    /// [`Entity`] of its own.
+    pub fn marks_entities(&self) -> bool {
+        self.marks
+    }
+
+    /// What a word counts as that has no answer: as outside of entities, or as [`UNSAID`].
+    pub fn unsaid(&self) -> u32 {
+        if self.marks { 0 } else { UNSAID }
     }
 
     /// The tags, in the order of their numbers.
@@ -137,7 +169,9 @@ impl TagSet {
         for (at, tag) in (0..).zip(tags) {
             let part = self.part(*tag);
             match (part.prefix, part.kind, found.last_mut()) {
-                (b'B', Some(kind), _) => found.push(Entity { kind, start: at, end: at + 1 }),
+                (b'B' | b'S', Some(kind), _) if part.prefix == b'B' || !self.marks => {
+                    found.push(Entity { kind, start: at, end: at + 1 })
+                }
                 (b'I', Some(kind), Some(last)) if last.kind == kind && last.end == at => last.end += 1,
                 _ => {}
             }
@@ -179,5 +213,23 @@ mod tests {
             [entity(1, 0, 2), entity(1, 3, 5), entity(0, 5, 6), entity(0, 6, 7), entity(0, 7, 9)]
         );
         assert_eq!(tags.strict(&sentence), [entity(1, 3, 5), entity(0, 6, 7), entity(0, 7, 9)]);
+    }
+
+    #[test]
+    fn tags_without_entities_are_units_of_a_word() {
+        let set = |names: &str| TagSet::of(&names.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let tags = set("NOUN VERB -LRB- .").unwrap();
+        assert!(!tags.marks_entities() && tags.kinds() == tags.names() && tags.unsaid() == UNSAID);
+        let entity = |kind, start| Entity { kind, start, end: start + 1 };
+        let expected = [entity(1, 0), entity(1, 1), entity(3, 3)];
+        assert_eq!(tags.entities(&[1, 1, UNSAID, 3]), expected);
+        assert_eq!(tags.strict(&[1, 1, UNSAID, 3]), expected);
+        assert_eq!(TagSet::plain(["VERB", "NOUN", "VERB"]).names(), ["NOUN", "VERB"]);
+        // One tag that marks an entity, and all do; so do the bare prefixes.
+        for names in ["O", "O B-X", "B-X I-X", "B M E S"] {
+            assert!(set(names).unwrap().marks_entities(), "{names}");
+        }
+        assert_eq!(set("NOUN B-X").unwrap_err().tag, "NOUN");
+        assert_eq!(set("O NOUN").unwrap_err().tag, "NOUN");
     }
 }

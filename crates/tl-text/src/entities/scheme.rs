@@ -20,6 +20,8 @@ pub enum Scheme {
     Iobes,
     /// Tags are kinds alone, and neighbours of the same kind are one entity.
     Io,
+    /// Tags mark no entities: each says what its word is, as parts of speech do.
+    Words,
 }
 
 impl fmt::Display for Scheme {
@@ -29,6 +31,7 @@ impl fmt::Display for Scheme {
             Self::Iob1 => "IOB1",
             Self::Iobes => "IOBES",
             Self::Io => "IO",
+            Self::Words => "of single words",
         })
     }
 }
@@ -65,6 +68,14 @@ pub(crate) fn is_tag(cell: &str) -> bool {
     read(cell).is_ok()
 }
 
+/// Whether tags mark no entities: none is `O`, none has a prefix and a kind, and they are neither all prefixes alone nor all
+/// numbers, of which nobody knows what they mean.
+pub(crate) fn is_plain<'a>(tags: impl Iterator<Item = &'a String> + Clone) -> bool {
+    let marks = |tag: &str| tag == OUTSIDE || (tag.contains('-') && is_tag(tag));
+    let other = |tag: &str| !is_tag(tag) && tag.parse::<u64>().is_err();
+    !tags.clone().any(|tag| marks(tag)) && tags.clone().any(|tag| other(tag))
+}
+
 /// `L` is another word for `E`, `U` for `S`, and `M` for `I`.
 pub(super) fn plain(prefix: u8) -> u8 {
     match prefix {
@@ -86,6 +97,9 @@ pub(crate) struct Found {
 /// The scheme of sentences; `None` where there are tags that are none, which the errors of [`TagSet::of`] name.
 pub(crate) fn find<'a>(sentences: impl Iterator<Item = &'a [String]> + Clone) -> Option<Found> {
     let tags = || sentences.clone().flatten();
+    if is_plain(tags()) {
+        return Some(Found { scheme: Scheme::Words, odd: 0 });
+    }
     if !tags().all(|tag| is_tag(tag)) {
         let plain = |tag: &String| tag == OUTSIDE || !tag.contains('-');
         let io = tags().all(plain) && tags().any(|tag| tag == OUTSIDE);
@@ -132,8 +146,12 @@ fn odd_in_iobes((before, kind): Read<'_>, (prefix, of): Read<'_>) -> bool {
     open != goes_on || (open && kind != of)
 }
 
-/// Tags of a file in IOB2, each by its number in `set`; `None` where a kind is not in it.
-pub(crate) fn to_iob2(tags: &[String], scheme: Scheme, set: &TagSet) -> Option<Vec<u32>> {
+/// Tags of a file in IOB2, or as they are where they mark no entities, each by its number in `set`; `None` where one is not
+/// in it.
+pub(crate) fn to_numbers(tags: &[String], scheme: Scheme, set: &TagSet) -> Option<Vec<u32>> {
+    if scheme == Scheme::Words {
+        return tags.iter().map(|tag| set.number(tag)).collect();
+    }
     let number = |name: &str, kind: &str| set.number(&format!("{name}-{kind}"));
     let mut numbers = vec![set.number(OUTSIDE)?; tags.len()];
     if scheme == Scheme::Io {
@@ -158,6 +176,7 @@ pub(crate) fn to_iob2(tags: &[String], scheme: Scheme, set: &TagSet) -> Option<V
 pub(crate) fn kind(tag: &str, scheme: Scheme) -> Option<&str> {
     match scheme {
         Scheme::Io => (tag != OUTSIDE).then_some(tag),
+        Scheme::Words => Some(tag),
         _ => read(tag).ok().filter(|(prefix, _)| *prefix != b'O').map(|(_, kind)| kind),
     }
 }
@@ -184,13 +203,13 @@ mod tests {
             let tags = sentence(tags);
             let found = find([&tags[..]].into_iter()).unwrap();
             assert_eq!(found, Found { scheme, odd }, "{tags:?}");
-            let numbers = to_iob2(&tags, scheme, &set).unwrap();
+            let numbers = to_numbers(&tags, scheme, &set).unwrap();
             assert_eq!(numbers, [1, 2, 0, 3, 3, 4, 0, 1, 2], "{tags:?}");
         }
         let io = sentence("A A O B O");
         assert_eq!(find([&io[..]].into_iter()).map(|found| found.scheme), Some(Scheme::Io));
-        assert_eq!(to_iob2(&io, Scheme::Io, &set).unwrap(), [1, 2, 0, 3, 0]);
-        assert_eq!(to_iob2(&sentence("B-C"), Scheme::Iob2, &set), None);
+        assert_eq!(to_numbers(&io, Scheme::Io, &set).unwrap(), [1, 2, 0, 3, 0]);
+        assert_eq!(to_numbers(&sentence("B-C"), Scheme::Iob2, &set), None);
         assert_eq!(find([&sentence("NN VB")[..]].into_iter()), None);
         assert_eq!(find([&sentence("B I O")[..]].into_iter()).map(|found| found.scheme), Some(Scheme::Iob2));
         assert!(!is_tag("X-PER") && !is_tag("B-") && !is_tag("") && is_tag("B-geo-loc"));

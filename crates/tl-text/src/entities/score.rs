@@ -54,13 +54,13 @@ pub struct EntityScores {
     pub kinds: Vec<KindCounts>,
     /// The entities of all kinds as seqeval's strict mode counts them.
     pub strict: KindCounts,
-    /// `confusion[tag][said]`, words.
+    /// `confusion[tag][said]`, words; those of which nothing was said are in none.
     pub confusion: Vec<Vec<u32>>,
 }
 
 impl EntityScores {
     /// Of sentences: the tags that are right, and those that were said. Where fewer were said than there are, the rest
-    /// counts as the first tag of the set.
+    /// counts as [`TagSet::unsaid`].
     pub fn new<'a>(set: &TagSet, sentences: impl Iterator<Item = (&'a [u32], &'a [u32])>) -> Self {
         let tags = set.names().len();
         let mut scores = Self {
@@ -72,7 +72,7 @@ impl EntityScores {
         };
         for (right, said) in sentences {
             for (at, tag) in right.iter().enumerate() {
-                let said = said.get(at).copied().unwrap_or(0);
+                let said = said.get(at).copied().unwrap_or(set.unsaid());
                 scores.words += 1;
                 scores.right += usize::from(*tag == said);
                 let cell = scores.confusion.get_mut(*tag as usize).and_then(|row| row.get_mut(said as usize));
@@ -113,6 +113,13 @@ impl EntityScores {
         let rows = rows.map(|(tag, row)| (row[tag] as usize, row.iter().sum::<u32>() as usize));
         let shares: Vec<f64> = rows.filter(|(_, of)| *of > 0).map(|(right, of)| share(right, of)).collect();
         shares.iter().sum::<f64>() / shares.len().max(1) as f64
+    }
+
+    /// The mean of F1 over the kinds that are there or were said, `0..=1`: scikit-learn's macro F1.
+    pub fn macro_f1(&self) -> f64 {
+        let met = self.kinds.iter().filter(|kind| kind.there + kind.said > 0);
+        let values: Vec<f64> = met.map(|kind| kind.f1()).collect();
+        values.iter().sum::<f64>() / values.len().max(1) as f64
     }
 
     /// The share of words whose tag is right, `0..=1`.

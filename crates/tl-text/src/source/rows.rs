@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use tl_data::TargetSpec;
 use tl_data::table::{CsvRows, Row, TableFault};
 
 use super::options::{TextFormat, TextOptions};
@@ -98,6 +99,11 @@ pub(super) fn read_text(path: &Path, report: &mut Report) -> Option<String> {
         return None;
     }
     match String::from_utf8(bytes) {
+        Ok(text) if text.contains('\0') => {
+            let lines = (1..).zip(text.split('\n')).filter(|(_, line)| line.contains('\0'));
+            lines.for_each(|(number, _)| report.line(path, number, TextFault::ZeroByte));
+            None
+        }
         Ok(text) => Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
         Err(error) => {
             for (number, line) in (1..).zip(error.as_bytes().split(|&byte| byte == b'\n')) {
@@ -123,7 +129,9 @@ fn no_text(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
         return Some("text in UTF-16");
     }
-    bytes[..bytes.len().min(1 << 16)].contains(&0).then_some("a binary file")
+    // A stray zero byte in what else is text is named by its line.
+    let zero = bytes[..bytes.len().min(1 << 16)].contains(&0);
+    (zero && std::str::from_utf8(bytes).is_err()).then_some("a binary file")
 }
 
 /// The first bytes that are not UTF-8, with some text before them.
@@ -212,6 +220,12 @@ fn sheet(
         Some(header) => header.clone(),
         None if first.len() == 2 && !columns::is_header(&named, options) => {
             let label = label_column(rows.clone().map(|(_, cells)| cells));
+            let learned = options.classes.is_none() && matches!(options.target, TargetSpec::Class { .. });
+            if learned
+                && looks_like_header(&first[label], rows.clone().skip(1).map(|(_, cells)| cells), label)
+            {
+                report.line(path, header_line, TextFault::PerhapsHeader { class: first[label].clone() });
+            }
             notes.push(format!("there is no header; the classes are in column {}", label + 1));
             if label == 0 {
                 vec!["label".to_owned(), "text".to_owned()]
@@ -249,6 +263,18 @@ fn label_column(rows: impl Iterator<Item = Vec<String>>) -> usize {
     usize::from((seen[1].len(), bytes[1]) <= (seen[0].len(), bytes[0]))
 }
 
+/// Whether the first cell of a column of classes is in it once, where all others come again.
+fn looks_like_header(first: &str, rest: impl Iterator<Item = Vec<String>>, label: usize) -> bool {
+    const ENOUGH: usize = 8;
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    for class in rest.filter_map(|cells| cells.into_iter().nth(label)) {
+        *counts.entry(class).or_insert(0) += 1;
+    }
+    counts.values().sum::<usize>() >= ENOUGH
+        && !counts.contains_key(first)
+        && counts.values().all(|count| *count > 1)
+}
+
 fn json_lines(path: &Path, text: &str, report: &mut Report) -> Option<Sheet> {
     let mut header: Vec<String> = Vec::new();
     let mut objects = Vec::new();
@@ -260,8 +286,13 @@ fn json_lines(path: &Path, text: &str, report: &mut Report) -> Option<Sheet> {
                 }
                 objects.push((number, object));
             }
-            Ok(_) => {
-                report.line(path, number, TextFault::Json { detail: "it is some other value".to_owned() })
+            Ok(other) => {
+                let kind = match other {
+                    Value::Array(_) => "a list",
+                    Value::String(_) => "a text",
+                    _ => "some other value",
+                };
+                report.line(path, number, TextFault::Json { detail: format!("it is {kind}") })
             }
             Err(error) => {
                 // The line of the file is said before; that of the JSON is always 1.
@@ -272,8 +303,12 @@ fn json_lines(path: &Path, text: &str, report: &mut Report) -> Option<Sheet> {
             }
         }
     }
-    if objects.is_empty() && report.problems.is_empty() {
-        report.whole(path, TableFault::NoRows);
+    if objects.is_empty() {
+        // There are no keys to look for columns in.
+        if report.problems.is_empty() {
+            report.whole(path, TableFault::NoRows);
+        }
+        return None;
     }
     let header_line = objects.first().map_or(1, |(line, _)| *line);
     let row = |(line, mut object): (u64, serde_json::Map<String, Value>)| {

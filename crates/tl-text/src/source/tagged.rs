@@ -5,8 +5,8 @@
 //! rejects VBZ B-VP O
 //! ```
 //!
-//! The one decision: a sentence has the kinds of its entities as labels. So it is split as a text with several labels is,
-//! rare kinds into both parts, and the doctor finds the same sentence with other entities.
+//! The one decision: a sentence has the kinds of its entities as labels, or where tags mark none, its tags. So it is split
+//! as a text with several labels is, rare kinds into both parts, and the doctor finds the same sentence with other entities.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,9 @@ use crate::error::TextFault;
 const COLUMNS: &[&str] = &["conll", "conllu", "iob", "iob2", "bio", "bioes", "ner", "txt", "tsv", "tab"];
 const JSON: &[&str] = &["jsonl", "ndjson", "json"];
 const WORDS: &[&str] = &["tokens", "words"];
-const TAGS: &[&str] = &["ner_tags", "tags", "labels"];
+const TAGS: &[&str] = &["ner_tags", "tags", "labels", "pos_tags", "upos", "xpos"];
+/// The columns of CoNLL-U, and which of them are words and universal parts of speech.
+const CONLLU: (usize, usize, usize) = (10, 1, 3);
 /// Bytes by which a file is told.
 const LOOK: usize = 1 << 16;
 const DOCSTART: &str = "-DOCSTART-";
@@ -35,7 +37,7 @@ const DOCSTART: &str = "-DOCSTART-";
 pub struct Tagging {
     /// The way in which the files mark entities.
     pub scheme: Scheme,
-    /// The tags that are learned: IOB2, `O` the first.
+    /// The tags that are learned: IOB2, `O` the first; or those that are there, where they mark no entities.
     pub tags: TagSet,
 }
 
@@ -78,7 +80,29 @@ pub(super) fn is_tagged(path: &Path) -> bool {
         let cells = columns(line, tabs);
         cells.len() > 1 && cells.last().is_some_and(|cell| scheme::is_tag(cell))
     };
-    lines.peek().is_some() && lines.all(|line| tagged(line) || is_comment(line))
+    lines.peek().is_some()
+        && (lines.all(|line| tagged(line) || is_comment(line))
+            || (!is_csv(path) && in_sentences(&text, tabs)))
+}
+
+/// Whether lines of equally many columns, of which the first and the last are words, stand in groups with gaps between
+/// them. Tags can then be anything: a table of texts has neither.
+fn in_sentences(text: &str, tabs: bool) -> bool {
+    let lines: Vec<&str> = text.trim().lines().collect();
+    let rows = lines.iter().filter(|line| !is_gap(line) && !is_comment(line));
+    let mut rows = rows.map(|line| columns(line, tabs)).peekable();
+    let width = rows.peek().map_or(0, Vec::len);
+    let word = |cell: Option<&&str>| cell.is_some_and(|cell| !cell.contains(char::is_whitespace));
+    width > 1
+        && rows.all(|cells| cells.len() == width && word(cells.first()) && word(cells.last()))
+        && lines.iter().any(|line| line.trim().is_empty())
+}
+
+/// Whether a row of CoNLL-U is about several words (`1-2`) or one that is not written (`1.1`).
+fn is_span(cells: &[&str]) -> bool {
+    cells.first().is_some_and(|id| {
+        id.contains(['-', '.']) && id.chars().all(|c| c.is_ascii_digit() || c == '-' || c == '.')
+    })
 }
 
 fn extensions() -> Vec<&'static str> {
@@ -87,6 +111,11 @@ fn extensions() -> Vec<&'static str> {
 
 fn is_json(path: &Path) -> bool {
     path.extension().and_then(|e| e.to_str()).is_some_and(|e| JSON.contains(&e.to_ascii_lowercase().as_str()))
+}
+
+/// Commas part the cells of such a table, and white space is in them.
+fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"))
 }
 
 /// What stands between sentences.
@@ -158,6 +187,7 @@ fn columned(
 ) {
     let Some(text) = read_text(file, report) else { return };
     let tabs = parted_by_tabs(&text);
+    let universal = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("conllu"));
     let shared: Arc<Path> = file.into();
     let (mut width, mut places) = (0, (0, 0));
     let mut open: Option<Sentence> = None;
@@ -173,8 +203,12 @@ fn columned(
         }
         if width == 0 {
             width = cells.len();
-            let columns = number(&options.text, 0, width)
-                .and_then(|word| Ok((word, number(&tag_choice(options), width.saturating_sub(1), width)?)));
+            let usual = match universal && width == CONLLU.0 {
+                true => (CONLLU.1, CONLLU.2),
+                false => (0, width.saturating_sub(1)),
+            };
+            let columns = number(&options.text, usual.0, width)
+                .and_then(|word| Ok((word, number(&tag_choice(options), usual.1, width)?)));
             match columns {
                 Ok(found) if width > 1 => places = found,
                 Ok(_) => return report.line(file, line, TextFault::OneColumn),
@@ -191,6 +225,12 @@ fn columned(
                 file,
                 line,
                 TableFault::Ragged { got: cells.len(), expected: width, last_line: None },
+            );
+            continue;
+        }
+        if universal && is_span(&cells) {
+            notes.insert(
+                "lines about several words, or about one that is not written, are left out".to_owned(),
             );
             continue;
         }
@@ -271,16 +311,27 @@ fn finish(
     options: &TextOptions,
     report: &mut Report,
 ) -> Option<Texts> {
-    let Some(found) = scheme::find(sentences.iter().map(|sentence| &sentence.tags[..])) else {
+    let known = match &options.classes {
+        // Those of a model, which are all that it can say.
+        Some(tags) => Some(TagSet::of(tags).map_err(|fault| report.whole(root, fault)).ok()?),
+        None => None,
+    };
+    let found = match &known {
+        Some(set) if !set.marks_entities() => Some(scheme::Found { scheme: Scheme::Words, odd: 0 }),
+        _ => scheme::find(sentences.iter().map(|sentence| &sentence.tags[..])),
+    };
+    let Some(found) = found else {
         no_tags(&sentences, report);
         return None;
     };
     if sentences.is_empty() && report.problems.is_empty() {
         report.whole(root, TableFault::NoRows);
     }
-    let set = match &options.classes {
-        // Those of a model, which are all that it can say.
-        Some(tags) => TagSet::of(tags).map_err(|fault| report.whole(root, fault)).ok()?,
+    let set = match known {
+        Some(set) => set,
+        None if found.scheme == Scheme::Words => {
+            TagSet::plain(sentences.iter().flat_map(|sentence| &sentence.tags).map(String::as_str))
+        }
         None => {
             let tags = sentences.iter().flat_map(|sentence| &sentence.tags);
             TagSet::iob2(tags.filter_map(|tag| scheme::kind(tag, found.scheme)))
@@ -310,6 +361,10 @@ fn finish(
     let scheme = found.scheme;
     texts.notes.push(match scheme {
         Scheme::Iob2 => "tags are IOB2".to_owned(),
+        Scheme::Words => {
+            "tags mark no entities (none is `O`, none begins with `B-` or `I-`): each word has one of its own"
+                .to_owned()
+        }
         other => format!("tags are {other}, and learned as IOB2"),
     });
     if found.odd > 0 {
@@ -344,7 +399,7 @@ fn record(sentence: Sentence, scheme: Scheme, set: &TagSet, report: &mut Report)
     }
     let place = |kind: &&str| set.kinds().iter().position(|known| known == kind).map(|place| place as u32);
     let labels = kinds.iter().filter_map(place).collect();
-    let Some(numbers) = scheme::to_iob2(&tags, scheme, set) else {
+    let Some(numbers) = scheme::to_numbers(&tags, scheme, set) else {
         report.line(
             &file,
             line,

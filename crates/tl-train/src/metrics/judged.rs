@@ -74,7 +74,8 @@ pub fn measured(task: Task) -> &'static [Metric] {
         ],
         Task::MultiLabel { .. } => &[Metric::Loss, Metric::MacroF1, Metric::Auroc, Metric::AveragePrecision],
         Task::Regression { .. } => &[Metric::Loss, Metric::Mae, Metric::R2],
-        Task::Tagging { .. } => &[Metric::Loss, Metric::EntityF1, Metric::WordAccuracy],
+        Task::Tagging { entities: true, .. } => &[Metric::Loss, Metric::EntityF1, Metric::WordAccuracy],
+        Task::Tagging { entities: false, .. } => &[Metric::Loss, Metric::WordAccuracy, Metric::MacroF1],
     }
 }
 
@@ -92,7 +93,8 @@ pub fn default_metric(task: Task, counts: &[usize]) -> Metric {
         Task::MultiLabel { .. } => Metric::AveragePrecision,
         Task::Regression { targets: 1 } => Metric::Mae,
         Task::Regression { .. } => Metric::R2,
-        Task::Tagging { .. } => Metric::EntityF1,
+        Task::Tagging { entities: true, .. } => Metric::EntityF1,
+        Task::Tagging { entities: false, .. } => Metric::WordAccuracy,
     }
 }
 
