@@ -130,7 +130,9 @@ impl PackedLinear {
     /// As [`PackedLinear::forward`]; or it has an activation.
     pub fn forward_add(&self, xs: &Tensor, other: &Tensor) -> Result<Tensor, TorchError> {
         if self.act != Activation::None {
-            return Err(TorchError::Torch("a packed layer with an activation has no sum behind it".to_owned()));
+            return Err(TorchError::Torch(
+                "a packed layer with an activation has no sum behind it".to_owned(),
+            ));
         }
         let mut result = null_mut();
         // SAFETY: as above.

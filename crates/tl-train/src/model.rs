@@ -183,7 +183,7 @@ impl Model {
     /// It does not choose between classes, or the temperature is not a finite number above 0.
     pub fn with_temperature(mut self, temperature: f64) -> Result<Self, TrainError> {
         let chooses = matches!(self.task, Task::Softmax { .. } | Task::Binary);
-        if !chooses || !(temperature.is_finite() && temperature > 0.0) {
+        if !(chooses && temperature.is_finite() && temperature > 0.0) {
             return Err(TrainError::Temperature { temperature, task: format!("{:?}", self.task) });
         }
         self.temperature = Some(temperature);

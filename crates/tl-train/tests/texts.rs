@@ -17,8 +17,8 @@ use tl_heads::Task;
 use tl_text::tokens::{Encoded, Tokens};
 use tl_torch::Fill;
 use tl_train::{
-    CHECKPOINT, Checkpoint, Compute, Ended, Feed, Inputs, Model, NewHead, Options, SetInputs, Texts, cache_bytes,
-    evaluate, predict_texts, price, train,
+    CHECKPOINT, Checkpoint, Compute, Ended, Feed, Inputs, Model, NewHead, Options, SetInputs, Texts,
+    cache_bytes, evaluate, predict_texts, price, train,
 };
 
 /// The bits are promised for one run at a time in a process, as the program has it.
