@@ -244,7 +244,8 @@ pub(super) fn choose(
     texts: &Texts,
     precision: Precision,
 ) -> anyhow::Result<(Compute, String)> {
-    let f32 = Compute::default();
+    // Laying out the layers takes a moment, once.
+    let f32 = Compute { compiled: true, ..Compute::default() };
     let bf16 = Compute { bf16: true, ..f32.clone() };
     match precision {
         Precision::F32 => return Ok((f32, "f32".to_owned())),
