@@ -14,7 +14,7 @@ use xtask_start::{become_it, cargo, coloured, run_quietly_at_first};
 
 const FIRST: &str = "\
 First time here: this builds the front door, in a minute or two. The first command that needs `tl` then gets libtorch
-(500 MB) and builds it, some ten minutes on 2 cores in all. After that commands start at once.";
+(500 MB) and builds it, 10 to 15 minutes on 2 cores in all. After that commands start at once.";
 
 fn main() -> ExitCode {
     match start() {
