@@ -91,11 +91,11 @@ fn exported(dir: &Path) {
     assert_eq!(about(&["--out", "scaled.onnx", "--calibrated"])["temperature"], 2.0);
     assert!(about(&["--out", "plain.onnx"]).get("temperature").is_none());
     assert_ne!(fs::read(dir.join("scaled.onnx")).unwrap(), fs::read(dir.join("plain.onnx")).unwrap());
-    run(dir, &["export", "run", "--format", "onnx", "--calibrated"]).expect_error(&["--probabilities"]);
+    run(dir, &["export", "run", "--format", "onnx", "--calibrated"]).expect_usage_error(&["--probabilities"]);
 }
 
 fn refused(dir: &Path) {
-    run(dir, &["predict", "run", "data/val", "--calibrated", "--raw"]).expect_error(&["--raw"]);
+    run(dir, &["predict", "run", "data/val", "--calibrated", "--raw"]).expect_usage_error(&["--raw"]);
     with_temperature(dir, Value::Null);
     // The run knows it all the same.
     run(dir, &["predict", "run", "data/val", "--calibrated"]).expect_success();

@@ -24,7 +24,16 @@ impl Output {
 
     /// A clear refusal: exit code 1, `error:` and these texts in it, no panic, no C++ stack.
     pub(crate) fn expect_error(self, texts: &[&str]) -> Self {
-        assert_eq!(self.code, Some(1), "{}", self.stderr);
+        self.expect_refusal(1, texts)
+    }
+
+    /// The same of words that do not go together: exit code 2.
+    pub(crate) fn expect_usage_error(self, texts: &[&str]) -> Self {
+        self.expect_refusal(2, texts)
+    }
+
+    fn expect_refusal(self, code: i32, texts: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
         assert!(self.stderr.contains("error: "), "{}", self.stderr);
         for text in texts {
             assert!(self.stderr.contains(text), "`{text}` is not in:\n{}", self.stderr);
