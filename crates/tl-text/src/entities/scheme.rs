@@ -210,7 +210,9 @@ mod tests {
         assert_eq!(find([&io[..]].into_iter()).map(|found| found.scheme), Some(Scheme::Io));
         assert_eq!(to_numbers(&io, Scheme::Io, &set).unwrap(), [1, 2, 0, 3, 0]);
         assert_eq!(to_numbers(&sentence("B-C"), Scheme::Iob2, &set), None);
-        assert_eq!(find([&sentence("NN VB")[..]].into_iter()), None);
+        assert_eq!(find([&sentence("NN VB")[..]].into_iter()), Some(Found { scheme: Scheme::Words, odd: 0 }));
+        // Nobody knows what numbers mean.
+        assert_eq!(find([&sentence("1 2")[..]].into_iter()), None);
         assert_eq!(find([&sentence("B I O")[..]].into_iter()).map(|found| found.scheme), Some(Scheme::Iob2));
         assert!(!is_tag("X-PER") && !is_tag("B-") && !is_tag("") && is_tag("B-geo-loc"));
     }
