@@ -127,6 +127,8 @@ char *tl_adam(const at::Tensor *param, const at::Tensor *grad, const at::Tensor 
       at::_fused_adamw_(params, grads, means, squares, {}, steps, rate, beta1, beta2, weight_decay, epsilon, false, false);
     else
       at::_fused_adam_(params, grads, means, squares, {}, steps, rate, beta1, beta2, weight_decay, epsilon, false, false);
+    // Unlike other operations these do not count as a write, and what is compiled from weights goes by that count.
+    for (const auto *written : {param, mean, square}) written->unsafeGetTensorImpl()->bump_version();
   });
 }
 
