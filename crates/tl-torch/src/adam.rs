@@ -104,7 +104,9 @@ mod tests {
             let s = &square * 0.9 + g.square() * 0.1;
             let bias = |beta: f64| 1.0 - beta.powi(3);
             let expected = decayed - &m / bias(0.8) / ((&s / bias(0.9)).sqrt() + 1e-3) * 0.1;
+            let writes = param.internal_version();
             adam(&param, &grad, (&mean, &square), with).unwrap();
+            assert!(param.internal_version() > writes, "a step is a write");
             for (got, expected) in [(&param, &expected), (&mean, &m), (&square, &s)] {
                 assert!((got - expected).abs().max().double_value(&[]) < 1e-6, "{decoupled}");
             }
