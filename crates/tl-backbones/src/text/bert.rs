@@ -172,34 +172,36 @@ impl Encoder {
         }
     }
 
-    /// With packed layers: queries, keys and values at once, sums in the products.
-    fn packed(&self, xs: &Tensor, mode: Mode<'_>) -> Option<Tensor> {
-        mode.packs?;
-        let [q, k, v] = Dense::together(&self.qkv, xs, mode);
-        let ys = self.attend.forward([&q, &k, &v], None, mode);
-        let xs = self.norm1.forward(&self.out.packed(&ys, Some(xs), mode)?, mode);
-        let ys = self.fc2.packed(&self.fc1.packed(&xs, None, mode)?, Some(&xs), mode)?;
-        Some(self.norm2.forward(&ys, mode))
+    /// `layer` of `ys`, dropped out, added to `xs`; a packed layer does both in one pass.
+    fn added(
+        layer: &Dense,
+        (drop, add): (&Option<Drop>, &Add),
+        ys: &Tensor,
+        xs: &Tensor,
+        mode: Mode<'_>,
+    ) -> Tensor {
+        if let Some(sum) = layer.packed(ys, Some(xs), mode) {
+            return sum;
+        }
+        let mut ys = layer.forward(ys, mode);
+        if let Some(drop) = drop {
+            ys = drop.forward(ys, mode);
+        }
+        add.forward(ys, xs, mode)
     }
 }
 
 impl Block for Encoder {
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
-        if let Some(ys) = self.packed(xs, mode) {
-            return ys;
-        }
         let [q, k, v] = Dense::together(&self.qkv, xs, mode);
         let ys = self.attend.forward([&q, &k, &v], None, mode);
-        let mut ys = self.out.forward(&ys, mode);
-        if let Some(drop) = &self.drop1 {
-            ys = drop.forward(ys, mode);
-        }
-        let xs = self.norm1.forward(&self.add1.forward(ys, xs, mode), mode);
-        let mut ys = self.fc2.forward(&self.fc1.forward(&xs, mode), mode);
-        if let Some(drop) = &self.drop2 {
-            ys = drop.forward(ys, mode);
-        }
-        self.norm2.forward(&self.add2.forward(ys, &xs, mode), mode).to_kind(Kind::Float)
+        let ys = Self::added(&self.out, (&self.drop1, &self.add1), &ys, xs, mode);
+        let xs = self.norm1.forward(&ys, mode);
+        let ys = self.fc1.forward(&xs, mode);
+        let ys = Self::added(&self.fc2, (&self.drop2, &self.add2), &ys, &xs, mode);
+        let ys = self.norm2.forward(&ys, mode);
+        // From packed layer to packed layer goes what they give.
+        if mode.packs.is_some() { ys } else { ys.to_kind(Kind::Float) }
     }
 
     fn is_residual(&self) -> bool {

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tch::{Kind, Tensor};
-use tl_torch::PackedLinear;
+use tch::{Device, Kind, Tensor};
+use tl_torch::{Activation, PackedLinear, TorchError};
 
-/// Tokens of a usual pass; oneDNN's layout hardly depends on it.
+/// Tokens of a pass, which oneDNN wants to know when it chooses a layout: 32 texts of 128. Other numbers are computed in
+/// the same layout.
 const ROWS: i64 = 4096;
 
 /// Copies of weights in the layout of oneDNN, in f32 or bf16, for passes on the CPU. They are good as long as the weights
@@ -21,9 +22,14 @@ pub struct Packs {
 
 impl Packs {
     /// Without copies yet: each layer is copied when it is met.
-    #[must_use]
-    pub fn new(bf16: bool) -> Self {
-        Self { bf16, layers: Mutex::default() }
+    ///
+    /// # Errors
+    /// oneDNN has no such layers in that precision on this processor.
+    pub fn new(bf16: bool) -> Result<Self, TorchError> {
+        let packs = Self { bf16, layers: Mutex::default() };
+        let weight = Tensor::zeros([16, 16], (Kind::Float, Device::Cpu));
+        PackedLinear::new(&weight, None, (packs.kind(), Activation::None), ROWS)?;
+        Ok(packs)
     }
 
     /// What goes from layer to layer.

@@ -111,13 +111,17 @@ fn packed_layers_equal_transformers_too() {
     for (name, Net { config, cases }) in nets() {
         let config: TextConfig = serde_json::from_value(config).unwrap();
         let net = build(&name, &config);
-        let (exact, rounded) = (Packs::new(false), Packs::new(true));
+        let exact = Packs::new(false).unwrap();
+        // oneDNN wants wider vectors for bf16 than some processors have.
+        let rounded = Packs::new(true)
+            .inspect_err(|error| assert!(error.to_string().contains("bf16 path needs"), "{error}"));
         for case in &cases {
             tch::no_grad(|| {
                 let said = check(&net, case, &name, Some(&exact));
+                let Ok(rounded) = &rounded else { return };
                 let mask = case.mask();
                 let real = rows(&case.mask).unsqueeze(2);
-                let mode = Mode { mask: mask.as_ref(), packs: Some(&rounded), ..Mode::EVAL };
+                let mode = Mode { mask: mask.as_ref(), packs: Some(rounded), ..Mode::EVAL };
                 let _bf16 = Autocast::bf16(true, Device::Cpu);
                 let half = net.forward(&case.input(), 0..net.stages.len(), |_| mode) * real;
                 let off = (half.to_kind(Kind::Float) - &said).norm() / said.norm();

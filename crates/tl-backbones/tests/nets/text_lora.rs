@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use tch::{Device, Kind};
-use tl_backbones::text::{Lora, TEXT_CARDS, TextConfig, TextSource, find};
+use tl_backbones::text::{Lora, Packs, TEXT_CARDS, TextConfig, TextSource, find};
 use tl_backbones::{Backbone, Mode};
 use tl_torch::{Fill, Role};
 
@@ -66,6 +66,13 @@ fn adapters_equal_those_of_peft_and_merge() {
             let difference = worst(&net.store.get(param).unwrap().tensor.grad(), golden);
             assert!(difference < 1e-3, "{name} {param}: {difference:e}");
         }
+
+        // With packed layers where there is no adapter, and plain ones where there is.
+        let packs = Packs::new(false).unwrap();
+        let mode = Mode { packs: Some(&packs), ..mode };
+        let packed = tch::no_grad(|| net.forward(&xs, 0..net.stages.len(), |_| mode) * &real);
+        let difference = worst(&packed, &golden.hidden);
+        assert!(difference < 1e-4, "{name}, packed: {difference:e}");
 
         let merged = net.merged().unwrap();
         let names = |net: &Backbone| net.store.iter().map(|param| param.name.clone()).collect::<Vec<_>>();

@@ -80,8 +80,8 @@ impl FromStr for Precision {
 #[derive(Debug, Default)]
 pub(crate) struct Compiled {
     parts: RefCell<Vec<Part>>,
-    /// The layers of a net of texts, and what they are good for.
-    packs: RefCell<Option<(Packed, Arc<Packs>)>>,
+    /// The layers of a net of texts, and what they are good for; none where this processor has no such layers.
+    packs: RefCell<Option<(Packed, Option<Arc<Packs>>)>>,
 }
 
 /// What packed layers were made of.
@@ -136,11 +136,11 @@ impl Model {
         let wanted = Packed { bf16, version: self.version(&(0..self.stages())) };
         let mut packs = self.compiled.packs.borrow_mut();
         match &*packs {
-            Some((made, packs)) if *made == wanted => Some(Arc::clone(packs)),
+            Some((made, packs)) if *made == wanted => packs.clone(),
             _ => {
-                let anew = Arc::new(Packs::new(bf16));
-                *packs = Some((wanted, Arc::clone(&anew)));
-                Some(anew)
+                let anew = Packs::new(bf16).ok().map(Arc::new);
+                *packs = Some((wanted, anew.clone()));
+                anew
             }
         }
     }
