@@ -153,7 +153,7 @@ def moved(name, change):
     if rms < 1e-11:
         return [0, 0, 0]
     along = [np.dot(flat, direction(f"{name} {k}", len(flat))) / np.sqrt(len(flat)) for k in (1, 2)]
-    return [float(f"{rms:.7g}"), *(round(p / rms, 6) for p in along)]
+    return [float(f"{rms:.9g}"), *(round(p / rms, 8) for p in along)]
 
 
 def run(case, kind=torch.float64):
