@@ -189,3 +189,41 @@ fn a_config_that_is_none_is_refused() {
     refused(dir, &["--config", "spec.json"], &["spec.json", "unknown field `dota`", "line 3"]);
     refused(dir, &["--config", "absent.json"], &["absent.json"]);
 }
+
+#[test]
+fn what_cannot_be_used_or_written_is_known_before_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    small_set(dir, &["bag", "sneaker"], 2, 1);
+    fs::write(dir.join("there.svg"), "mine").unwrap();
+    fs::write(dir.join("file"), "").unwrap();
+    fs::create_dir(dir.join("empty")).unwrap();
+    let cases: [(&[&str], &[&str]); 12] = [
+        (&["lr-find", "--data", "data", "--plot", "there.svg"], &["`there.svg` exists", "--plot"]),
+        (&["lr-find", "--data", "data", "--plot", "new.png"], &["--plot is `new.png`", ".svg"]),
+        (&["lr-find", "--data", "data", "--plot", "none/new.svg"], &["no folder `none`"]),
+        (&["evaluate", "run", "data", "--report", "none/new.html"], &["no folder `none`"]),
+        (&["features", "run", "data", "--out", "none/new.npy"], &["no folder `none`"]),
+        (&["finetune", "--data", "data", "--run", "file/run"], &["`file` is no folder"]),
+        (&["data", "inspect", "data", "--sheet", "new.png", "--per-class", "0"], &["--per-class is 0"]),
+        (&["predict", "--backbone", "minilm", "data"], &["is a net of texts", "hint: "]),
+        (&["predict", "none", "data"], &["`none` is not a usable model: it does not exist"]),
+        (&["predict", "file", "data"], &["`file` is not a usable model: it is a file", "run directory"]),
+        (&["runs", "show", "none"], &["there is no directory `none`"]),
+        (&["predict", "--backbone", "efficientnet-lite0", "empty"], &["`empty` holds no images"]),
+    ];
+    let before = names(dir);
+    for (args, texts) in cases {
+        let output = run(dir, args).expect_error(texts);
+        assert!(!output.stderr.contains("<class>"), "no advice on classes: {}", output.stderr);
+        assert_eq!(names(dir), before, "{args:?}");
+    }
+    assert_eq!(fs::read_to_string(dir.join("there.svg")).unwrap(), "mine");
+
+    // What a run that was killed before it began has left is no run to keep.
+    fs::create_dir(dir.join("begun")).unwrap();
+    fs::write(dir.join("begun/run.lock"), "").unwrap();
+    let output =
+        run(dir, &["finetune", "--data", "none", "--run", "begun"]).expect_error(&["none` does not exist"]);
+    assert!(!output.stderr.contains("`begun` exists"), "{}", output.stderr);
+}

@@ -31,8 +31,22 @@ fn the_set_of_the_project_is_fitted_kept_and_asked() {
     assert_eq!(said, ["positive", "negative"]);
 
     finish(fit().arg("--out").arg(&model)).expect_error(&["model.json` exists"]);
-    finish(tl().args(["text", "predict"]).arg(root().join("README.md")).arg("x"))
-        .expect_error(&["README.md", "a model of texts"]);
+    finish(tl().args(["text", "predict"]).arg(root().join("README.md")).arg("x")).expect_error(&[
+        "README.md",
+        "a model of texts",
+        "hint: give a file that `tl text fit --out` wrote",
+    ]);
+}
+
+#[test]
+fn results_are_one_line_of_json_and_name_paths_as_a_person_would() {
+    let dir = tempfile::tempdir().unwrap();
+    // From elsewhere, so that the set is found where the program was built.
+    let output = finish(tl().current_dir(dir.path()).args(["text", "fit", "--json"])).expect_success();
+    let lines: Vec<Value> = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let data = lines[0]["data"].as_str().unwrap();
+    assert!(lines.len() == 1 && !data.contains("..") && data.ends_with("movie-review-snippets"), "{data}");
+    assert!(!(output.stdout + &output.stderr).contains(['\x1b', '\r']));
 }
 
 #[test]

@@ -19,8 +19,9 @@ use crate::ui::{self, Ui};
 pub(crate) fn run(args: &AugmentArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
     let machine = machine::set_up_cpu(&args.threads)?;
-    fresh_png(&args.out)?;
+    fresh_png("--out", &args.out)?;
     anyhow::ensure!((1..=32).contains(&args.views), "--views is {}, expected 1 to 32", args.views);
+    anyhow::ensure!(args.most > 0, "--most is 0, expected 1 or more");
     let augmentation = augmentation(&args.augment)?;
     for warning in augmentation.warnings() {
         ui.borrow().line(&format!("note: {warning}"));

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &BackbonesArgs) -> anyhow::Result<()> {
         let images = images.iter().map(|card| card_json(card, &cache));
         let texts = texts.iter().map(|card| Ok(text_json(card, &cache)));
         let cards: anyhow::Result<Vec<Value>> = images.chain(texts).collect();
-        return ui::print(&(serde_json::to_string_pretty(&cards?)? + "\n"));
+        return ui::print_json(&cards?);
     }
     anyhow::ensure!(
         !(images.is_empty() && texts.is_empty()),

@@ -20,6 +20,7 @@ use crate::args::EvaluateArgs;
 use crate::dataset;
 use crate::judge;
 use crate::machine;
+use crate::output::fresh;
 use crate::prepare;
 use crate::remembered;
 use crate::texts::{self, Asked};
@@ -44,9 +45,7 @@ pub(crate) fn choose(
 
 pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let ui = RefCell::new(Ui::new());
-    if let Some(path) = args.report.as_ref().filter(|path| path.symlink_metadata().is_ok()) {
-        anyhow::bail!("`{}` exists\n\nhint: give another file with --report", path.display());
-    }
+    args.report.as_deref().map(|path| fresh("--report", path)).transpose()?;
     let machine = machine::set_up(&args.threads)?;
     let (saved, mut model) = SavedModel::load(&args.run, machine::device(&machine))?;
     let calibrated =
@@ -119,7 +118,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         });
         let analysis = args.analysis.then_some(&analysis);
         let all = Measured { evaluation: &evaluation, calibrated, analysis };
-        return ui::print(&(serde_json::to_string_pretty(&all)? + "\n"));
+        return ui::print_json(&all);
     }
     let unit = inputs.unit();
     let details = details((&evaluation, unit), &analysis, &saved.classes);
@@ -354,8 +353,8 @@ fn details((evaluation, unit): (&Evaluation, &str), analysis: &Analysis, classes
     if let Some(calibration) = &analysis.calibration {
         text.push_str(&calibration_line(calibration, unit));
         text.push_str(&match analysis.suspects.len() {
-            1 => "\n1 label looks wrong\n".to_owned(),
-            n => format!("\n{n} labels look wrong\n"),
+            1 => "\n1 label looks wrong; the page of --report shows it\n".to_owned(),
+            n => format!("\n{n} labels look wrong; the page of --report shows them\n"),
         });
     }
     text

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use console::{Alignment, measure_text_width, pad_str};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 use tl_backbones::Mode;
@@ -20,7 +21,8 @@ use crate::dataset;
 use crate::errors::Exit;
 use crate::evaluate::PRESENT;
 use crate::machine;
-use crate::predict::with_stdin;
+use crate::output;
+use crate::predict::{shortened, with_stdin};
 use crate::ui::{self, Ui};
 
 /// Least pixels of a picture's side.
@@ -41,10 +43,10 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
         None => Place::usual(&model.backbone),
     };
     let paths = dataset::list(&with_stdin(images)?)?;
+    output::folder("--out", &args.out)?;
     let files = files(&paths, &args.out)?;
-    std::fs::create_dir_all(&args.out).with_context(|| format!("failed to make `{}`", args.out.display()))?;
     ui.borrow_mut().start("explaining", paths.len() as u64, false);
-    let (mut bad, mut text) = (Vec::new(), String::new());
+    let (mut bad, mut text, mut table) = (Vec::new(), String::new(), Vec::new());
     for (i, (path, file)) in paths.iter().zip(&files).enumerate() {
         let image = match decode_rgb(path) {
             Ok(image) => model.preprocess()?.eval_transform(&image)?,
@@ -61,11 +63,18 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
         let maps: Vec<HeatMap<'_>> = heats.iter().map(map).collect();
         let picture = beside_heat(&image, &maps, image.width().max(LEAST_SIDE))?;
         tl_fetch::write_whole(file, &png(&picture)?)?;
-        heats.iter().for_each(|heat| text.push_str(&said(args, &model, place, (path, file), heat)));
+        for heat in &heats {
+            text.push_str(&said(args, &model, place, (path, file), heat));
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            table.push([tl_data::folder::path_text(path), answer(&model, heat), name]);
+        }
         ui.borrow().at(i as u64 + 1);
     }
     ui.borrow_mut().stop();
-    ui::print(&text)?;
+    match ui::width().filter(|_| !args.json && !table.is_empty()) {
+        Some(width) => ui::print_tables(&columns(table, &args.out, width))?,
+        None => ui::print(&text)?,
+    }
     for error in &bad {
         ui.borrow().line(&format!("error: {error}"));
     }
@@ -98,9 +107,10 @@ fn files(images: &[PathBuf], out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let there: Vec<String> =
         files.iter().filter(|file| file.exists()).map(|f| f.display().to_string()).collect();
     let first = there.first().map(String::as_str).unwrap_or_default();
+    let s = if there.len() == 1 { "" } else { "s" };
     anyhow::ensure!(
         there.is_empty(),
-        "{} files would be written over, the first is `{first}`\n\nhint: give another folder with --out",
+        "{} file{s} would be written over, the first is `{first}`\n\nhint: give another folder with --out",
         there.len()
     );
     Ok(files)
@@ -148,6 +158,31 @@ pub(crate) fn map(heat: &Heat) -> HeatMap<'_> {
     HeatMap { values: &heat.values, height: heat.height, width: heat.width }
 }
 
+/// What was said, and how surely.
+fn answer(model: &Model, heat: &Heat) -> String {
+    let sign = if matches!(model.task, Task::Regression { .. }) { "= " } else { "" };
+    let nothing = if heat.peak() > 0.0 { "" } else { " (nothing speaks for it)" };
+    format!("{} {sign}{:.4}{nothing}", model.classes[heat.name], heat.answer)
+}
+
+/// Images, answers and pictures as a table, for a terminal of this width.
+fn columns(mut rows: Vec<[String; 3]>, out: &Path, terminal: usize) -> String {
+    for [image, _, _] in &mut rows {
+        *image = shortened(std::mem::take(image), terminal / 2, true);
+    }
+    rows.insert(0, ["file", "says", "picture"].map(str::to_owned));
+    let width = |i: usize| rows.iter().map(|row| measure_text_width(&row[i])).max().unwrap_or(0);
+    let widths = [width(0), width(1)];
+    let mut text = String::new();
+    for [image, said, picture] in &rows {
+        let [first, second] = widths.map(|width| width + 2);
+        text += &pad_str(image, first, Alignment::Left, None);
+        text += &pad_str(said, second, Alignment::Left, None);
+        text += &format!("{picture}\n");
+    }
+    text + &format!("\npictures   in {}\n", out.display())
+}
+
 /// A line about one image.
 fn said(
     args: &ExplainArgs,
@@ -156,12 +191,10 @@ fn said(
     (path, file): (&Path, &Path),
     heat: &Heat,
 ) -> String {
-    let (name, numbers) = (&model.classes[heat.name], matches!(model.task, Task::Regression { .. }));
+    let name = &model.classes[heat.name];
     let image = tl_data::folder::path_text(path);
     if !args.json {
-        let sign = if numbers { "= " } else { "" };
-        let nothing = if heat.peak() > 0.0 { "" } else { "  (nothing speaks for it)" };
-        return format!("{image}\t{name} {sign}{:.4}{nothing}\t{}\n", heat.answer, file.display());
+        return format!("{image}\t{}\t{}\n", answer(model, heat), file.display());
     }
     let rows: Vec<&[f32]> = heat.values.chunks(heat.width).collect();
     let mut object = json!({ "file": image, "picture": file, "layer": place.name(&model.backbone), "peak": heat.peak(),
@@ -191,6 +224,16 @@ mod tests {
         assert_eq!(files(&images, dir.path()).unwrap(), names);
         std::fs::write(dir.path().join("y.png"), "").unwrap();
         let error = files(&images, dir.path()).unwrap_err().to_string();
-        assert!(error.starts_with("1 files would be written over") && error.contains("y.png"), "{error}");
+        assert!(error.starts_with("1 file would be written over") && error.contains("y.png"), "{error}");
+    }
+
+    #[test]
+    fn a_table_has_a_row_for_each_picture() {
+        let row = ["photos/a.jpg", "ants 0.9000", "a.png"].map(str::to_owned);
+        let text = columns(vec![row.clone()], Path::new("seen"), 80);
+        let expected =
+            "file          says         picture\nphotos/a.jpg  ants 0.9000  a.png\n\npictures   in seen\n";
+        assert_eq!(text, expected);
+        assert!(columns(vec![row], Path::new("seen"), 20).contains("…tos/a.jpg  ants"), "{text}");
     }
 }

@@ -24,6 +24,7 @@ use crate::dataset;
 use crate::errors::Exit;
 use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::machine;
+use crate::output::fresh;
 use crate::predict::{floats, unlabelled};
 use crate::prepare;
 use crate::texts;
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
     let format = format(&args.out)?;
     let list = names_file(&args.out, format);
     for path in [Some(&args.out), list.as_ref()].into_iter().flatten() {
-        anyhow::ensure!(!path.exists(), "`{}` exists\n\nhint: give another name with --out", path.display());
+        fresh("--out", path)?;
     }
     let (run, images) = match (&args.backbone, &args.paths[..]) {
         (Some(_), images) => (None, images),
@@ -123,12 +124,20 @@ pub(crate) fn run(args: &FeaturesArgs, interrupt: &Interrupt) -> anyhow::Result<
     if args.json {
         let report = json!({ "file": args.out, "shape": shape, "bytes": written.bytes, "sha256": written.sha256,
             "backbone": tap.model.backbone.name(), "files": list });
-        return ui::print(&(serde_json::to_string_pretty(&report)? + "\n"));
+        return ui::print_json(&report);
     }
-    let beside = list.map_or("names of the images in its metadata".to_owned(), |list| {
-        format!("names of the images in {}", list.display())
-    });
-    ui::print(&format!("{} {shape:?} float32, {}; {beside}\n", args.out.display(), ui::bytes(written.bytes)))
+    let beside = list.map_or("in its metadata".to_owned(), |list| format!("in {}", list.display()));
+    say_written(&args.out, (&shape, written.bytes), ("names of the images", &beside))
+}
+
+/// What was written for a person.
+pub(crate) fn say_written(
+    out: &Path,
+    (shape, bytes): (&[usize], u64),
+    (what, place): (&str, &str),
+) -> anyhow::Result<()> {
+    let (out, bytes) = (out.display(), ui::bytes(bytes));
+    ui::print_tables(&format!("wrote      {out}: {shape:?} float32, {bytes}\n           {what} {place}\n"))
 }
 
 fn format(out: &Path) -> anyhow::Result<Format> {

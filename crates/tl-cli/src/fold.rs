@@ -30,7 +30,7 @@ pub(crate) fn fold(text: &str, width: usize) -> String {
 }
 
 /// Lines that are a command are for pasting, and stay whole.
-const COMMANDS: [&str; 2] = ["try it ", "command "];
+const COMMANDS: [&str; 3] = ["try it ", "command ", "go on with "];
 /// A word at the beginning of a line, with the spaces behind it, is no longer than this.
 const WORD: usize = 16;
 
@@ -107,10 +107,16 @@ fn table(lines: &[&str], width: usize) -> Option<String> {
                 let cell: String = row.iter().skip(from).take(to - from).collect();
                 format!("{cell:width$}", width = to - from)
             };
-            let line: Vec<String> = part.iter().map(cell).collect();
-            text.push_str(line.join(&" ".repeat(GAP)).trim_end());
-            text.push('\n');
+            let line = part.iter().map(cell).collect::<Vec<_>>().join(&" ".repeat(GAP));
+            // A row that goes on with the one above it may have nothing in these columns.
+            if !line.trim().is_empty() {
+                text.push_str(line.trim_end());
+                text.push('\n');
+            }
         }
+    }
+    if !lines.last()?.ends_with('\n') {
+        text.truncate(text.trim_end().len());
     }
     Some(text)
 }
@@ -139,16 +145,27 @@ mod tests {
     fn what_does_not_fit_follows_below_with_the_first_column() {
         let narrow = "phase  epochs\nhead       24\nall         2\n\nphase  trains\nhead   head only\nall    stem..head\n";
         assert_eq!(fold(TABLE, 17), narrow);
+        assert_eq!(fold(TABLE.trim_end(), 17), narrow.trim_end());
         let around = format!("a sentence that is long\n\n{TABLE}\nend");
         assert_eq!(fold(&around, 17), format!("a sentence that\n  is long\n\n{narrow}\nend"));
+    }
+
+    #[test]
+    fn rows_that_have_nothing_in_a_part_are_left_out_of_it() {
+        let table = "net    layers  weights  input\nlite0       8  a        224\n               b        240\nlite1       8  c        300\n";
+        let narrow = "net    layers\nlite0       8\nlite1       8\n\nnet    weights  input\nlite0  a        224\n       b        240\nlite1  c        300\n";
+        assert_eq!(fold(table, 21), narrow);
     }
 
     #[test]
     fn what_fits_is_left_as_it_is() {
         assert_eq!(fold(TABLE, 25), TABLE);
         assert_eq!(fold("", 20), "");
-        let command = "try it     tl predict runs/a-long-name IMAGE\n";
-        assert_eq!(fold(command, 20), command);
+        for command in
+            ["try it     tl predict runs/a-long-name IMAGE\n", "go on with tl finetune --data photos\n"]
+        {
+            assert_eq!(fold(command, 20), command);
+        }
     }
 
     #[test]

@@ -8,10 +8,16 @@ use tl_train::{EpochResult, Observer, RateRange, Tick, Tried};
 use crate::args::LrFindArgs;
 use crate::finetune::Job;
 use crate::interrupt::Interrupt;
+use crate::output::fresh;
 use crate::ui::{self, Ui};
 
 pub(crate) fn run(args: &LrFindArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
     let range = range(args)?;
+    if let Some(path) = &args.plot {
+        let svg = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
+        anyhow::ensure!(svg, "--plot is `{}`, expected a name in .svg", path.display());
+        fresh("--plot", path)?;
+    }
     let ui = RefCell::new(Ui::new());
     let job = Job::from_args(&args.settings, None, &ui)?;
     let phases = &job.plan.phases;
@@ -53,9 +59,9 @@ pub(crate) fn run(args: &LrFindArgs, interrupt: &Interrupt) -> anyhow::Result<()
         let all = serde_json::json!({
             "phase": phase.name, "planned": highest, "suggested": suggested, "tried": tried
         });
-        return ui::print(&(serde_json::to_string_pretty(&all)? + "\n"));
+        return ui::print_json(&all);
     }
-    let mut text = chart(&tried, suggested);
+    let mut text = chart(&tried, suggested, ui::width().unwrap_or(usize::MAX));
     let _ = match suggested {
         Some(rate) => writeln!(
             text,
@@ -86,10 +92,14 @@ fn points(tried: &[Tried]) -> Vec<(f64, f64, f64)> {
     tried.iter().map(|t| (t.rate, t.loss, t.smoothed)).collect()
 }
 
-/// A line for every so many rates, with a bar as long as the loss.
-fn chart(tried: &[Tried], suggested: Option<f64>) -> String {
+/// A line for every so many rates, with a bar as long as the loss, none wider than `width`.
+fn chart(tried: &[Tried], suggested: Option<f64>, width: usize) -> String {
     const LINES: usize = 24;
-    const WIDTH: f64 = 50.0;
+    const WIDEST: usize = 50;
+    /// What stands before a bar.
+    const BEFORE: usize = 22;
+    let word = if width < 60 { "  <-" } else { "  <- suggested" };
+    let widest = width.saturating_sub(BEFORE + word.len()).clamp(1, WIDEST) as f64;
     let lowest = tried.iter().map(|t| t.smoothed).fold(f64::INFINITY, f64::min);
     let most = tried.iter().map(|t| t.smoothed).fold(0.0, f64::max);
     // What explodes at the end must not flatten the rest.
@@ -99,10 +109,10 @@ fn chart(tried: &[Tried], suggested: Option<f64>) -> String {
     let mut marked = false;
     for group in tried.chunks(every) {
         let Some(last) = group.last() else { continue };
-        let bar = ((last.smoothed.min(top) - lowest) / (top - lowest).max(1e-12) * WIDTH) as usize;
+        let bar = ((last.smoothed.min(top) - lowest) / (top - lowest).max(1e-12) * widest) as usize;
         let here = !marked && suggested.is_some_and(|rate| rate <= last.rate);
         marked |= here;
-        let mark = if here { "  <- suggested" } else { "" };
+        let mark = if here { word } else { "" };
         let _ = writeln!(text, "{:9.1e}  {:8.4}  {}{mark}", last.rate, last.smoothed, "▪".repeat(bar + 1));
     }
     text
@@ -118,5 +128,27 @@ impl Observer for Bar<'_> {
 
     fn epoch(&mut self, _: &EpochResult) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chart_fits_every_terminal() {
+        let tried = |i: usize| {
+            let rate = 1e-7 * 10f64.powf(i as f64 / 5.0);
+            Tried { rate, loss: 1.0, smoothed: 1.0 - 0.02 * i as f64 }
+        };
+        let tried: Vec<Tried> = (0..30).map(tried).collect();
+        for width in [40, 60, 80, 200] {
+            let text = chart(&tried, Some(tried[29].rate), width);
+            let widest = text.lines().map(console::measure_text_width).max().unwrap();
+            assert!(widest <= width && text.contains("  <-"), "{width}: {text}");
+            // The highest loss has the longest bar there is room for.
+            let bar = text.lines().nth(1).unwrap().matches('▪').count();
+            assert!(bar >= 14.min(width - 26) && bar <= 51, "{width}: {text}");
+        }
     }
 }

@@ -15,6 +15,7 @@ mod finetune;
 mod fit;
 mod fold;
 mod foot;
+mod help;
 mod interrupt;
 mod judge;
 mod live;
@@ -23,6 +24,7 @@ mod lr_find;
 mod machine;
 mod manual;
 mod memory;
+mod output;
 mod packed;
 mod plan;
 mod predict;
@@ -42,8 +44,6 @@ use std::any::Any;
 use std::io::Write;
 use std::sync::Mutex;
 
-use clap::Parser;
-
 use crate::args::{Cli, Command};
 use crate::errors::Exit;
 use crate::interrupt::Interrupt;
@@ -58,7 +58,7 @@ fn main() {
             *place = format!(" at {}:{}", at.file(), at.line());
         }
     }));
-    let cli = Cli::parse();
+    let cli = help::parse();
     spin::settle(&cli.command);
     tl_torch::keep_pages();
     let code = match std::panic::catch_unwind(|| dispatch(cli)) {

@@ -489,8 +489,8 @@ fn name_or_path(card: Option<&Card>, weights: &str) -> String {
 
 /// A dataset that comes with the project: below the current folder, or where this program was built.
 pub(crate) fn embedded(relative: &str, what: &str) -> anyhow::Result<PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(relative);
-    [PathBuf::from(relative), built].into_iter().find(|folder| folder.is_dir()).ok_or_else(|| {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."));
+    [PathBuf::from(relative), root.join(relative)].into_iter().find(|path| path.is_dir()).ok_or_else(|| {
         anyhow::anyhow!(
             "no --data given, and the dataset of the project is not here\n\n\
              hint: give {what} with --data PATH, or run this in a checkout of the project"

@@ -111,7 +111,7 @@ pub(crate) fn run(args: &SummaryArgs) -> anyhow::Result<()> {
         frozen_norms,
     };
     match args.json {
-        true => ui::print(&(serde_json::to_string_pretty(&summary)? + "\n")),
+        true => ui::print_json(&summary),
         false => ui::print_tables(&text(&summary)),
     }
 }

@@ -4,21 +4,22 @@
 //! texts has to beat it on the same split.
 
 use std::collections::BTreeSet;
-use std::io::BufRead;
+use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
 use serde_json::json;
 use tl_data::doctor::Severity;
-use tl_data::{ColumnChoice, Quarantine, SplitOptions, TargetSpec};
+use tl_data::{ColumnChoice, Quarantine, Sample, SplitOptions, TargetSpec};
 use tl_text::baseline::Scores;
 use tl_text::doctor::{DoctorOptions, examine};
 use tl_text::{BaselineOptions, BaselineReport, TextDataset, TextModel, TextOptions, Texts, baseline};
 
 use crate::args::{TextCommand, TextDoctorArgs, TextFitArgs, TextPredictArgs, TextSourceArgs};
-use crate::data::look::fresh;
 use crate::errors::{Exit, Problems};
+use crate::output::fresh;
+use crate::predict::{self, Format, Saying};
 use crate::spec::embedded;
 use crate::texts::TEXTS;
 use crate::ui::{self, Ui};
@@ -57,7 +58,7 @@ fn fit(args: &TextFitArgs) -> anyhow::Result<()> {
     let mut problems = Problems::default();
     let opened = problems.take(open(args));
     if let Some(out) = &args.out {
-        problems.take(fresh(out));
+        problems.take(fresh("--out", out));
     }
     problems.check()?;
     let Some((data, unknown)) = opened else { return Err(Exit(1).into()) };
@@ -82,7 +83,7 @@ fn fit(args: &TextFitArgs) -> anyhow::Result<()> {
         let found = json!({ "data": data.path, "fingerprint": data.fingerprint(), "classes": data.classes,
             "split": data.split.to_string(), "seed": args.seed, "baseline": report, "test": test,
             "seconds": seconds, "model": args.out });
-        return ui::print(&(serde_json::to_string_pretty(&found)? + "\n"));
+        return ui::print_json(&found);
     }
     ui::print_tables(&summary(&data, (&report, test), (args.out.as_deref(), seconds)))
 }
@@ -154,7 +155,8 @@ fn summary(
 }
 
 fn predict(args: &TextPredictArgs) -> anyhow::Result<()> {
-    let model = TextModel::read(&args.model)?;
+    let model = TextModel::read(&args.model)
+        .map_err(|error| anyhow::anyhow!("{error}\n\nhint: give a file that `tl text fit --out` wrote"))?;
     let mut texts = Vec::new();
     for text in &args.texts {
         if text == "-" {
@@ -169,6 +171,15 @@ fn predict(args: &TextPredictArgs) -> anyhow::Result<()> {
     }
     let probabilities = model.predict_proba(&texts)?;
     let classes = model.classes.len();
+    if !args.json && std::io::stdout().is_terminal() {
+        let sample = |text: &String| Sample { rel: text.clone(), ..predict::unlabelled("".into()) };
+        let samples: Vec<Sample> = texts.iter().map(sample).collect();
+        let row = |row: &[f64]| row.iter().map(|&p| p as f32).collect();
+        let rows: Vec<Vec<f32>> = probabilities.chunks(classes.max(1)).map(row).collect();
+        let names = &model.classes;
+        let saying = Saying { names, task: None, raw: false, top: None, threshold: None, key: "text" };
+        return ui::print(&saying.text(Format::Table, &samples, &rows)?);
+    }
     let line = |(text, row): (&String, &[f64])| {
         let mut order: Vec<usize> = (0..classes).collect();
         order.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
@@ -191,13 +202,13 @@ fn doctor(args: &TextDoctorArgs) -> anyhow::Result<()> {
             false => Ok(Texts::read(&path, &options)?),
         }));
     if let Some(list) = &args.quarantine {
-        problems.take(fresh(list));
+        problems.take(fresh("--quarantine", list));
     }
     problems.check()?;
     let Some(texts) = texts else { return Err(Exit(1).into()) };
     let report = examine(&texts, None, &DoctorOptions::default())?;
     match args.json {
-        true => ui::print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
+        true => ui::print_json(&report)?,
         false => ui::print_tables(&report.to_string())?,
     }
     if let Some(path) = &args.quarantine {

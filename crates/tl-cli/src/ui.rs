@@ -135,9 +135,7 @@ impl Ui {
     /// Shows how far a net at work is, by one bar after the other.
     pub(crate) fn tick(&mut self, tick: Tick) {
         if let Some(live) = &mut self.live {
-            // The last column stays free: a terminal would begin a new line after it.
-            let width = usize::from(console::Term::stderr().size().1).saturating_sub(1);
-            if let Some(lines) = live.lines(tick, width.max(20)) {
+            if let Some(lines) = live.lines(tick, foot::columns().max(20)) {
                 self.bar.set_message(lines);
             }
             return;
@@ -237,6 +235,15 @@ pub(crate) fn print_tables(text: &str) -> anyhow::Result<()> {
         Some(width) => print(&fold(text, width)),
         None => print(text),
     }
+}
+
+/// Prints a result as JSON to stdout: for a person with a line for each field, for a program in one line.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let text = match std::io::stdout().is_terminal() {
+        true => serde_json::to_string_pretty(value)?,
+        false => serde_json::to_string(value)?,
+    };
+    print(&(text + "\n"))
 }
 
 /// Prints results to stdout; a reader that went away is no error.

@@ -27,7 +27,7 @@ pub enum DataError {
         problems: FolderProblems,
     },
     /// Files or folders given for prediction that hold no images or cannot be read.
-    #[error("no images to work on: {problems}")]
+    #[error("{problems:#}")]
     Images {
         /// One entry for each path at fault.
         problems: FolderProblems,
@@ -246,15 +246,20 @@ fn hint_of(reason: &DecodeReason) -> String {
 #[derive(Debug)]
 pub struct FolderProblems(pub Vec<FolderProblem>);
 
+/// With `{:#}` of files and folders that need not be sorted into classes: how to sort them is then no help.
 impl fmt::Display for FolderProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let [only] = self.0.as_slice() {
             write!(f, "{only}")?;
         } else {
-            write!(f, "{} problems", self.0.len())?;
+            let what = if f.alternate() { "files and folders cannot be used" } else { "problems" };
+            write!(f, "{} {what}", self.0.len())?;
             for problem in &self.0 {
                 write!(f, "\n  - {problem}")?;
             }
+        }
+        if f.alternate() {
+            return Ok(());
         }
         let mut hints: Vec<String> = self.0.iter().filter_map(FolderProblem::hint).collect();
         hints.dedup();

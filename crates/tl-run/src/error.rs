@@ -21,6 +21,12 @@ pub enum RunError {
         /// The directory.
         path: PathBuf,
     },
+    /// It is not there.
+    #[error("there is no directory `{}`", .path.display())]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
     /// It holds no run.
     #[error("`{}` is not the directory of a run: it has no manifest.json and spec.json", .path.display())]
     NoRun {

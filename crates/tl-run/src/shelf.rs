@@ -77,6 +77,9 @@ impl Run {
     /// # Errors
     /// It is not the directory of a run, a record cannot be read, or the run is from a newer version.
     pub fn open(path: &Path, newest: u64) -> Result<Self, RunError> {
+        if path.symlink_metadata().is_err() {
+            return Err(RunError::Missing { path: path.to_owned() });
+        }
         if !Self::is_at(path) {
             return Err(RunError::NoRun { path: path.to_owned() });
         }
@@ -338,6 +341,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = Run::open(dir.path(), 5).unwrap_err().to_string();
         assert!(error.contains("is not the directory of a run"), "{error}");
+        let error = Run::open(&dir.path().join("none"), 5).unwrap_err().to_string();
+        assert!(error.starts_with("there is no directory `"), "{error}");
         run(dir.path(), "a", "");
         let error = Run::open(&dir.path().join("a"), 4).unwrap_err().to_string();
         assert!(error.contains("has format 5, this version knows up to 4"), "{error}");

@@ -25,6 +25,8 @@ pub(crate) const DESCRIPTION: &str = "model.json";
 const FORMAT: u32 = 4;
 /// Of image nets, which older versions know.
 const IMAGE_FORMAT: u32 = 3;
+/// What to do where there is no model.
+const GIVE: &str = "give a run directory, or a folder that holds `model.json` and `model.safetensors`";
 
 /// `model.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,9 +160,16 @@ impl SavedModel {
     /// # Errors
     /// A file is missing, damaged, from a newer version, or does not belong to the other.
     pub fn load(dir: &Path, device: Device) -> Result<(Self, Model), TrainError> {
+        if !dir.is_dir() {
+            let reason = if dir.exists() { "it is a file" } else { "it does not exist" }.to_owned();
+            return Err(TrainError::Saved { path: dir.to_owned(), reason, hint: GIVE });
+        }
         let saved = Self::read(&dir.join(DESCRIPTION))?;
         let path = dir.join(TENSORS);
         let refused = |reason: String, hint| TrainError::Saved { path: path.clone(), reason, hint };
+        if !path.exists() {
+            return Err(refused("it does not exist".to_owned(), "copy it again from its run"));
+        }
         let sha256 = tl_fetch::sha256_file(&path)?;
         if sha256 != saved.sha256 {
             let reason = format!("its sha256 is {sha256}, `{DESCRIPTION}` says {}", saved.sha256);
@@ -204,10 +213,8 @@ impl SavedModel {
 
     fn read(path: &Path) -> Result<Self, TrainError> {
         let refused = |reason: String, hint| TrainError::Saved { path: path.to_owned(), reason, hint };
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let hint = "give a run directory, or a folder that holds `model.json` and `model.safetensors`";
-            refused(format!("it cannot be read ({error})"), hint)
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| refused(format!("it cannot be read ({error})"), GIVE))?;
         let value: serde_json::Value = serde_json::from_str(&text)
             .map_err(|error| refused(format!("it is not JSON ({error})"), "copy it again from its run"))?;
         match value.get("format").and_then(serde_json::Value::as_u64) {

@@ -29,7 +29,7 @@ pub(crate) use train::{
 
 /// Fine-tune pretrained nets on your images or texts.
 #[derive(Debug, Parser)]
-#[command(name = "tl", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "tl", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -66,7 +66,7 @@ pub(crate) enum Command {
     /// Say what images show, or texts say.
     #[command(after_help = PREDICT_EXAMPLES)]
     Predict(PredictArgs),
-    /// Answer questions about images over HTTP, with a page for people.
+    /// Answer questions about images or texts over HTTP, with a page for people.
     #[command(after_help = serve::EXAMPLES)]
     Serve(ServeArgs),
     /// Draw where in images a model found its answers.
@@ -106,7 +106,7 @@ const COMPLETIONS_EXAMPLES: &str = "Examples:
 const EXAMPLES: &str = "First steps:
   tl data inspect photos                 what is in a folder of labelled images
   tl rank --data photos                  which net suits them
-  tl plan --data photos                  what would train, and what it would cost
+  tl plan --data photos                  what would train, and at what cost
   tl finetune --data photos              train; the run is a folder in runs/
   tl predict RUN photo.jpg               use the model
   tl evaluate RUN DIR --report r.html    measure it on other images

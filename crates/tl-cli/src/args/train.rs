@@ -184,7 +184,7 @@ pub(crate) struct LrFindArgs {
     /// How many rates; one step is made at each [default: 100]
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<usize>,
-    /// Write the plot to this SVG file
+    /// Write the plot to this .svg, which must not exist
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
     /// Print JSON

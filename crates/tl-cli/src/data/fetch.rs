@@ -27,7 +27,7 @@ pub(crate) fn list(args: &DataListArgs) -> anyhow::Result<()> {
             json!({ "card": card, "here": here.is_dir().then_some(here) })
         };
         let rows: Vec<_> = cards.iter().map(row).collect();
-        return ui::print(&(serde_json::to_string_pretty(&rows)? + "\n"));
+        return ui::print_json(&rows);
     }
     let mut text = String::new();
     for card in &cards {

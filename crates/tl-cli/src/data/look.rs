@@ -15,6 +15,7 @@ use crate::args::{DataDoctorArgs, DataInspectArgs};
 use crate::dataset;
 use crate::errors::{Exit, Problems};
 use crate::machine;
+use crate::output::{folder_of, fresh};
 use crate::ui::{self, Ui};
 
 pub(crate) fn inspection(args: &DataInspectArgs) -> anyhow::Result<()> {
@@ -25,7 +26,10 @@ pub(crate) fn inspection(args: &DataInspectArgs) -> anyhow::Result<()> {
     let opened =
         task.and_then(|task| dataset::open(&args.data, &args.source, task, (0.2, 42), &mut problems));
     if let Some(path) = &args.sheet {
-        problems.take(fresh_png(path));
+        problems.take(fresh_png("--sheet", path));
+        if args.per_class == 0 {
+            problems.add(anyhow::anyhow!("--per-class is 0, expected 1 or more"));
+        }
     }
     problems.check()?;
     let Some(dataset) = opened else { return Err(Exit(1).into()) };
@@ -34,7 +38,7 @@ pub(crate) fn inspection(args: &DataInspectArgs) -> anyhow::Result<()> {
     let found =
         watched(&ui, "reading headers", contents.len(), |progress| inspect(&contents, &pool, progress));
     match args.json {
-        true => ui::print(&(serde_json::to_string_pretty(&found)? + "\n"))?,
+        true => ui::print_json(&found)?,
         false => ui::print_tables(&found.to_string())?,
     }
     passed_over(&dataset, &ui);
@@ -68,7 +72,7 @@ pub(crate) fn doctor(args: &DataDoctorArgs) -> anyhow::Result<()> {
     let task = problems.take(dataset::parse_task(args.classes.as_deref()));
     let opened = task.and_then(|task| dataset::open_leniently(&args.data, &args.source, task, &mut problems));
     if let Some(path) = &args.quarantine {
-        problems.take(fresh(path));
+        problems.take(fresh("--quarantine", path));
     }
     let options = DoctorOptions { near: (!args.exact).then_some(args.near), ..DoctorOptions::default() };
     problems.take(options.check().map_err(anyhow::Error::from));
@@ -82,7 +86,7 @@ pub(crate) fn doctor(args: &DataDoctorArgs) -> anyhow::Result<()> {
     })?;
     let list = Quarantine::of(&report);
     match args.json {
-        true => ui::print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
+        true => ui::print_json(&report)?,
         false => ui::print_tables(&format!("{report}{}", next(&report, &list, args)))?,
     }
     passed_over(&dataset, &ui);
@@ -137,24 +141,11 @@ pub(crate) fn watched<T>(
     done
 }
 
-/// A name for a file that does not exist yet, in a folder that does.
-pub(crate) fn fresh(path: &Path) -> anyhow::Result<()> {
-    let exists = path.symlink_metadata().is_ok();
-    anyhow::ensure!(!exists, "`{}` exists\n\nhint: give another name", path.display());
-    let folder = folder_of(path);
-    anyhow::ensure!(folder.is_dir(), "there is no folder `{}` to write to", folder.display());
-    Ok(())
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// A name for pictures that do not exist yet, further pages included.
-pub(crate) fn fresh_png(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn fresh_png(flag: &str, path: &Path) -> anyhow::Result<()> {
     let png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
-    anyhow::ensure!(png, "`{}` is no name in .png", path.display());
-    fresh(path)?;
+    anyhow::ensure!(png, "{flag} is `{}`, expected a name in .png", path.display());
+    fresh(flag, path)?;
     let start = format!("{}-", path.file_stem().unwrap_or_default().to_string_lossy());
     let entries = std::fs::read_dir(folder_of(path))
         .with_context(|| format!("failed to list `{}`", folder_of(path).display()))?;
@@ -165,7 +156,7 @@ pub(crate) fn fresh_png(path: &Path) -> anyhow::Result<()> {
         let there = path.with_file_name(&name);
         anyhow::ensure!(
             !page,
-            "`{}` exists, and may be a page of this sheet\n\nhint: give another name",
+            "`{}` exists, and may be a page of this sheet\n\nhint: give another name with {flag}",
             there.display()
         );
     }

@@ -21,6 +21,7 @@ use tl_weights::Written;
 
 use crate::args::{ExportArgs, ExportFormat};
 use crate::machine;
+use crate::output;
 use crate::prepare;
 use crate::ui::{self, Ui};
 
@@ -57,14 +58,16 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
             .map(|(path, written)| json!({ "path": path, "bytes": written.bytes, "sha256": written.sha256 }));
         let report = json!({ "format": args.format.word(), "files": files.collect::<Vec<_>>(),
             "about": exported.about, "difference": exported.difference });
-        return ui::print(&(serde_json::to_string_pretty(&report)? + "\n"));
+        return ui::print_json(&report);
     }
     ui::print_tables(&lines(&exported))
 }
 
 /// Where it goes.
-fn out(args: &ExportArgs, name: &str) -> PathBuf {
-    args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}{}", args.format.ending())))
+fn out(args: &ExportArgs, name: &str) -> anyhow::Result<PathBuf> {
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}{}", args.format.ending())));
+    output::place("--out", &out)?;
+    Ok(out)
 }
 
 fn existing(args: &ExportArgs) -> Existing {
@@ -73,7 +76,7 @@ fn existing(args: &ExportArgs) -> Existing {
 
 fn trained(args: &ExportArgs, run: &Path) -> anyhow::Result<Exported> {
     let (saved, model) = crate::predict::load(run, args.calibrated, Device::Cpu)?;
-    let out = out(args, &name_of(run));
+    let out = out(args, &name_of(run))?;
     if saved.text.is_some() {
         return texts::trained(args, run, (&saved, &model), out);
     }
@@ -138,7 +141,7 @@ fn published(args: &ExportArgs, name: &str, ui: &RefCell<Ui>) -> anyhow::Result<
     let preprocess = prepare::preprocess(input, input.size);
     let origin = (chosen.pretrained(), env!("CARGO_PKG_VERSION"));
     let net = Net::published((card, &loaded), (names, preprocess), origin, args.probabilities)?;
-    recorded(args, &net, out(args, card.name))
+    recorded(args, &net, out(args, card.name)?)
 }
 
 /// TorchScript or ONNX.
@@ -209,7 +212,11 @@ fn lines(exported: &Exported) -> String {
     let from = &about.pretrained;
     text += &format!("{:10} {} (weights `{}`: {})\n", "licence", from.licence, from.name, from.source);
     if let Some(difference) = difference {
-        text += &format!("{:10} the recording is within {difference:.0e} of the net\n", "checked");
+        let near = match *difference {
+            0.0 => "equals the net".to_owned(),
+            difference => format!("is within {difference:.0e} of the net"),
+        };
+        text += &format!("{:10} the recording {near}\n", "checked");
     }
     for (word, note) in notes {
         text += &format!("{word:10} {note}\n");

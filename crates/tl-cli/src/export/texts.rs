@@ -106,7 +106,7 @@ pub(super) fn published(args: &ExportArgs, name: &str, ui: &RefCell<Ui>) -> anyh
         input.tokenizer = files;
     }
     let short = name.rsplit('/').next().unwrap_or(name);
-    let out = out(args, short);
+    let out = out(args, short)?;
     if args.format != ExportFormat::Transformers {
         let mut exported = recorded(args, &leaving, out)?;
         if let Some(file) = fetched.tokenizer_files.first() {

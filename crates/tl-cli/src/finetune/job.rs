@@ -19,6 +19,7 @@ use crate::errors::{Exit, Problems};
 use crate::fit;
 use crate::machine;
 use crate::memory;
+use crate::output;
 use crate::prepare::{self, Samples};
 use crate::remembered;
 use crate::spec::{ClassWeights, Net, Resolved, resolve};
@@ -121,8 +122,14 @@ impl Job {
         let machine = machine::set_up(&args.threads)?;
         let mut problems = Problems::default();
         let resolved = resolve(args, &mut problems);
-        if let Some(run) = run.filter(|run| run.symlink_metadata().is_ok()) {
-            problems.add(tl_run::RunError::Exists { path: run.to_owned() }.into());
+        match run {
+            Some(run) if run.symlink_metadata().is_ok() && !RunDir::never_began(run) => {
+                problems.add(tl_run::RunError::Exists { path: run.to_owned() }.into());
+            }
+            Some(run) => {
+                problems.take(output::folder("--run", run));
+            }
+            None => {}
         }
         let opened = resolved.as_ref().and_then(|resolved| Opened::open(resolved, &mut problems));
         if let Some(resolved) = &resolved {

@@ -246,7 +246,13 @@ impl Job {
             run.dir.remove(CHECKPOINT)?;
         }
         run.dir.close()?;
-        show_summary(&summary, &path, self.inputs.unit(), json)?;
+        if !json {
+            ui.borrow().line("");
+            show_summary(&summary, &path, self.inputs.unit())?;
+        } else {
+            let event = serde_json::json!({ "event": "end", "run": path, "summary": summary });
+            ui::print(&format!("{event}\n"))?;
+        }
         conclude(&outcome.ended, &summary, &path)
     }
 
@@ -464,12 +470,8 @@ fn conclude(ended: &Ended, summary: &Summary, run: &Path) -> anyhow::Result<()> 
     }
 }
 
-fn show_summary(summary: &Summary, run: &Path, unit: &str, json: bool) -> anyhow::Result<()> {
-    if json {
-        let event = serde_json::json!({ "event": "end", "run": run, "summary": summary });
-        return ui::print(&format!("{event}\n"));
-    }
-    let mut lines = vec![String::new()];
+fn show_summary(summary: &Summary, run: &Path, unit: &str) -> anyhow::Result<()> {
+    let mut lines = Vec::new();
     for evaluation in &summary.evaluations {
         lines.extend(crate::evaluate::lines(evaluation, unit));
     }
@@ -490,6 +492,6 @@ fn show_summary(summary: &Summary, run: &Path, unit: &str, json: bool) -> anyhow
     lines.push(format!("model      {}", run.join("model.safetensors").display()));
     lines.push(format!("report     {}", run.join("report.html").display()));
     let one = if unit == "texts" { "TEXT" } else { "IMAGE" };
-    lines.push(format!("try it     tl predict {} {one}…", run.display()));
+    lines.push(format!("try it     tl predict {} {one}…", ui::word(run)));
     ui::print_tables(&(lines.join("\n") + "\n"))
 }

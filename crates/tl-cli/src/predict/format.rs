@@ -149,7 +149,8 @@ impl Saying<'_> {
             samples.iter().map(|sample| shortened(self.called(sample), most, self.key == "file")).collect();
         let width = called.iter().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max(4);
         let head = if self.is_numbers() { "says" } else { "says, and how surely" };
-        let mut text = format!("{:width$}  {head}\n", self.key);
+        let head = format!("{:width$}  {head}", self.key);
+        let mut text = terminal.map_or(head.clone(), |terminal| hang(&head, terminal, width + 2)) + "\n";
         for (name, row) in called.iter().zip(rows) {
             let room = " ".repeat(width - console::measure_text_width(name));
             let answers = match self.raw {
@@ -215,7 +216,7 @@ impl Saying<'_> {
 }
 
 /// A name in `most` columns: of a file its end, of a text its beginning.
-fn shortened(name: String, most: usize, is_file: bool) -> String {
+pub(crate) fn shortened(name: String, most: usize, is_file: bool) -> String {
     if console::measure_text_width(&name) <= most {
         return name;
     }
@@ -254,7 +255,7 @@ mod tests {
             .join("\n");
         assert_eq!(
             narrow,
-            "file   says, and how surely\nx.jpg  b, or c 0.6250, d\n       0.2500\nü.jpg  a 0.5000, b, or c\n       0.2500"
+            "file   says, and how\n       surely\nx.jpg  b, or c 0.6250, d\n       0.2500\nü.jpg  a 0.5000, b, or c\n       0.2500"
         );
         assert_eq!(shortened("folder/image.jpg".to_owned(), 10, true), "…image.jpg");
         assert_eq!(shortened("A wonderful film.".to_owned(), 10, false), "A wonderf…");

@@ -23,7 +23,7 @@ use crate::prepare;
 use crate::texts;
 use crate::ui::{self, Ui};
 
-pub(crate) use format::{Format, PAIR, Saying};
+pub(crate) use format::{Format, PAIR, Saying, shortened};
 
 /// Names of classes, labels or numbers and, for each image, what is said of each.
 type Answers = (Vec<String>, Vec<Vec<f32>>);
@@ -44,6 +44,12 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
              hint: `tl predict RUN IMAGE…`, or `tl predict --backbone NAME IMAGE…` for the pretrained net itself"
         ),
     };
+    if let Some(name) = args.backbone.as_deref().filter(|name| texts::is_text_net(name)) {
+        anyhow::bail!(
+            "`{name}` is a net of texts and has no classes of its own\n\n\
+             hint: fine-tune it with `tl finetune --task text`, or take its features with `tl features`"
+        );
+    }
     let pool = DataPool::new(machine.data_threads)?;
     let mut saved = run.map(|run| load(run, args.calibrated, device)).transpose()?;
     if let Some((run, (_, Model { reads: Reads::Texts { .. }, .. }))) = run.zip(saved.as_ref())

@@ -120,7 +120,7 @@ pub(crate) fn run(args: &RankArgs, interrupt: &Interrupt) -> anyhow::Result<()> 
         ..recommend(measured)
     };
     if args.json {
-        ui::print(&(serde_json::to_string_pretty(&ranking)? + "\n"))?;
+        ui::print_json(&ranking)?;
     } else {
         ui::print_tables(&show::text(&ranking))?;
     }

@@ -12,12 +12,18 @@ use super::{columns, data_name, field};
 use crate::args::CompareArgs;
 use crate::errors::Problems;
 use crate::machine;
+use crate::output::fresh;
 use crate::ui;
 
 pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let mut problems = Problems::default();
     let kind = args.out.as_deref().map(|path| problems.take(kind_of(path)));
     let runs: Vec<Run> = args.runs.iter().filter_map(|path| problems.take(super::open(path))).collect();
+    let mut places: Vec<_> = runs.iter().filter_map(|run| run.path.canonicalize().ok()).collect();
+    places.sort();
+    if let Some(twice) = places.windows(2).find(|two| two[0] == two[1]) {
+        problems.add(anyhow::anyhow!("`{}` is given twice", twice[0].display()));
+    }
     problems.check()?;
     let (head, rows) = table(&runs);
     let groups = groups(&runs);
@@ -42,7 +48,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
             "seeds": groups.iter().map(|group| &group.value).collect::<Vec<_>>(),
             "differences": pairs.iter().map(|(_, value)| value).collect::<Vec<_>>(),
         });
-        return ui::print(&(serde_json::to_string_pretty(&value)? + "\n"));
+        return ui::print_json(&value);
     }
     let mut text = columns(&head, &rows);
     if !remarks.is_empty() {
@@ -56,11 +62,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
 
 /// Whether the file is to be a page; a plot otherwise.
 fn kind_of(path: &Path) -> anyhow::Result<bool> {
-    anyhow::ensure!(
-        path.symlink_metadata().is_err(),
-        "`{}` exists\n\nhint: give another file with --out",
-        path.display()
-    );
+    fresh("--out", path)?;
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("html") => Ok(true),
         Some("svg") => Ok(false),

@@ -22,7 +22,7 @@ pub(super) fn run(args: &ListArgs) -> anyhow::Result<()> {
     }
     if args.json {
         let rows: Vec<Value> = runs.iter().map(facts).collect();
-        ui::print(&(serde_json::to_string_pretty(&rows)? + "\n"))?;
+        ui::print_json(&rows)?;
     } else if runs.is_empty() {
         ui::print(&format!("no runs in {}\n", args.dir.display()))?;
     } else {
@@ -73,7 +73,7 @@ pub(super) fn show(args: &ShowArgs) -> anyhow::Result<()> {
         value["summary"] = serde_json::to_value(&run.summary)?;
         value["manifest"] = serde_json::to_value(&run.manifest)?;
         value["spec"] = run.spec.clone();
-        return ui::print(&(serde_json::to_string_pretty(&value)? + "\n"));
+        return ui::print_json(&value);
     }
     let manifest = &run.manifest;
     let data = &manifest.data;

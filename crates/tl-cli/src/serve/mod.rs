@@ -47,7 +47,10 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()>
     let (saved, mut model) = crate::predict::load(&args.run, args.calibrated, Device::Cpu)?;
     let address = SocketAddr::new(args.host, args.port);
     let listener = TcpListener::bind(address).with_context(|| {
-        format!("failed to listen on {address}\n\nhint: give another --port, or 0 for any that is free")
+        let here = "hint: give another --port, or 0 for any that is free";
+        let elsewhere = "hint: --host is an address of this machine, or 0.0.0.0 for all of them";
+        let is_ours = TcpListener::bind((args.host, 0)).is_ok();
+        format!("failed to listen on {address}\n\n{}", if is_ours { here } else { elsewhere })
     })?;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {

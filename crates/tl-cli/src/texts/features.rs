@@ -16,8 +16,9 @@ use tl_weights::TensorWriter;
 use super::{MAX_LENGTH, find, tokenizer_of};
 use crate::args::{FeaturesArgs, Pooling};
 use crate::errors::Exit;
-use crate::features::Format;
+use crate::features::{Format, say_written};
 use crate::interrupt::{EXIT_CODE, Interrupt};
+use crate::output::fresh;
 use crate::predict::floats;
 use crate::ui::{self, Ui};
 
@@ -46,9 +47,7 @@ pub(crate) fn run(
     let shape = [samples.len(), width(&model.head)];
     let names: Vec<String> = samples.iter().map(|sample| tl_data::shown(&sample.rel).to_string()).collect();
     let list = (format == Format::Npy).then(|| args.out.with_extension("texts.txt"));
-    if let Some(list) = list.as_ref().filter(|list| list.exists()) {
-        anyhow::bail!("`{}` exists\n\nhint: give another name with --out", list.display());
-    }
+    list.as_deref().map(|list| fresh("--out", list)).transpose()?;
     let net = model.backbone.name().to_owned();
     let mut writer = match format {
         Format::Npy => TensorWriter::npy(&args.out, &shape)?,
@@ -89,11 +88,10 @@ pub(crate) fn run(
     if args.json {
         let report = json!({ "file": args.out, "shape": shape, "bytes": written.bytes, "sha256": written.sha256,
             "backbone": net, "files": list });
-        return ui::print(&(serde_json::to_string_pretty(&report)? + "\n"));
+        return ui::print_json(&report);
     }
-    let beside = list
-        .map_or("the texts in its metadata".to_owned(), |list| format!("the texts in {}", list.display()));
-    ui::print(&format!("{} {shape:?} float32, {}; {beside}\n", args.out.display(), ui::bytes(written.bytes)))
+    let beside = list.map_or("in its metadata".to_owned(), |list| format!("in {}", list.display()));
+    say_written(&args.out, (&shape, written.bytes), ("the texts", &beside))
 }
 
 /// What is said of images.

@@ -85,7 +85,10 @@ impl Problem {
                 format!("{:.0} % alike", near * 100.0)
             }
             Self::Encoding { what, first } => format!("{what}: {first}"),
-            Self::Length { words, median } => format!("{words} words (the median text has {median})"),
+            Self::Length { words, median } => {
+                let s = if *words == 1 { "" } else { "s" };
+                format!("{words} word{s} (the median text has {median})")
+            }
             _ => String::new(),
         }
     }
