@@ -8,6 +8,7 @@ use tl_torch::Scope;
 use super::config::{Family, TextConfig};
 use super::layers::{Attend, Dense, Drop, Table};
 use super::lora::Build;
+use super::rows::Rows;
 use crate::layers::{Act, Add, LayerNorm, Tag};
 use crate::stage::{Block, Dropout, Mode, Stage};
 use crate::trace::Trace;
@@ -193,13 +194,15 @@ impl Encoder {
 
 impl Block for Encoder {
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
-        let [q, k, v] = Dense::together(&self.qkv, xs, mode);
-        let ys = self.attend.forward([&q, &k, &v], None, mode);
-        let ys = Self::added(&self.out, (&self.drop1, &self.add1), &ys, xs, mode);
+        let rows = Rows::of(mode);
+        let xs = Rows::take(rows.as_ref(), xs);
+        let qkv = Dense::together(&self.qkv, &xs, mode);
+        let ys = self.attend.of_rows(qkv, None, rows.as_ref(), mode);
+        let ys = Self::added(&self.out, (&self.drop1, &self.add1), &ys, &xs, mode);
         let xs = self.norm1.forward(&ys, mode);
         let ys = self.fc1.forward(&xs, mode);
         let ys = Self::added(&self.fc2, (&self.drop2, &self.add2), &ys, &xs, mode);
-        let ys = self.norm2.forward(&ys, mode);
+        let ys = Rows::put(rows.as_ref(), self.norm2.forward(&ys, mode));
         // From packed layer to packed layer goes what they give.
         if mode.packs.is_some() { ys } else { ys.to_kind(Kind::Float) }
     }

@@ -6,8 +6,9 @@ use tch::{Kind, Tensor};
 use tl_torch::Scope;
 
 use super::config::TextConfig;
-use super::layers::{Attend, Dense, Drop, Table};
+use super::layers::{Attend, Dense, Drop, Table, thirds};
 use super::lora::Build;
+use super::rows::Rows;
 use crate::layers::{Act, Add, LayerNorm, Tag};
 use crate::stage::{Block, Mode, Stage};
 
@@ -93,14 +94,15 @@ impl Decoder {
 
 impl Block for Decoder {
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
-        let qkv = self.qkv.forward(&self.norm1.forward(xs, mode), mode);
-        let qkv = qkv.chunk(3, -1);
-        let ys = self.attend.forward([&qkv[0], &qkv[1], &qkv[2]], None, mode);
+        let rows = Rows::of(mode);
+        let xs = Rows::take(rows.as_ref(), xs);
+        let qkv = thirds(&self.qkv.forward(&self.norm1.forward(&xs, mode), mode));
+        let ys = self.attend.of_rows(qkv, None, rows.as_ref(), mode);
         let ys = self.drop1.forward(self.out.forward(&ys, mode), mode);
-        let xs = self.add1.forward(ys, xs, mode);
+        let xs = self.add1.forward(ys, &xs, mode);
         let ys = self.fc1.forward(&self.norm2.forward(&xs, mode), mode);
         let ys = self.drop2.forward(self.fc2.forward(&ys, mode), mode);
-        self.add2.forward(ys, &xs, mode).to_kind(Kind::Float)
+        Rows::put(rows.as_ref(), self.add2.forward(ys, &xs, mode).to_kind(Kind::Float))
     }
 
     fn is_residual(&self) -> bool {

@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 use tl_torch::{Activation, Init, PackedLinear, Role, Scope, drop_values};
 
 use super::lora::{Adapter, Build};
+use super::rows::Rows;
 use crate::layers::{Act, Tag};
 use crate::stage::Mode;
 
@@ -137,7 +138,7 @@ impl Dense {
 
     /// Queries, keys and values of the same tokens: one product in place of three, where nobody asks for the layers.
     pub(crate) fn together(layers: &[Self; 3], xs: &Tensor, mode: Mode<'_>) -> [Tensor; 3] {
-        let (first, biased) = (&layers[0], layers[0].bias.is_some());
+        let biased = layers[0].bias.is_some();
         let alike = |layer: &Self| layer.is_bare() && layer.bias.is_some() == biased;
         // A recording has the layers as they are published.
         if !layers.iter().all(alike) || mode.trace.is_some() || mode.positions.is_some() {
@@ -148,7 +149,7 @@ impl Dense {
         }
         let (weight, bias) = Self::stacked(layers);
         let ys = xs.linear(&weight, bias.as_ref());
-        thirds(&ys, first.weight.size()[0])
+        thirds(&ys)
     }
 
     /// The same from packed layers.
@@ -159,7 +160,7 @@ impl Dense {
             PackedLinear::new(&weight, bias.as_ref(), (kind, Activation::None), rows).ok()
         })?;
         let ys = packs.run(&layer, xs, None)?;
-        Some(thirds(&ys, layers[0].weight.size()[0]))
+        Some(thirds(&ys))
     }
 
     /// The weights of three layers as one, and their biases.
@@ -192,9 +193,9 @@ impl Dense {
     }
 }
 
-/// Three tensors of `width` channels each, out of one.
-fn thirds(ys: &Tensor, width: i64) -> [Tensor; 3] {
-    let mut parts = ys.split(width, -1).into_iter();
+/// Three tensors of as many channels each, out of one.
+pub(super) fn thirds(ys: &Tensor) -> [Tensor; 3] {
+    let mut parts = ys.chunk(3, -1).into_iter();
     [0, 1, 2].map(|_| parts.next().unwrap_or_default())
 }
 
@@ -218,8 +219,20 @@ impl Attend {
         Self { tag: Tag::bare(scope, "attention"), heads, scale, causal }
     }
 
+    /// The same of tokens that are apart from what fills up, `[R, C]` to `[R, C]`.
+    pub(super) fn of_rows(
+        &self,
+        qkv: [Tensor; 3],
+        bias: Option<&Tensor>,
+        rows: Option<&Rows>,
+        mode: Mode<'_>,
+    ) -> Tensor {
+        let [q, k, v] = qkv.map(|xs| Rows::put(rows, xs));
+        Rows::take(rows, &self.forward([&q, &k, &v], bias, mode))
+    }
+
     /// Queries, keys and values `[N, T, C]` to `[N, T, C]`. `bias` is added to the scores, `[1, heads, T, T]`.
-    pub(crate) fn forward(&self, qkv: [&Tensor; 3], bias: Option<&Tensor>, mode: Mode<'_>) -> Tensor {
+    fn forward(&self, qkv: [&Tensor; 3], bias: Option<&Tensor>, mode: Mode<'_>) -> Tensor {
         let (_, t, c) = qkv[0].size3().unwrap_or_default();
         // Without the sizes of the batch, which a recording would take for constants.
         let [q, k, v] = qkv.map(|xs| xs.unflatten(2, [self.heads, c / self.heads]).transpose(1, 2));

@@ -16,6 +16,7 @@ mod layers;
 mod load;
 mod lora;
 mod packs;
+mod rows;
 mod t5;
 
 use tch::{Device, Kind, Tensor};

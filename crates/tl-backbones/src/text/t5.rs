@@ -10,6 +10,7 @@ use tl_torch::{Init, Role, Scope};
 use super::config::TextConfig;
 use super::layers::{Attend, Dense, Drop, Table};
 use super::lora::Build;
+use super::rows::Rows;
 use crate::layers::{Act, Add, Tag};
 use crate::stage::{Block, Mode, Stage};
 
@@ -233,12 +234,14 @@ impl Encoder {
 
 impl Block for Encoder {
     fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
-        let normed = self.norm1.forward(xs, mode);
-        let [q, k, v] = self.qkv.each_ref().map(|layer| layer.forward(&normed, mode));
         let bias = self.distances.as_ref().map(|distances| distances.bias(xs.size()[1], mode));
-        let ys = self.attend.forward([&q, &k, &v], bias.as_ref(), mode);
+        let rows = Rows::of(mode);
+        let xs = Rows::take(rows.as_ref(), xs);
+        let normed = self.norm1.forward(&xs, mode);
+        let qkv = self.qkv.each_ref().map(|layer| layer.forward(&normed, mode));
+        let ys = self.attend.of_rows(qkv, bias.as_ref(), rows.as_ref(), mode);
         let ys = self.drop1.forward(self.out.forward(&ys, mode), mode);
-        let xs = self.add1.forward(ys, xs, mode);
+        let xs = self.add1.forward(ys, &xs, mode);
         let normed = self.norm2.forward(&xs, mode);
         let mut ys = self.fc1.forward(&normed, mode);
         if let Some((gate, tag)) = &self.gate {
@@ -247,7 +250,7 @@ impl Block for Encoder {
         }
         let ys = self.fc2.forward(&self.drop.forward(ys, mode), mode);
         let ys = self.drop2.forward(ys, mode);
-        self.add2.forward(ys, &xs, mode).to_kind(Kind::Float)
+        Rows::put(rows.as_ref(), self.add2.forward(ys, &xs, mode).to_kind(Kind::Float))
     }
 
     fn is_residual(&self) -> bool {

@@ -33,9 +33,9 @@ pub(crate) struct ServeArgs {
     /// Port to listen on; 0 for any that is free
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub(crate) port: u16,
-    /// Most images or texts that the net answers at once
-    #[arg(long, value_name = "N", default_value_t = tl_train::EVAL_BATCH)]
-    pub(crate) batch: usize,
+    /// Most images or texts that the net answers at once [default: 16; of texts 64]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
     /// How long a batch waits for images that are still being decoded, or texts that become tokens, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5)]
     pub(crate) max_wait: u64,

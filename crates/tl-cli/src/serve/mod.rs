@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tch::Device;
 use tl_serve::Options;
+use tl_train::EVAL_BATCH;
 
 use crate::args::ServeArgs;
 use crate::interrupt::Interrupt;
@@ -26,25 +27,29 @@ use batches::Batches;
 use images::Images;
 use texts::Texts;
 
+/// Texts that the net answers at once, where nobody says: they are small, and sorted by length.
+const TEXTS: usize = 64;
+
 pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
     let ui = Ui::new();
     let machine = machine::set_up_cpu(&args.threads)?;
+    anyhow::ensure!(args.max_pixels > 0, "--max-pixels is 0, expected 1 or more");
+    anyhow::ensure!(args.max_text > 0, "--max-text is 0, expected 1 or more");
+    let (saved, mut model) = crate::predict::load(&args.run, args.calibrated, Device::Cpu)?;
     let bytes = |mib: u64| mib.saturating_mul(1 << 20);
+    let batch = args.batch.unwrap_or(if saved.text.is_some() { TEXTS } else { EVAL_BATCH });
     let options = Options {
-        batch: args.batch,
+        batch,
         max_wait: Duration::from_millis(args.max_wait),
         max_body: bytes(args.max_body),
         max_held: Options::default().max_held.max(bytes(args.max_body).saturating_mul(4)),
         timeout: Duration::from_secs(args.timeout),
-        queue: args.queue.max(args.batch),
+        queue: args.queue.max(batch),
         connections: args.connections,
         readers: machine.data_threads,
         ..Options::default()
     };
     options.check()?;
-    anyhow::ensure!(args.max_pixels > 0, "--max-pixels is 0, expected 1 or more");
-    anyhow::ensure!(args.max_text > 0, "--max-text is 0, expected 1 or more");
-    let (saved, mut model) = crate::predict::load(&args.run, args.calibrated, Device::Cpu)?;
     let address = SocketAddr::new(args.host, args.port);
     let listener = TcpListener::bind(address).with_context(|| {
         let here = "hint: give another --port, or 0 for any that is free";
@@ -71,17 +76,16 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> anyhow::Result<()>
         ui.line(&format!("compute    {why}"));
         model.compute = compute;
         let pad = service.pad();
-        let pass = texts::pass_cost(&model, pad)?;
         ready();
         tl_serve::serve(listener, service, &options, &interrupt.stop, |inputs| {
-            texts::answer(&model, inputs, (pad, pass)).map_err(|error| error.to_string())
+            texts::answer(&model, inputs, pad).map_err(|error| error.to_string())
         })?;
     } else {
         let service = Images::new(&saved, &model, args.max_pixels.saturating_mul(1_000_000))?;
-        let (compute, why) = batches::choose(&mut model, precision, args.batch)?;
+        let (compute, why) = batches::choose(&mut model, precision, batch)?;
         ui.line(&format!("compute    {why}"));
         model.compute = compute;
-        let batches = Batches::new(&model, args.batch)?;
+        let batches = Batches::new(&model, batch)?;
         ready();
         tl_serve::serve(listener, service, &options, &interrupt.stop, |inputs| {
             batches.answer(&inputs).map_err(|error| error.to_string())

@@ -3,7 +3,6 @@
 //! The decision behind it: what `tl predict` does to a text is done here too, by the same code. A text beyond the length
 //! that the model was trained for is cut, as everywhere, and the answer says so.
 
-use std::cmp::Reverse;
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ use tl_heads::{Pool, Task};
 use tl_serve::{Item, Refusal, Service, Words};
 use tl_text::Tokenizer;
 use tl_text::tokens::{Encoded, Tokens};
-use tl_train::{Compute, Model, Precision, Reads, SavedModel, TrainError};
+use tl_train::{Compute, Model, Precision, SavedModel, TrainError};
 
 use super::images::POLICY;
 use super::page;
@@ -284,103 +283,10 @@ pub(super) fn choose(
     })
 }
 
-/// What a pass of the net costs beside its tokens, counted in tokens; short and long passes are timed once.
-pub(super) fn pass_cost(model: &Model, pad: u32) -> Result<usize, TrainError> {
-    const MOST: f64 = 1024.0;
-    let most = match model.reads {
-        Reads::Texts { max_length } => max_length,
-        Reads::Images(_) => 1,
-    };
-    let timed = |texts: usize, length: usize| -> Result<f64, TrainError> {
-        let (ids, types, words) = (vec![pad; length], vec![0; length], vec![None; length]);
-        let encoded = Encoded { texts: vec![Tokens { ids, types, words, cut: false }; texts], pad };
-        let mut best = f64::INFINITY;
-        for _ in 0..4 {
-            let begun = Instant::now();
-            tl_train::predict_texts(model, &encoded, false, &mut |_| ())?;
-            best = best.min(begun.elapsed().as_secs_f64());
-        }
-        Ok(best)
-    };
-    let (short, long) = (most.min(8), most.min(32));
-    let (few, many) = (short, 16 * long);
-    let (fast, slow) = (timed(1, short)?, timed(16, long)?);
-    // Where a machine is too busy to tell them apart, all go together.
-    let token = (slow - fast) / (many - few) as f64;
-    let cost = if token > 0.0 { (fast / token - few as f64).clamp(0.0, MOST) } else { MOST };
-    Ok(cost as usize)
-}
-
-/// The places of texts of these lengths, in the passes that cost least: a pass is as wide as its longest text, and costs
-/// `pass` tokens beside.
-fn passes(lengths: &[usize], pass: usize) -> Vec<Vec<usize>> {
-    let mut places: Vec<usize> = (0..lengths.len()).collect();
-    places.sort_by_key(|&place| Reverse(lengths[place]));
-    let n = places.len();
-    // By the first place of what is left, what that costs at least, and where the first pass of it ends.
-    let mut best = vec![(0, n); n + 1];
-    for start in (0..n).rev() {
-        let width = lengths[places[start]];
-        let ends = (start + 1..=n).map(|end| (pass + width * (end - start) + best[end].0, end));
-        best[start] = ends.min().unwrap_or((0, n));
-    }
-    let mut parts = Vec::new();
-    let mut start = 0;
-    while start < n {
-        let end = best[start].1;
-        parts.push(places[start..end].to_vec());
-        start = end;
-    }
-    parts
-}
-
-/// What the model says of each text; those of a like length go through the net together. `pass` is what a pass costs, see
-/// [`pass_cost`]. All at once would be twice as dear for sentences as they come: half of a batch would only fill it up.
-pub(super) fn answer(
-    model: &Model,
-    texts: Vec<Tokens>,
-    (pad, pass): (u32, usize),
-) -> Result<Vec<Answer>, TrainError> {
-    let lengths: Vec<usize> = texts.iter().map(|tokens| tokens.ids.len()).collect();
-    let mut texts: Vec<Option<Tokens>> = texts.into_iter().map(Some).collect();
-    let mut answers = Vec::with_capacity(texts.len());
-    for places in passes(&lengths, pass) {
-        let texts: Vec<Tokens> = places.iter().filter_map(|&place| texts[place].take()).collect();
-        let cut: Vec<bool> = texts.iter().map(|tokens| tokens.cut).collect();
-        let rows = tl_train::predict_texts(model, &Encoded { texts, pad }, false, &mut |_| ())?;
-        let said = rows.into_iter().zip(cut).map(|(row, cut)| Answer { row, cut });
-        answers.extend(places.into_iter().zip(said));
-    }
-    answers.sort_by_key(|(place, _)| *place);
-    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_of_a_like_length_go_together() {
-        // A long text would make six short ones as wide as itself.
-        assert_eq!(passes(&[5, 60, 6, 5, 6, 5, 6], 10), [vec![1], vec![2, 4, 6, 0, 3, 5]]);
-        // Where a pass is dear, or filling up is cheap, all go together.
-        assert_eq!(passes(&[5, 60, 6], 1000), [[1, 2, 0]]);
-        assert_eq!(passes(&[8, 9, 8, 9], 10), [[1, 3, 0, 2]]);
-        // Where a pass costs nothing, every length has its own.
-        assert_eq!(passes(&[3, 4, 3], 0).concat(), [1, 0, 2]);
-        assert_eq!(passes(&[3, 4, 5], 0), [[2], [1], [0]]);
-        assert!(passes(&[], 10).is_empty());
-    }
-
-    #[test]
-    fn every_text_is_in_one_pass() {
-        let lengths: Vec<usize> = (0..128).map(|i| 3 + i * 37 % 61).collect();
-        let parts = passes(&lengths, 40);
-        let mut places = parts.concat();
-        places.sort_unstable();
-        assert_eq!(places, (0..128).collect::<Vec<_>>());
-        let cost = |part: &Vec<usize>| 40 + part.iter().map(|&i| lengths[i]).max().unwrap() * part.len();
-        let filled: usize = parts.iter().map(cost).sum();
-        assert!(parts.len() > 1 && filled < 40 + 63 * 128, "{filled} in {} passes", parts.len());
-    }
+/// What the model says of each text. Those of a like length go through the net together, and what fills up the shorter ones
+/// costs next to nothing (`tl_backbones::text`).
+pub(super) fn answer(model: &Model, texts: Vec<Tokens>, pad: u32) -> Result<Vec<Answer>, TrainError> {
+    let cut: Vec<bool> = texts.iter().map(|tokens| tokens.cut).collect();
+    let rows = tl_train::predict_texts(model, &Encoded { texts, pad }, false, &mut |_| ())?;
+    Ok(rows.into_iter().zip(cut).map(|(row, cut)| Answer { row, cut }).collect())
 }
