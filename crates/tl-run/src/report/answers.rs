@@ -91,20 +91,22 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
     let tagged = !evaluation.labels.is_empty() && !evaluation.confusion.is_empty();
     let plots = set_plots(analysis);
     let plot = |name: &str| plots.iter().find(|plot| plot.name == format!("{}-{name}", evaluation.set));
+    // Names tell the tables of this set from those of others.
+    let wide = |what: &str, table: &Markup| scroll(&format!("{what}, {heading}"), table);
     let body = html! {
         @if !evaluation.confusion.is_empty() {
             h3 { "Confusion" }
-            (confusion(evaluation, analysis, set.names))
+            (confusion(set, &heading))
         }
         @if !analysis.confused.is_empty() {
             h3 { "Most confused" }
-            (confused(analysis, if tagged { "words" } else { set.unit }))
+            (wide("most confused", &confused(analysis, if tagged { "words" } else { set.unit })))
         }
-        @if !evaluation.classes.is_empty() { h3 { "Classes" } (label_table("class", &evaluation.classes, set.unit)) }
-        @if tagged && evaluation.metrics.contains_key("entity-f1") { h3 { "Entities" } (label_table("entity", &evaluation.labels, "there")) }
-        @else if tagged { h3 { "Tags" } (label_table("tag", &evaluation.labels, "there")) }
-        @else if !evaluation.labels.is_empty() { h3 { "Labels" } (label_table("label", &evaluation.labels, set.unit)) }
-        @if !evaluation.targets.is_empty() { h3 { "Numbers" } (target_table(&evaluation.targets)) }
+        @if !evaluation.classes.is_empty() { h3 { "Classes" } (wide("classes", &label_table("class", &evaluation.classes, set.unit))) }
+        @if tagged && evaluation.metrics.contains_key("entity-f1") { h3 { "Entities" } (wide("entities", &label_table("entity", &evaluation.labels, "there"))) }
+        @else if tagged { h3 { "Tags" } (wide("tags", &label_table("tag", &evaluation.labels, "there"))) }
+        @else if !evaluation.labels.is_empty() { h3 { "Labels" } (wide("labels", &label_table("label", &evaluation.labels, set.unit))) }
+        @if !evaluation.targets.is_empty() { h3 { "Numbers" } (wide("numbers", &target_table(&evaluation.targets))) }
         @if !analysis.numbers.is_empty() {
             div.plots { @for plot in &plots { (figure(plot, "")) } }
         }
@@ -126,7 +128,7 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
         @if !analysis.words.is_empty() {
             h3 { "Words that cost most" }
             p { "The cross-entropy of a word's tags, over all its occurrences, and its most frequent mistake." }
-            (sentences::words(&analysis.words))
+            (wide("words", &sentences::words(&analysis.words)))
         }
         @if !analysis.sentences.is_empty() {
             h3 { "Top losses" }
@@ -139,13 +141,14 @@ pub(super) fn section(set: &SetReport<'_>) -> Section {
             (gallery(set, &analysis.sure_and_wrong))
         }
         @if !set.looks.is_empty() { h3 { "Where it looked" } (looks(set.looks)) }
-        @if analysis.calibration.is_some() { h3 { "Labels that look wrong" } (suspects(set)) }
+        @if analysis.calibration.is_some() { h3 { "Labels that look wrong" } (suspects(set, &heading)) }
     };
     (id, heading, body)
 }
 
 /// Rows are labels, columns what was said; of many classes those of the most confused pairs.
-fn confusion(evaluation: &Evaluation, analysis: &Analysis, names: &[String]) -> Markup {
+fn confusion(set: &SetReport<'_>, heading: &str) -> Markup {
+    let SetReport { evaluation, analysis, names, .. } = set;
     let all = names.len() <= MOST_CLASSES;
     let involved: BTreeSet<&str> =
         (analysis.confused.iter()).flat_map(|pair| [pair.label.as_str(), pair.predicted.as_str()]).collect();
@@ -189,7 +192,7 @@ fn confusion(evaluation: &Evaluation, analysis: &Analysis, names: &[String]) -> 
     if shown.is_empty() {
         html! { p { "No class is taken for another." } }
     } else {
-        scroll("confusion", &table)
+        scroll(&format!("confusion, {heading}"), &table)
     }
 }
 
@@ -202,7 +205,7 @@ fn tint(colour: &str, share: f64) -> String {
 }
 
 fn confused(analysis: &Analysis, unit: &str) -> Markup {
-    let table = html! {
+    html! {
         table {
             thead { tr { th scope="col" { "right" } th.words scope="col" { "said" } th scope="col" { (unit) } th scope="col" { "of its class" } } }
             tbody {
@@ -216,15 +219,14 @@ fn confused(analysis: &Analysis, unit: &str) -> Markup {
                 }
             }
         }
-    };
-    scroll("most confused", &table)
+    }
 }
 
 fn label_table(what: &str, rows: &[LabelResult], unit: &str) -> Markup {
     let known = ["precision", "recall", "f1", "auroc", "average-precision"];
     let metrics: Vec<&str> =
         known.into_iter().filter(|name| rows.iter().any(|row| row.metrics.contains_key(*name))).collect();
-    let table = html! {
+    html! {
         table {
             thead {
                 tr {
@@ -242,13 +244,12 @@ fn label_table(what: &str, rows: &[LabelResult], unit: &str) -> Markup {
                 }
             }
         }
-    };
-    scroll(what, &table)
+    }
 }
 
 fn target_table(rows: &[TargetResult]) -> Markup {
     let names: BTreeSet<&String> = rows.iter().flat_map(|row| row.metrics.keys()).collect();
-    let table = html! {
+    html! {
         table {
             thead { tr { th scope="col" { "number" } @for name in &names { th scope="col" { (metric_title(name)) } } } }
             tbody {
@@ -260,8 +261,7 @@ fn target_table(rows: &[TargetResult]) -> Markup {
                 }
             }
         }
-    };
-    scroll("numbers", &table)
+    }
 }
 
 fn rankings_text(analysis: &Analysis, unit: &str) -> String {
@@ -382,7 +382,7 @@ fn text(set: &SetReport<'_>, file: &str) -> Markup {
     }
 }
 
-fn suspects(set: &SetReport<'_>) -> Markup {
+fn suspects(set: &SetReport<'_>, heading: &str) -> Markup {
     let all = &set.analysis.suspects;
     let pictured = all.iter().take(Analysis::most_pictures());
     let rest = all.iter().take(MOST_SUSPECTS).skip(Analysis::most_pictures());
@@ -412,7 +412,7 @@ fn suspects(set: &SetReport<'_>) -> Markup {
             @if all.len() > Analysis::most_pictures() {
                 details {
                     summary { "More of them" }
-                    (scroll("more labels that look wrong", &html! {
+                    (scroll(&format!("more labels that look wrong, {heading}"), &html! {
                         table {
                             thead { tr { th scope="col" { (set.unit.trim_end_matches('s')) } th.words scope="col" { "label" } th.words scope="col" { "likely" } th scope="col" { "label p" } th scope="col" { "likely p" } } }
                             tbody {

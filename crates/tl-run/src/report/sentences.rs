@@ -5,7 +5,6 @@
 
 use maud::{Markup, html};
 
-use super::scroll;
 use crate::analysis::{CostlyWord, Sentence, Span};
 
 /// A list of sentences, each twice.
@@ -28,7 +27,7 @@ pub(super) fn list(sentences: &[Sentence]) -> Markup {
 
 /// A table of words.
 pub(super) fn words(words: &[CostlyWord]) -> Markup {
-    let table = html! {
+    html! {
         table {
             thead {
                 tr {
@@ -47,8 +46,7 @@ pub(super) fn words(words: &[CostlyWord]) -> Markup {
                 }
             }
         }
-    };
-    scroll("words", &table)
+    }
 }
 
 /// The words, with spans marked; those that are not among the others are bad.

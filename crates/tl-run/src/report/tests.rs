@@ -161,6 +161,41 @@ fn a_page_needs_nothing_else_and_takes_any_name() {
 }
 
 #[test]
+fn tables_of_two_sets_have_names_of_their_own() {
+    let names = ["a", "b"].map(str::to_owned);
+    let rows = vec![vec![0.25, 0.75], vec![0.25, 0.75]];
+    let analysis = |set| {
+        let truth = Truth::Classes(vec![0, 1]);
+        Analysis::new(&Answered { set, names: &names, files: vec!["1", "2"], truth, rows: &rows }, None)
+    };
+    let analyses = ["val", "test"].map(analysis);
+    let mut summary = summary(evaluation(vec![vec![0, 1], vec![0, 1]]));
+    summary.evaluations.push(Evaluation { set: "test".to_owned(), ..summary.evaluations[0].clone() });
+    let report = RunReport {
+        title: "t",
+        names: &names,
+        plan: "p",
+        epochs: &[],
+        summary: &summary,
+        manifest: &manifest(),
+        repeat: "tl",
+        analyses: &analyses,
+        pictures: &BTreeMap::new(),
+        texts: &BTreeMap::new(),
+        unit: "texts",
+        looks: &BTreeMap::new(),
+    };
+    let page = report.html();
+    let regions = page.split("role=\"region\" aria-label=\"").skip(1);
+    let mut labels: Vec<_> = regions.filter_map(|rest| rest.split('"').next()).collect();
+    assert!(labels.contains(&"confusion, Test texts"), "{labels:?}");
+    let all = labels.len();
+    labels.sort_unstable();
+    labels.dedup();
+    assert_eq!(labels.len(), all, "{labels:?}");
+}
+
+#[test]
 fn of_many_classes_the_most_confused_are_shown() {
     let names: Vec<String> = (0..40).map(|i| format!("class number {i}")).collect();
     let mut confusion = vec![vec![0; 40]; 40];
