@@ -169,6 +169,7 @@ fn predict(args: &TextPredictArgs) -> anyhow::Result<()> {
             texts.push(text.clone());
         }
     }
+    anyhow::ensure!(!texts.is_empty(), "there are no texts on standard input (expected one on each line)");
     let probabilities = model.predict_proba(&texts)?;
     let classes = model.classes.len();
     if !args.json && std::io::stdout().is_terminal() {
