@@ -326,7 +326,6 @@ pub(crate) fn resolve(args: &Settings, problems: &mut Problems) -> Option<Resolv
         batch: args.batch.unwrap_or(base.batch),
         label_smoothing: args.label_smoothing.unwrap_or(match base.outputs.of_data() == outputs.of_data() {
             true => base.label_smoothing,
-            false if texts => 0.0,
             false => outputs.label_smoothing(),
         }),
         focal: args.focal.unwrap_or(base.focal),
@@ -364,8 +363,6 @@ fn defaults_for_texts() -> Spec {
         backbone: texts::DEFAULT_BACKBONE.to_owned(),
         dropout: 0.1,
         augment: Augment::none().into(),
-        batch: 32,
-        label_smoothing: 0.0,
         ..defaults()
     }
 }

