@@ -362,7 +362,10 @@ fn lists_of_images() {
     assert_eq!(found, [odd, at("in/a.png"), at("in/b.png"), at("in/deep/c.jpg"), at("one.png")]);
 
     let error = list_images(&[at("in"), at("gone"), at("none")]).unwrap_err().to_string();
-    assert!(error.contains("2 files and folders cannot be used") && error.contains("gone` does not exist"), "{error}");
+    assert!(
+        error.contains("2 files and folders cannot be used") && error.contains("gone` does not exist"),
+        "{error}"
+    );
     assert!(error.contains("none` holds no images"), "{error}");
 }
 
