@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 use tl_torch::{Activation, PackedLinear, TorchError};
 
-/// Tokens of a pass, which oneDNN wants to know when it chooses a layout: 32 texts of 128. Other numbers are computed in
-/// the same layout.
+/// Tokens of a pass, which oneDNN wants to know when it chooses a layout: 32 texts of 128. Other numbers are computed too.
 const ROWS: i64 = 4096;
 
 /// Copies of weights in the layout of oneDNN, in f32 or bf16, for passes on the CPU. They are good as long as the weights

@@ -24,7 +24,8 @@ impl Rows {
         let (n, t) = mask.size2().ok()?;
         let real = mask.flatten(0, 1);
         let places = real.nonzero().squeeze_dim(1);
-        if places.size()[0] * 10 > n * t * 9 {
+        let there = places.size()[0];
+        if there == 0 || there * 10 > n * t * 9 {
             return None;
         }
         let rows = (real.cumsum(0, Kind::Int64) - 1).clamp_min(0);
@@ -45,5 +46,50 @@ impl Rows {
             Some(Self { rows, n, t, .. }) => ys.index_select(0, rows).unflatten(0, [*n, *t]),
             None => ys,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::text::Packs;
+
+    /// `[3, 5]`, with texts of these lengths.
+    fn mask(lengths: [i64; 3]) -> Tensor {
+        let lengths = Tensor::from_slice(&lengths).unsqueeze(1);
+        Tensor::arange(5, (Kind::Int64, Device::Cpu)).unsqueeze(0).lt_tensor(&lengths)
+    }
+
+    #[test]
+    fn real_tokens_come_back_to_their_places() {
+        let packs = Packs::new(false).unwrap();
+        let mask = mask([2, 5, 1]);
+        let mode = Mode { mask: Some(&mask), packs: Some(&packs), ..Mode::EVAL };
+        let rows = Rows::of(mode).unwrap();
+        let xs = Tensor::arange(3 * 5 * 2, (Kind::Float, Device::Cpu)).view([3, 5, 2]);
+        let ys = Rows::take(Some(&rows), &xs);
+        assert_eq!(ys.size(), [8, 2]);
+        assert_eq!(Vec::<f32>::try_from(ys.select(1, 0)).unwrap(), [0., 2., 10., 12., 14., 16., 18., 20.]);
+        let back = Rows::put(Some(&rows), ys);
+        let real = mask.unsqueeze(2);
+        assert_eq!(back.size(), xs.size());
+        assert_eq!(&back * &real, &xs * &real);
+        assert_eq!(back.isfinite().all().int64_value(&[]), 1);
+    }
+
+    #[test]
+    fn where_nothing_is_to_be_gained_all_stay() {
+        let packs = Packs::new(false).unwrap();
+        for lengths in [[5, 5, 5], [5, 5, 4], [0, 0, 0]] {
+            let mask = mask(lengths);
+            assert!(
+                Rows::of(Mode { mask: Some(&mask), packs: Some(&packs), ..Mode::EVAL }).is_none(),
+                "{lengths:?}"
+            );
+        }
+        let mask = mask([2, 5, 1]);
+        assert!(Rows::of(Mode { mask: Some(&mask), ..Mode::EVAL }).is_none(), "layers with gradients");
     }
 }

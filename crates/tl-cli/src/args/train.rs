@@ -88,7 +88,7 @@ pub(crate) struct Settings {
     /// Images or texts in a training step [default: 16]
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
-    /// Label smoothing, 0 to below 1 [default: 0.1; 0 with multi-label and tags]
+    /// Label smoothing, 0 to below 1 [default: 0.1 for classes, 0 for labels, numbers and tags]
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     pub(crate) label_smoothing: Option<f64>,
     /// Focal loss (arXiv:1708.02002): images that are easily told count less, the more so the higher this is; 2 is usual
