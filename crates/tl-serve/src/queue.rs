@@ -119,13 +119,16 @@ impl<I, O> Batches<I, O> {
             });
             metrics.batch(n, begun.elapsed());
             match outputs {
+                // The place is free before the answer is known: who has it may ask again at once.
                 Ok(outputs) => {
-                    for ((reply, _place), output) in replies.into_iter().zip(outputs) {
+                    for ((reply, place), output) in replies.into_iter().zip(outputs) {
+                        drop(place);
                         let _ = reply.send(Ok(output));
                     }
                 }
                 Err(error) => {
-                    for (reply, _place) in replies {
+                    for (reply, place) in replies {
+                        drop(place);
                         let _ = reply.send(Err(error.clone()));
                     }
                 }
@@ -189,5 +192,24 @@ mod tests {
             Ok(inputs.iter().map(|x| x * 10).collect())
         });
         assert_eq!((asked, answer.try_recv().unwrap()), (vec![1], Ok(10)));
+    }
+
+    #[test]
+    fn whoever_has_an_answer_may_ask_again() {
+        let options = Options { batch: 1, ..Options::default() };
+        let (queue, batches) = queue::<u32, u32>(1);
+        let model = std::thread::spawn(move || {
+            batches.answer(&options, &Metrics::default(), |inputs| match inputs[0] % 2 {
+                0 => Ok(inputs),
+                _ => Err("odd".to_owned()),
+            });
+        });
+        for input in 0..1000 {
+            let (job, answer) = job(&queue, input);
+            queue.push(job);
+            assert_eq!(answer.blocking_recv().unwrap().is_ok(), input % 2 == 0);
+        }
+        drop(queue);
+        model.join().unwrap();
     }
 }

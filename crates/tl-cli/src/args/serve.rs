@@ -53,8 +53,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "S", default_value_t = 30)]
     pub(crate) timeout: u64,
     /// Most images or texts that are accepted and not answered yet; above it requests are refused with 503
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub(crate) queue: usize,
+    /// [default: 256; of texts 2048]
+    #[arg(long, value_name = "N")]
+    pub(crate) queue: Option<usize>,
     /// Most connections at once; others wait
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub(crate) connections: usize,
