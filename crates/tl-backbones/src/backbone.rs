@@ -23,6 +23,8 @@ pub struct Backbone {
     /// All parameters and running statistics.
     pub store: ParamStore,
     neck: Option<LayerNorm>,
+    /// What defines the stages of an image net, which differs with its weights.
+    net: Option<Net>,
 }
 
 /// What a net was built from: a row of the table of image nets, or the configuration of a text net.
@@ -102,7 +104,22 @@ impl Backbone {
         fill: Fill,
     ) -> Result<Self, BackboneError> {
         let ((stages, neck), store) = ParamStore::build(device, fill, |scope| define(card, net, scope))?;
-        Ok(Self { definition: Definition::Image(card), stages, store, neck })
+        Ok(Self { definition: Definition::Image(card), stages, store, neck, net: Some(net) })
+    }
+
+    /// The same net once more, in the same memory, with gradients of its own: for computing parts of a batch side by side.
+    ///
+    /// # Errors
+    /// A fault in the net's definition; it was built with its classifier.
+    pub fn twin(&self) -> Result<Self, BackboneError> {
+        match (&self.definition, self.net) {
+            (Definition::Image(card), Some(net)) => {
+                let ((stages, neck), store) = self.store.twin(|scope| define(card, net, scope))?;
+                Ok(Self { definition: Definition::Image(card), stages, store, neck, net: self.net })
+            }
+            (Definition::Image(card), None) => Err(BackboneError::NoTwin { backbone: card.name }),
+            (Definition::Text(net), _) => self.text_twin(net),
+        }
     }
 
     /// The same with the classifier that the card describes, for `classes` classes; its parameters are in the net's
@@ -123,7 +140,7 @@ impl Backbone {
         };
         let (((stages, neck), classifier), store) = ParamStore::build(device, fill, define)?;
         let definition = Definition::Image(card);
-        Ok((Self { definition, stages, store, neck }, classifier))
+        Ok((Self { definition, stages, store, neck, net: None }, classifier))
     }
 
     /// The row of the table, of an image net.
@@ -274,7 +291,7 @@ impl Backbone {
 
     /// A net whose stages are built, without a neck.
     pub(crate) fn assemble(definition: Definition, stages: Vec<Stage>, store: ParamStore) -> Self {
-        Self { definition, stages, store, neck: None }
+        Self { definition, stages, store, neck: None, net: None }
     }
 
     fn blank(&self, size: u32) -> Tensor {

@@ -50,6 +50,12 @@ pub enum BackboneError {
         /// The net.
         backbone: &'static str,
     },
+    /// What has its classifier cannot be built once more.
+    #[error("backbone `{backbone}` has its published classifier, and so no twin")]
+    NoTwin {
+        /// The net.
+        backbone: &'static str,
+    },
     /// The net cannot take images of this size.
     #[error("backbone `{backbone}` cannot take images of {size} × {size} pixels: expected {}", expected_size(*.least, *.multiple))]
     Size {

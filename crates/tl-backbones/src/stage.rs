@@ -70,6 +70,8 @@ pub struct Mode<'a> {
     pub drop_path: Option<DropPath>,
     /// Dropout in text nets.
     pub dropout: Option<Dropout>,
+    /// The row of the batch that is the first here. A part of a batch drops what the whole batch would drop of it.
+    pub first: i64,
     /// In text nets, bool `[N, T]`: which tokens are real. Others may stand only at the end of a row. `None`: all are.
     pub mask: Option<&'a Tensor>,
     /// In text nets, int64 `[1, T]`: the places of tokens, from 0 on, which are looked up one by one. A recording whose
@@ -88,6 +90,7 @@ impl Mode<'_> {
         trace: None,
         drop_path: None,
         dropout: None,
+        first: 0,
         mask: None,
         positions: None,
         packs: None,

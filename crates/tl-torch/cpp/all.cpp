@@ -3,3 +3,4 @@
 #include "graph.cpp"
 #include "cuda.cpp"
 #include "packed.cpp"
+#include "threads.cpp"

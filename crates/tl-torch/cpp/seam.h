@@ -59,5 +59,13 @@ char *tl_gpus(char **lines);
 // Loads libtorch's part for GPUs into the process, and makes cuDNN choose what is reproducible.
 char *tl_cuda_load(void);
 
+// Calls `call(context, i)` for each i below n, in at most `tl_threads` threads of libtorch's own at once, where operations
+// then take one thread. `call` throws nothing.
+void tl_each(size_t n, void (*call)(void *context, size_t i), void *context);
+// Threads that can compute side by side.
+size_t tl_threads(void);
+// Adds the gradient of `from` to that of `to`, and takes it from there. `from` may have none.
+char *tl_add_gradient(const at::Tensor *to, const at::Tensor *from);
+
 void tl_free_text(char *text);
 }

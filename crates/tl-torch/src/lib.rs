@@ -20,6 +20,7 @@ mod params;
 mod random;
 mod recording;
 mod seam;
+mod side_by_side;
 mod traced;
 
 pub use adam::{Adam, adam};
@@ -31,7 +32,8 @@ pub use layout::{channels_last, image_batch};
 pub use leave::leave_at_once;
 pub use packed::{Activation, PackedLinear};
 pub use params::{Fill, Init, Param, ParamStore, Role, Scope};
-pub use random::{drop_rows, drop_values, dropout, uniform};
+pub use random::{Draw, drop_rows, drop_values, dropout, uniform};
+pub use side_by_side::{add_gradients, side_by_side, threads_side_by_side};
 pub use traced::{Constant, Graph, GraphNode, Traced};
 
 /// The version of libtorch that this is built for; `tch` refuses any other at build time.

@@ -87,8 +87,15 @@ pub struct ParamStore {
 #[derive(Debug)]
 struct Building {
     params: Vec<Param>,
-    device: Device,
-    fill: Fill,
+    values: Values,
+}
+
+/// Where the values of a net that is being built come from.
+#[derive(Debug)]
+enum Values {
+    New(Device, Fill),
+    /// Those of another net of the same definition, the next one first.
+    Shared(std::vec::IntoIter<(String, Tensor)>),
 }
 
 /// A place in the tree of names, to define parameters under.
@@ -108,7 +115,29 @@ impl ParamStore {
         fill: Fill,
         define: impl FnOnce(&Scope<'_>) -> T,
     ) -> Result<(T, Self), TorchError> {
-        let building = RefCell::new(Building { params: Vec::new(), device, fill });
+        Self::collect(Values::New(device, fill), define)
+    }
+
+    /// Runs the `define` that this store was built by once more, and gives what it defines the values of this one: memory
+    /// and all, while gradients are its own. Whoever computes with the two in different threads may read from both, and
+    /// must write to neither meanwhile.
+    ///
+    /// # Errors
+    /// It defines other names than it did.
+    pub fn twin<T>(&self, define: impl FnOnce(&Scope<'_>) -> T) -> Result<(T, Self), TorchError> {
+        let values: Vec<_> = self.params.iter().map(|p| (p.name.clone(), p.tensor.detach())).collect();
+        let (net, store) = Self::collect(Values::Shared(values.into_iter()), define)?;
+        let same = |(own, twin): (&Param, &Param)| own.name == twin.name;
+        if store.params.len() != self.params.len() || !self.params.iter().zip(&store.params).all(same) {
+            let defined = store.params.iter().find(|p| !self.index.contains_key(&p.name));
+            let name = defined.or(self.params.last()).map_or(String::new(), |p| p.name.clone());
+            return Err(TorchError::Unknown { name });
+        }
+        Ok((net, store))
+    }
+
+    fn collect<T>(values: Values, define: impl FnOnce(&Scope<'_>) -> T) -> Result<(T, Self), TorchError> {
+        let building = RefCell::new(Building { params: Vec::new(), values });
         let net = define(&Scope { building: &building, prefix: String::new() });
         let params = building.into_inner().params;
         let mut index = BTreeMap::new();
@@ -197,7 +226,14 @@ impl Scope<'_> {
     pub fn param(&self, name: &str, shape: &[i64], role: Role, init: Init) -> Tensor {
         let name = self.full(name);
         let mut building = self.building.borrow_mut();
-        let tensor = fill(&name, shape, init, building.fill, building.device);
+        let tensor = match &mut building.values {
+            Values::New(device, with) => fill(&name, shape, init, *with, *device),
+            // What is defined otherwise is found when all of it is there.
+            Values::Shared(values) => match values.next() {
+                Some((_, value)) if value.size() == shape => value,
+                _ => fill(&name, shape, init, Fill::Shapes, Device::Cpu),
+            },
+        };
         building.params.push(Param { name, role, tensor: tensor.shallow_clone() });
         tensor
     }
@@ -256,6 +292,23 @@ mod tests {
         assert_eq!(weight.sum(Kind::Float).double_value(&[]), 12.0);
         assert_eq!(store.count(), 15);
         assert_eq!(store.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["fc.bias", "fc.weight"]);
+    }
+
+    #[test]
+    fn a_twin_shares_values_and_has_its_own_gradients() {
+        let (weight, store) = ParamStore::build(Device::Cpu, Fill::Seed(1), two_layers).unwrap();
+        let (twin, shared) = store.twin(two_layers).unwrap();
+        assert!(twin.equal(&weight) && shared.get("fc.weight").unwrap().role == Role::Weight);
+        store.set("fc.weight", &Tensor::ones([3, 4], (Kind::Float, Device::Cpu))).unwrap();
+        assert_eq!(twin.sum(Kind::Float).double_value(&[]), 12.0);
+        let _ = twin.set_requires_grad(true);
+        twin.sum(Kind::Float).backward();
+        assert!(twin.grad().defined() && !weight.requires_grad() && !weight.grad().defined());
+        let three =
+            |scope: &Scope<'_>| (two_layers(scope), scope.param("more", &[1], Role::Bias, Init::Zeros));
+        let error = store.twin(three).unwrap_err();
+        assert!(error.to_string().contains("`more`"), "{error}");
+        assert!(store.twin(|_| ()).is_err());
     }
 
     #[test]

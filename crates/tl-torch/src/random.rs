@@ -7,10 +7,24 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use tch::Tensor;
 
+/// Which mask of dropout it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw<'a> {
+    /// Seed of the step.
+    pub seed: u64,
+    /// Where in the net it acts.
+    pub name: &'a str,
+    /// The row of the batch that is the first here: of a part of a batch, masks are those of the same rows of the whole.
+    pub first: i64,
+}
+
 /// `n` values, uniform in `-bound..bound`, for the parameter `name`.
 #[must_use]
 pub fn uniform(seed: u64, name: &str, n: usize, bound: f64) -> Vec<f32> {
-    let mut rng = stream(seed, name);
+    values(stream(seed, name), n, bound)
+}
+
+fn values(mut rng: ChaCha8Rng, n: usize, bound: f64) -> Vec<f32> {
     (0..n)
         .map(|_| {
             // 53 random bits make a double in 0..1.
@@ -26,47 +40,56 @@ pub fn uniform(seed: u64, name: &str, n: usize, bound: f64) -> Vec<f32> {
 /// # Shapes
 /// Any, to the same.
 pub fn dropout(xs: &Tensor, p: f64, seed: u64) -> Tensor {
-    xs * mask(p, (seed, "dropout"), &xs.size()).to_device(xs.device())
+    xs * mask(p, stream(seed, "dropout"), &xs.size()).to_device(xs.device())
 }
 
 /// The same for whole rows: all of `xs[i]` is zeroed or all of it grows to `1 / (1 − p)`. With `p` = 1 everything is
-/// zeroed. The mask is a function of `seed` and `name`.
+/// zeroed. The mask is a function of `draw`.
 ///
 /// # Shapes
 /// `[N, …]` to the same.
-pub fn drop_rows(xs: &Tensor, p: f64, seed: u64, name: &str) -> Tensor {
+pub fn drop_rows(xs: &Tensor, p: f64, draw: Draw<'_>) -> Tensor {
     let mut shape = vec![1; xs.dim()];
     shape[..1].copy_from_slice(&xs.size()[..1]);
+    let mut rng = stream(draw.seed, draw.name);
+    // A draw is two words of the generator.
+    rng.set_word_pos(2 * draw.first.unsigned_abs() as u128);
     // In the kind of `xs`: a product with f32 would widen half precision.
-    xs * mask(p, (seed, name), &shape).to_kind(xs.kind()).to_device(xs.device())
+    xs * mask(p, rng, &shape).to_kind(xs.kind()).to_device(xs.device())
 }
 
-/// Dropout whose mask is a function of `seed` and `name`, in the kind of `xs`; `p` is met to 1 / 65536. For large tensors:
-/// 16 random bits decide on a value.
+/// Dropout whose mask is a function of `draw`, in the kind of `xs`; `p` is met to 1 / 65536. For large tensors: 16 random
+/// bits decide on a value.
 ///
 /// # Shapes
-/// Any, to the same.
-pub fn drop_values(xs: &Tensor, p: f64, seed: u64, name: &str) -> Tensor {
+/// `[N, …]` to the same.
+pub fn drop_values(xs: &Tensor, p: f64, draw: Draw<'_>) -> Tensor {
     if p <= 0.0 {
         return xs.shallow_clone();
     }
     let threshold = (p * 65536.0).round() as u32;
     let keep = if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 };
-    let mut bytes = vec![0; 2 * xs.numel()];
-    stream(seed, name).fill_bytes(&mut bytes);
-    let draws = bytes.chunks_exact(2).map(|pair| u32::from(u16::from_le_bytes([pair[0], pair[1]])));
+    // A word of the generator decides on two values.
+    let row = xs.size().iter().skip(1).product::<i64>().unsigned_abs() as u128;
+    let skipped = row * draw.first.unsigned_abs() as u128;
+    let mut rng = stream(draw.seed, draw.name);
+    rng.set_word_pos(skipped / 2);
+    let begin = 2 * (skipped % 2) as usize;
+    let mut bytes = vec![0; begin + 2 * xs.numel()];
+    rng.fill_bytes(&mut bytes);
+    let draws = bytes[begin..].chunks_exact(2).map(|pair| u32::from(u16::from_le_bytes([pair[0], pair[1]])));
     let mask: Vec<f32> = draws.map(|draw| if draw < threshold { 0.0 } else { keep }).collect();
     let mask = Tensor::from_slice(&mask).view(&xs.size()[..]);
     xs * mask.to_kind(xs.kind()).to_device(xs.device())
 }
 
 /// Zeros by chance `p`, the rest `1 / (1 − p)`.
-fn mask(p: f64, (seed, name): (u64, &str), shape: &[i64]) -> Tensor {
+fn mask(p: f64, rng: ChaCha8Rng, shape: &[i64]) -> Tensor {
     let threshold = (2.0 * p - 1.0) as f32;
     // Where all is dropped, a draw that f32 rounds up to 1 must not stay as infinity.
     let keep = if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 };
     let n: i64 = shape.iter().product();
-    let draws = uniform(seed, name, n as usize, 1.0);
+    let draws = values(rng, n as usize, 1.0);
     let mask: Vec<f32> = draws.into_iter().map(|draw| if draw < threshold { 0.0 } else { keep }).collect();
     Tensor::from_slice(&mask).view(shape)
 }
@@ -88,6 +111,10 @@ mod tests {
 
     use super::*;
 
+    fn draw(seed: u64, name: &str) -> Draw<'_> {
+        Draw { seed, name, first: 0 }
+    }
+
     #[test]
     fn dropout_keeps_the_mean_and_follows_its_seed() {
         let ones = Tensor::ones([100, 100], (Kind::Float, Device::Cpu));
@@ -102,7 +129,7 @@ mod tests {
     #[test]
     fn rows_are_dropped_whole() {
         let ones = Tensor::ones([1000, 3, 2], (Kind::BFloat16, Device::Cpu));
-        let ys = drop_rows(&ones, 0.25, 7, "add");
+        let ys = drop_rows(&ones, 0.25, draw(7, "add"));
         assert_eq!((ys.kind(), ys.size()), (Kind::BFloat16, ones.size()));
         let rows = ys.to_kind(Kind::Double).view([1000, 6]);
         let kept = rows.select(1, 0);
@@ -111,26 +138,46 @@ mod tests {
             (kept.ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]) - 0.75).abs() < 0.05
         );
         assert!((kept.max().double_value(&[]) - 4.0 / 3.0).abs() < 0.01);
-        assert!(ys.equal(&drop_rows(&ones, 0.25, 7, "add")));
-        assert!(!ys.equal(&drop_rows(&ones, 0.25, 8, "add")) && !ys.equal(&drop_rows(&ones, 0.25, 7, "sum")));
-        assert!(drop_rows(&ones, 0.0, 7, "add").equal(&ones));
-        assert!(drop_rows(&ones, 1.0, 7, "add").equal(&ones.zeros_like()));
+        assert!(ys.equal(&drop_rows(&ones, 0.25, draw(7, "add"))));
+        assert!(
+            !ys.equal(&drop_rows(&ones, 0.25, draw(8, "add")))
+                && !ys.equal(&drop_rows(&ones, 0.25, draw(7, "sum")))
+        );
+        assert!(drop_rows(&ones, 0.0, draw(7, "add")).equal(&ones));
+        assert!(drop_rows(&ones, 1.0, draw(7, "add")).equal(&ones.zeros_like()));
         let none = Tensor::ones([0, 3], (Kind::Float, Device::Cpu));
-        assert_eq!(drop_rows(&none, 0.5, 7, "add").size(), [0, 3]);
+        assert_eq!(drop_rows(&none, 0.5, draw(7, "add")).size(), [0, 3]);
     }
 
     #[test]
     fn values_are_dropped_by_seed_and_name() {
         let ones = Tensor::ones([100, 300], (Kind::BFloat16, Device::Cpu));
-        let ys = drop_values(&ones, 0.25, 7, "a");
+        let ys = drop_values(&ones, 0.25, draw(7, "a"));
         assert_eq!((ys.kind(), ys.size()), (Kind::BFloat16, ones.size()));
         let kept = ys.ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
         assert!((kept - 0.75).abs() < 0.01, "{kept}");
         assert!((ys.max().double_value(&[]) - 4.0 / 3.0).abs() < 0.01);
-        assert!(ys.equal(&drop_values(&ones, 0.25, 7, "a")));
-        assert!(!ys.equal(&drop_values(&ones, 0.25, 8, "a")) && !ys.equal(&drop_values(&ones, 0.25, 7, "b")));
-        assert!(drop_values(&ones, 0.0, 7, "a").equal(&ones));
-        assert!(drop_values(&ones, 1.0, 7, "a").equal(&ones.zeros_like()));
+        assert!(ys.equal(&drop_values(&ones, 0.25, draw(7, "a"))));
+        assert!(
+            !ys.equal(&drop_values(&ones, 0.25, draw(8, "a")))
+                && !ys.equal(&drop_values(&ones, 0.25, draw(7, "b")))
+        );
+        assert!(drop_values(&ones, 0.0, draw(7, "a")).equal(&ones));
+        assert!(drop_values(&ones, 1.0, draw(7, "a")).equal(&ones.zeros_like()));
+    }
+
+    #[test]
+    fn a_part_of_a_batch_has_the_masks_of_its_rows() {
+        let at = |name, first| Draw { seed: 7, name, first };
+        for shape in [[7, 3, 5], [7, 2, 4], [7, 1, 1]] {
+            let ones = Tensor::ones(shape, (Kind::Float, Device::Cpu));
+            let (values, rows) = (drop_values(&ones, 0.4, at("a", 0)), drop_rows(&ones, 0.4, at("a", 0)));
+            for first in [1, 2, 5] {
+                let part = |xs: &Tensor| xs.narrow(0, first, 7 - first);
+                assert!(part(&values).equal(&drop_values(&part(&ones), 0.4, at("a", first))));
+                assert!(part(&rows).equal(&drop_rows(&part(&ones), 0.4, at("a", first))));
+            }
+        }
     }
 
     #[test]

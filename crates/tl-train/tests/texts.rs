@@ -184,8 +184,36 @@ fn goes_on(compute: &Compute) {
     assert!(inside > 1, "{inside} checkpoints in the middle of an epoch");
 }
 
+/// With one thread a batch is computed whole, with two each half by its own; dropout and stochastic depth act in both.
+#[test]
+fn halves_of_a_batch_side_by_side_teach_what_the_whole_does() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let threads = tch::get_num_threads();
+    let with = |threads| {
+        tch::set_num_threads(threads);
+        run(&Options { batch: 8, ..options(1 << 30) }, None, Epochs::default())
+    };
+    let (whole, halves, again) = (with(1), with(2), with(2));
+    tch::set_num_threads(threads);
+    let before = model();
+    for (i, param) in whole.model.tensors().enumerate() {
+        let of = |done: &Done| done.model.tensors().nth(i).unwrap().tensor.shallow_clone();
+        let start = &before.tensors().nth(i).unwrap().tensor;
+        let (moved, apart) = ((&param.tensor - start).norm(), (&param.tensor - of(&halves)).norm());
+        let (moved, apart) = (moved.double_value(&[]), apart.double_value(&[]));
+        // A bias of keys changes nothing, and is moved by rounding alone.
+        if !param.name.ends_with("key.bias") {
+            assert!(apart <= 1e-3 * moved, "{}: moved by {moved}, {apart} apart", param.name);
+        }
+    }
+    same(&halves.model, &again.model, "from run to run");
+    assert_eq!(figures(&halves), figures(&again));
+    assert_ne!(figures(&whole), figures(&halves), "sums of parts are rounded otherwise");
+}
+
 #[test]
 fn answers_stand_in_the_order_of_the_texts_and_do_not_depend_on_their_company() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (model, (samples, encoded)) = (model(), texts(37, 2));
     let never = AtomicBool::new(false);
     let scored = evaluate(&model, &samples, SetInputs::Texts(&encoded), &never, &mut |_| ()).unwrap();

@@ -25,7 +25,7 @@ pub(crate) use squeeze::{Gate, SqueezeExcite};
 use std::ops::Range;
 
 use tch::Tensor;
-use tl_torch::{Scope, drop_rows};
+use tl_torch::{Draw, Scope, drop_rows};
 
 use crate::stage::Mode;
 
@@ -129,7 +129,10 @@ impl Add {
     /// Both of one shape, which is also that of the sum.
     pub fn forward(&self, branch: Tensor, shortcut: &Tensor, mode: Mode<'_>) -> Tensor {
         let branch = match mode.drop_path {
-            Some(path) if path.rate > 0.0 => drop_rows(&branch, path.rate, path.seed, &self.tag.name),
+            Some(path) if path.rate > 0.0 => {
+                let draw = Draw { seed: path.seed, name: &self.tag.name, first: mode.first };
+                drop_rows(&branch, path.rate, draw)
+            }
             _ => branch,
         };
         let ys = branch + shortcut;

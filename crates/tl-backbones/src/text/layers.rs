@@ -3,7 +3,7 @@
 //! slower than whole products.
 
 use tch::{Kind, Tensor};
-use tl_torch::{Activation, Init, PackedLinear, Role, Scope, drop_values};
+use tl_torch::{Activation, Draw, Init, PackedLinear, Role, Scope, drop_values};
 
 use super::lora::{Adapter, Build};
 use super::rows::Rows;
@@ -251,7 +251,8 @@ impl Attend {
             }
             let mut weights = scores.softmax(-1, Kind::Float);
             if let Some(dropout) = dropout {
-                weights = drop_values(&weights, dropout.attention, dropout.seed, &self.tag.name);
+                let draw = Draw { seed: dropout.seed, name: &self.tag.name, first: mode.first };
+                weights = drop_values(&weights, dropout.attention, draw);
             }
             weights.to_kind(v.kind()).matmul(&v)
         };
@@ -286,7 +287,10 @@ impl Drop {
 
     pub(crate) fn forward(&self, xs: Tensor, mode: Mode<'_>) -> Tensor {
         match mode.dropout {
-            Some(dropout) => drop_values(&xs, dropout.hidden, dropout.seed, &self.0),
+            Some(dropout) => {
+                let draw = Draw { seed: dropout.seed, name: &self.0, first: mode.first };
+                drop_values(&xs, dropout.hidden, draw)
+            }
             None => xs,
         }
     }

@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use tl_torch::{Fill, Init, Role, Scope, drop_values, uniform};
+use tl_torch::{Draw, Fill, Init, Role, Scope, drop_values, uniform};
 
 use super::config::{Family, TextConfig};
 use crate::backbone::{Backbone, TextNet};
@@ -114,7 +114,10 @@ impl Adapter {
     pub(super) fn forward(&self, xs: &Tensor, mode: Mode<'_>) -> Tensor {
         let none = None::<&Tensor>;
         let xs = match mode.dropout {
-            Some(dropout) => &drop_values(xs, self.dropout, dropout.seed, &self.tag.name),
+            Some(dropout) => {
+                let draw = Draw { seed: dropout.seed, name: &self.tag.name, first: mode.first };
+                &drop_values(xs, self.dropout, draw)
+            }
             None => xs,
         };
         let ys = xs.linear(&self.a, none).linear(&self.b, none) * self.scale;

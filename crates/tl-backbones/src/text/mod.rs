@@ -66,6 +66,11 @@ impl Backbone {
         Ok(Self::assemble(Definition::Text(Box::new(net)), stages, store))
     }
 
+    pub(crate) fn text_twin(&self, net: &TextNet) -> Result<Self, BackboneError> {
+        let (stages, store) = self.store.twin(|scope| define(scope, net))?;
+        Ok(Self::assemble(Definition::Text(Box::new(net.clone())), stages, store))
+    }
+
     /// As [`Backbone::observe`], for one text of `tokens` tokens, from 1 to [`TextConfig::max_tokens`].
     #[must_use]
     pub fn observe_text(&self, tokens: i64) -> Observed {

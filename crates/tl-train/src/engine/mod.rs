@@ -9,6 +9,7 @@ mod average;
 mod batches;
 mod checkpoint;
 mod lr_find;
+mod parts;
 mod price;
 mod state;
 mod step;

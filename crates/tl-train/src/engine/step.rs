@@ -4,12 +4,13 @@
 //! large batch, whatever the size of the last one.
 
 use tch::{Kind, Tensor};
-use tl_backbones::{DropPath, Dropout, Mode, NormMode};
+use tl_backbones::{DropPath, Dropout, NormMode};
 use tl_finetune::{At, BatchNorm, PlannedPhase};
 use tl_heads::Training;
-use tl_torch::{Autocast, Param, Role};
+use tl_torch::{Param, Role};
 
 use super::batches::Step;
+use super::parts::{Behaviour, Parts};
 use super::state::{Seen, State};
 use super::{Options, average};
 use crate::evaluate::judge;
@@ -34,6 +35,7 @@ pub(super) struct Rules<'a> {
     images: usize,
     /// The stages that train are computed in bf16.
     bf16: bool,
+    parts: Parts,
 }
 
 /// Where in an epoch a batch stands.
@@ -63,7 +65,7 @@ impl<'a> Rules<'a> {
         };
         let bf16 = model.compute.training_bf16.get(index).copied().unwrap_or_default();
         let layers = model.params_by_layer().map(|(_, layer)| phase.layer_rates[layer].is_some()).collect();
-        Self { model, phase, options, loss, layers, images, bf16 }
+        Self { model, phase, options, loss, layers, images, bf16, parts: Parts::new(phase) }
     }
 
     pub(super) fn batches(&self) -> usize {
@@ -106,15 +108,8 @@ impl<'a> Rules<'a> {
         let text = model.backbone.text_net();
         let dropout = text.map(|net| Dropout { hidden: net.config.dropout, attention: 0.0, seed });
         let dropout = dropout.filter(|dropout| dropout.hidden > 0.0);
-        let mask = batch.mask.as_ref();
-        let mode = |i: usize| match self.layers[model.backbone.stages[i].params()].contains(&true) {
-            true => Mode { norm, layers: Some(&self.layers), drop_path, dropout, mask, ..Mode::EVAL },
-            false => Mode { mask, ..Mode::EVAL },
-        };
-        let pooled = {
-            let _bf16 = Autocast::bf16(self.bf16, model.device);
-            model.forward(&batch.xs, phase.frontier, model.stages(), mode).to_kind(Kind::Float)
-        };
+        let how = Behaviour { norm, layers: &self.layers, drop_path, dropout, bf16: self.bf16 };
+        let (pooled, parts) = self.parts.forward(model, batch, how);
         let pooled = batch.shown.asked(pooled);
         let logits =
             model.head.forward(&pooled, phase.head_rate.map(|_| Training { seed, dropout: phase.dropout }));
@@ -125,6 +120,7 @@ impl<'a> Rules<'a> {
         }
         let loss = if self.accumulate() > 1 { loss * self.share(place, batch.shown.len()) } else { loss };
         loss.backward();
+        parts.backward(model);
         let (loss_sum, right) = judge(model, &logits.detach(), &batch.shown);
         seen.loss_sum += loss_sum;
         seen.right += right;
