@@ -21,6 +21,9 @@ const MOST: usize = 4;
 /// Samples of a part, at least.
 const LEAST: i64 = 4;
 
+/// Bytes of gradients that all twins may have. In nets with more the operations are large enough to be shared.
+const MOST_BYTES: usize = 512 << 20;
+
 /// How the stages that train behave in a step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Behaviour<'a> {
@@ -113,6 +116,11 @@ impl Parts {
     fn has_twins(&self, model: &Model, parts: usize) -> bool {
         let mut twins = self.twins.borrow_mut();
         if twins.len() != parts {
+            let trains = model.backbone.store.iter().filter(|param| param.tensor.requires_grad());
+            let values: usize = trains.map(|param| param.tensor.numel()).sum();
+            if values * size_of::<f32>() * parts > MOST_BYTES {
+                return false;
+            }
             *twins = (0..parts).map_while(|_| model.backbone.twin().ok()).collect();
             for twin in twins.iter() {
                 for (param, own) in twin.store.iter().zip(model.backbone.store.iter()) {
@@ -133,8 +141,13 @@ impl Open<'_> {
             let n = ys.size()[0];
             let gradient = gradient.narrow(0, first, n);
             first += n;
-            // The gradient of this sum is the one that is to be handed on.
-            move || (ys * gradient).sum(None::<Kind>).backward()
+            move || {
+                // Nothing before it does where the norm between pooling and head trains alone.
+                if ys.requires_grad() {
+                    // The gradient of this sum is the one that is to be handed on.
+                    (ys * gradient).sum(None::<Kind>).backward();
+                }
+            }
         });
         side_by_side(work.collect::<Vec<_>>());
         for twin in of.twins.borrow().iter() {
