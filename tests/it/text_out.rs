@@ -161,7 +161,7 @@ fn a_model_of_texts_is_served() {
     assert_eq!((status, &pair["predictions"][0]["text"]), (200, &json!("the film\tis dull")));
     assert_eq!(pair["predictions"][1]["top"].as_array().unwrap().len(), 1);
 
-    let many = json!({ "texts": vec!["great"; 300] }).to_string();
+    let many = json!({ "texts": vec!["great"; 2049] }).to_string();
     let long = "film ".repeat(20_000);
     let refused: [(&[u8], u16, &str); 11] = [
         (br#"{"text": "#, 400, "no JSON"),
@@ -173,7 +173,7 @@ fn a_model_of_texts_is_served() {
         (b"caf\xe9", 400, "no text in UTF-8"),
         (b" \n", 400, "empty"),
         (long.as_bytes(), 413, "expected at most 65536"),
-        (many.as_bytes(), 413, "300 inputs"),
+        (many.as_bytes(), 413, "2049 inputs in one request (expected at most 2048)"),
         (&vec![b'x'; 1 << 21], 413, "more than 1048576 bytes"),
     ];
     for (body, status, reason) in refused {
