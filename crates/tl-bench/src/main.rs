@@ -39,6 +39,9 @@ struct Args {
     /// Compare with the figures in this JSON file
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// Print the names of all figures and measure nothing
+    #[arg(long)]
+    list: bool,
     /// Keep the photos that the loader reads in this folder, and read those that are there
     #[arg(long, value_name = "DIR")]
     photos: Option<PathBuf>,
@@ -62,6 +65,12 @@ struct Group {
 fn main() -> anyhow::Result<()> {
     tl_torch::keep_pages();
     let args = Args::parse();
+    if args.list {
+        for name in groups(&args).iter().flat_map(|group| &group.names) {
+            println!("{name}");
+        }
+        return Ok(());
+    }
     anyhow::ensure!(args.rounds > 0, "--rounds is 0, expected 1 or more");
     if let Some(threads) = args.threads {
         anyhow::ensure!(threads > 0, "--threads is {threads}, expected 1 or more");
@@ -82,8 +91,7 @@ fn main() -> anyhow::Result<()> {
             "bf16 is left out: this processor is faster in f32; the word `bf16` measures it all the same"
         );
     }
-    let nets = nets::forward().into_iter().chain(nets::steps()).chain(texts::groups());
-    for group in nets.chain(data::groups(args.photos.as_deref())).chain(runs::groups()) {
+    for group in groups(&args) {
         let chosen: Vec<bool> = group.names.iter().map(|name| wanted(name)).collect();
         if chosen.contains(&true) {
             let figures = measure(&group, &chosen, args.rounds)?;
@@ -106,6 +114,12 @@ fn main() -> anyhow::Result<()> {
         eprintln!("written to {}", path.display());
     }
     Ok(())
+}
+
+/// All that can be measured.
+fn groups(args: &Args) -> Vec<Group> {
+    let nets = nets::forward().into_iter().chain(nets::steps()).chain(texts::groups());
+    nets.chain(data::groups(args.photos.as_deref())).chain(runs::groups()).collect()
 }
 
 /// Round by round, each in turn.

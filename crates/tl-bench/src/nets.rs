@@ -1,14 +1,15 @@
 //! Nets on random weights and random images: forward in every way they can be computed, and steps of training.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 use tl_backbones::{Backbone, Mode, find};
-use tl_data::Preprocess;
-use tl_finetune::Optimizer as Rule;
+use tl_data::{Preprocess, Sample};
+use tl_finetune::{Metric, PartRate, Phase, Schedule};
 use tl_heads::Task;
-use tl_torch::{Autocast, Fill, Role, channels_last};
-use tl_train::{Compute, EVAL_BATCH, Model, NewHead, Optimizer, Target};
+use tl_torch::{Fill, channels_last};
+use tl_train::{Compute, EVAL_BATCH, Model, NewHead, Options, Repeat, TextInput};
 
 use crate::{Group, Work, rate};
 
@@ -82,72 +83,86 @@ fn forward_in(net: &str, bf16: bool, compiled: bool) -> anyhow::Result<Work> {
 
 /// A step of AdamW on the head and the stages from some stage on, on kept activations of what is below.
 pub(crate) fn steps() -> Vec<Group> {
-    let mut groups = Vec::new();
-    for net in STEPS {
-        for part in ["last stage", "half", "all"] {
-            groups.push(Group {
-                names: ["f32", "bf16"].iter().map(|way| format!("step {net} {part} {way}")).collect(),
-                unit: "images/s",
-                make: Box::new(move |chosen| {
-                    let model = Rc::new(model(net)?);
-                    let stages = model.stages();
-                    let from = match part {
-                        "all" => 0,
-                        "half" => stages / 2,
-                        _ => stages - 1,
-                    };
-                    let ways = [false, true].into_iter().zip(chosen).filter(|(_, chosen)| **chosen);
-                    Ok(ways.map(|(bf16, _)| step(&model, from, bf16)).collect())
-                }),
-            });
-        }
-    }
-    groups
+    let input = |model: &Model, from: usize| {
+        let xs = tch::no_grad(|| model.forward(&images(), 0, from, |_| Mode::EVAL));
+        Ok(TextInput { xs, mask: None })
+    };
+    let groups = |net: &'static str| step_groups(net, "images/s", move || model(net), input);
+    STEPS.into_iter().flat_map(groups).collect()
 }
 
-fn step(model: &Rc<Model>, from: usize, bf16: bool) -> Work {
-    let xs = tch::no_grad(|| model.forward(&images(), 0, from, |_| Mode::EVAL));
-    let labels = Tensor::arange(EVAL_BATCH as i64, (Kind::Int64, Device::Cpu)).remainder(10);
-    train(model, from, bf16, labels, move |model, _| model.forward(&xs, from, model.stages(), |_| Mode::EVAL))
+/// Steps of the last stage, half of the stages and all of them, in f32 and bf16. `input` makes what comes in at a stage.
+pub(crate) fn step_groups(
+    net: &'static str,
+    unit: &'static str,
+    model: impl Fn() -> anyhow::Result<Model> + Copy + 'static,
+    input: impl Fn(&Model, usize) -> anyhow::Result<TextInput> + Copy + 'static,
+) -> Vec<Group> {
+    let group = |part: &'static str| Group {
+        names: ["f32", "bf16"].iter().map(|way| format!("step {net} {part} {way}")).collect(),
+        unit,
+        make: Box::new(move |chosen| {
+            let mut model = model()?;
+            // By phase: the two differ by this alone.
+            model.compute.training_bf16 = vec![false, true];
+            let model = Rc::new(model);
+            let stages = model.stages();
+            let from = match part {
+                "all" => 0,
+                "half" => stages / 2,
+                _ => stages - 1,
+            };
+            let ways = [0, 1].into_iter().zip(chosen).filter(|(_, chosen)| **chosen);
+            ways.map(|(phase, _)| step(&model, from, phase, input)).collect()
+        }),
+    };
+    ["last stage", "half", "all"].map(group).into()
 }
 
-/// Steps of AdamW on the head and the stages from `from` on; `pooled` makes the features of a batch, and is told the
-/// number of the step.
-pub(crate) fn train(
+/// Steps as a run does them.
+fn step(
     model: &Rc<Model>,
     from: usize,
-    bf16: bool,
-    labels: Tensor,
-    pooled: impl Fn(&Model, u64) -> Tensor + 'static,
-) -> Work {
+    phase: usize,
+    input: impl Fn(&Model, usize) -> anyhow::Result<TextInput>,
+) -> anyhow::Result<Work> {
+    let part = format!("{}..", model.backbone.stages[from].name);
+    let train = vec![PartRate::new(&part, 1e-5), PartRate::new("head", 1e-5)];
+    let phases = ["f32", "bf16"].map(|way| Phase::new(way, train.clone(), 1)).into();
+    let plan = Schedule { phases }.plan(&model.net_info(), model.head.store.count())?;
+    let input = input(model, from)?;
+    let classes = model.classes.len();
+    let sample = |i: usize| Sample {
+        path: PathBuf::new(),
+        label: (i % classes) as u32,
+        target: None,
+        id: i as u64,
+        rel: i.to_string(),
+    };
+    let samples: Vec<Sample> = (0..input.xs.size()[0] as usize).map(sample).collect();
+    let options = Options {
+        seed: 1,
+        batch: samples.len(),
+        label_smoothing: 0.0,
+        class_weights: None,
+        focal: 0.0,
+        balanced_sampling: false,
+        monitor: Metric::Accuracy,
+        cache_budget: 0,
+        store: None,
+        checkpoints: None,
+    };
     let model = Rc::clone(model);
-    let start = model.backbone.stages[from].params().start;
-    let store = &model.backbone.store;
-    let trains = |role: Role| matches!(role, Role::Weight | Role::Bias | Role::Undecayed);
-    let trained = store.slice(start..store.iter().len()).iter().chain(model.head.store.iter());
-    for param in trained.filter(|param| trains(param.role)) {
-        let _ = param.tensor.set_requires_grad(true);
-    }
-    let mut optimizer = Optimizer::new(Rule::ADAMW);
-    let mut number = 0;
-    Box::new(move || {
-        rate(labels.numel(), || {
-            number += 1;
-            let pooled = {
-                let _bf16 = Autocast::bf16(bf16, Device::Cpu);
-                pooled(&model, number).to_kind(Kind::Float)
-            };
-            model.head.forward(&pooled, None).cross_entropy_for_logits(&labels).backward();
-            let trained = || model.tensors().filter(|param| param.tensor.requires_grad());
-            let target = |param: &tl_torch::Param| (param.name.clone(), param.tensor.shallow_clone());
-            let tensors: Vec<(String, Tensor)> = trained().map(target).collect();
-            let targets =
-                tensors.iter().map(|(name, tensor)| Target { name, tensor, rate: 1e-5, weight_decay: 0.01 });
-            optimizer.step(targets, None);
-            for (_, mut tensor) in tensors {
-                tensor.zero_grad();
-            }
+    Ok(Box::new(move || {
+        let input =
+            TextInput { xs: input.xs.shallow_clone(), mask: input.mask.as_ref().map(Tensor::shallow_clone) };
+        let mut steps = Repeat::new(&model, (&plan.phases[phase], phase), &options, input, &samples)?;
+        let mut step = || {
+            anyhow::ensure!(steps.step(), "the loss is none that can be learned from");
             Ok(())
-        })
-    })
+        };
+        // The first sets up what the others use.
+        step()?;
+        rate(samples.len(), step)
+    }))
 }

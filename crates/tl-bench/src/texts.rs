@@ -3,17 +3,15 @@
 //! The decision behind it: lengths come from formulas that the scripts of the peers have too, so both sides compute the same
 //! tokens and fill up as much as each of them does.
 
-use std::rc::Rc;
-
-use tch::{Device, Kind, Tensor};
+use tch::Device;
 use tl_backbones::text::TextConfig;
-use tl_backbones::{Backbone, Dropout, Mode};
+use tl_backbones::{Backbone, Mode};
 use tl_heads::{Pool, Task};
 use tl_text::tokens::{Encoded, Tokens};
 use tl_torch::Fill;
-use tl_train::{Compute, Model, NewHead, embed_texts, text_tensor};
+use tl_train::{Compute, Model, NewHead, TextInput, embed_texts, text_tensor};
 
-use crate::nets::train;
+use crate::nets::step_groups;
 use crate::{Group, Work, rate};
 
 /// The sizes of all-MiniLM-L6-v2.
@@ -59,7 +57,7 @@ fn many() -> Encoded {
 
 pub(crate) fn groups() -> Vec<Group> {
     let mut groups = vec![features("forward", few), features("embed", many)];
-    groups.extend(["last stage", "half", "all"].map(steps));
+    groups.extend(steps());
     groups
 }
 
@@ -90,34 +88,13 @@ fn features(word: &str, texts: fn() -> Encoded) -> Group {
 }
 
 /// As a phase trains them: with the published dropout, on kept rows of what is below.
-fn steps(part: &'static str) -> Group {
-    Group {
-        names: WAYS.iter().map(|(way, _)| format!("step minilm {part} {way}")).collect(),
-        unit: "texts/s",
-        make: Box::new(move |chosen| {
-            let model = Rc::new(model()?);
-            let stages = model.stages();
-            let from = match part {
-                "all" => 0,
-                "half" => stages / 2,
-                _ => stages - 1,
-            };
-            let ways = WAYS.iter().zip(chosen).filter(|(_, chosen)| **chosen);
-            ways.map(|((_, bf16), _)| step(&model, from, *bf16)).collect()
-        }),
-    }
-}
-
-fn step(model: &Rc<Model>, from: usize, bf16: bool) -> anyhow::Result<Work> {
-    let encoded = few();
-    let places: Vec<u32> = (0..encoded.texts.len() as u32).collect();
-    let input = text_tensor(&encoded, &places, Device::Cpu)?;
-    let frozen = Mode { mask: input.mask.as_ref(), ..Mode::EVAL };
-    let xs = tch::no_grad(|| model.forward(&input.xs, 0, from, |_| frozen));
-    let labels = Tensor::arange(places.len() as i64, (Kind::Int64, Device::Cpu)).remainder(2);
-    Ok(train(model, from, bf16, labels, move |model, seed| {
-        let dropout = Some(Dropout { hidden: 0.1, attention: 0.0, seed });
-        let mode = Mode { dropout, mask: input.mask.as_ref(), ..Mode::EVAL };
-        model.forward(&xs, from, model.stages(), |_| mode)
-    }))
+fn steps() -> Vec<Group> {
+    step_groups("minilm", "texts/s", model, |model, from| {
+        let encoded = few();
+        let places: Vec<u32> = (0..encoded.texts.len() as u32).collect();
+        let TextInput { xs, mask } = text_tensor(&encoded, &places, Device::Cpu)?;
+        let frozen = Mode { mask: mask.as_ref(), ..Mode::EVAL };
+        let xs = tch::no_grad(|| model.forward(&xs, 0, from, |_| frozen));
+        Ok(TextInput { xs, mask })
+    })
 }

@@ -95,7 +95,7 @@ struct Building {
 enum Values {
     New(Device, Fill),
     /// Those of another net of the same definition, the next one first.
-    Shared(std::vec::IntoIter<(String, Tensor)>),
+    Shared(std::vec::IntoIter<Tensor>),
 }
 
 /// A place in the tree of names, to define parameters under.
@@ -123,17 +123,23 @@ impl ParamStore {
     /// must write to neither meanwhile.
     ///
     /// # Errors
-    /// It defines other names than it did.
+    /// It defines other names or shapes than it did.
     pub fn twin<T>(&self, define: impl FnOnce(&Scope<'_>) -> T) -> Result<(T, Self), TorchError> {
-        let values: Vec<_> = self.params.iter().map(|p| (p.name.clone(), p.tensor.detach())).collect();
+        let values: Vec<_> = self.params.iter().map(|param| param.tensor.detach()).collect();
         let (net, store) = Self::collect(Values::Shared(values.into_iter()), define)?;
-        let same = |(own, twin): (&Param, &Param)| own.name == twin.name;
-        if store.params.len() != self.params.len() || !self.params.iter().zip(&store.params).all(same) {
-            let defined = store.params.iter().find(|p| !self.index.contains_key(&p.name));
-            let name = defined.or(self.params.last()).map_or(String::new(), |p| p.name.clone());
-            return Err(TorchError::Unknown { name });
+        for (own, twin) in self.params.iter().zip(&store.params) {
+            let (expected, got) = (own.tensor.size(), twin.tensor.size());
+            if own.name != twin.name {
+                return Err(TorchError::Unknown { name: twin.name.clone() });
+            } else if expected != got {
+                return Err(TorchError::Shape { name: twin.name.clone(), expected, got });
+            }
         }
-        Ok((net, store))
+        let (own, twin) = (self.params.len(), store.params.len());
+        match self.params.get(twin).or(store.params.get(own)) {
+            Some(more) => Err(TorchError::Unknown { name: more.name.clone() }),
+            None => Ok((net, store)),
+        }
     }
 
     fn collect<T>(values: Values, define: impl FnOnce(&Scope<'_>) -> T) -> Result<(T, Self), TorchError> {
@@ -230,7 +236,7 @@ impl Scope<'_> {
             Values::New(device, with) => fill(&name, shape, init, *with, *device),
             // What is defined otherwise is found when all of it is there.
             Values::Shared(values) => match values.next() {
-                Some((_, value)) if value.size() == shape => value,
+                Some(value) if value.size() == shape => value,
                 _ => fill(&name, shape, init, Fill::Shapes, Device::Cpu),
             },
         };
@@ -309,6 +315,13 @@ mod tests {
         let error = store.twin(three).unwrap_err();
         assert!(error.to_string().contains("`more`"), "{error}");
         assert!(store.twin(|_| ()).is_err());
+        let other = |scope: &Scope<'_>| {
+            let fc = scope.sub("fc");
+            let _ = fc.param("bias", &[3], Role::Bias, Init::Zeros);
+            fc.param("weight", &[4, 3], Role::Weight, Init::Zeros)
+        };
+        let error = store.twin(other).unwrap_err();
+        assert_eq!(error.to_string(), "parameter `fc.weight` has shape [3, 4], the tensor given has [4, 3]");
     }
 
     #[test]

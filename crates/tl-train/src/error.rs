@@ -69,10 +69,10 @@ pub enum TrainError {
         /// The most that it takes.
         most: i64,
     },
-    /// Tokens are not those of the samples.
-    #[error("there are tokens of {texts} texts for {samples} samples")]
+    /// Inputs, or tokens of texts, are not those of the samples.
+    #[error("there are {texts} inputs, and {samples} samples")]
     Tokens {
-        /// Texts that have tokens.
+        /// Samples, or texts, that have some.
         texts: usize,
         /// Samples.
         samples: usize,

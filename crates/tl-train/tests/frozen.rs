@@ -4,10 +4,10 @@
 
 mod common;
 
-use common::{Epochs, model, model_of, run, run_with, short};
+use common::{Epochs, model, model_of, options, run, run_from, run_with, short};
 use tl_finetune::{BatchNorm, Curve, Metric, Optimizer, PartRate, Phase, Preset, Schedule};
 use tl_torch::Role;
-use tl_train::{Ended, Model};
+use tl_train::{Ended, Model, Options};
 
 /// One phase that trains these stages and the head, and ends with its last weights.
 fn only(stages: &[&str], batch_norm: BatchNorm, model: &Model) -> Schedule {
@@ -117,6 +117,21 @@ fn single_layers_and_blocks_train_and_nothing_else_changes() {
             }
         }
     }
+}
+
+/// Half batches, computed side by side, have no gradient to hand on where the norm behind the pooling trains alone.
+#[test]
+fn the_norm_between_pooling_and_head_trains_by_itself() {
+    let model = model_of("convnext-tiny", "gap");
+    let before = model.backbone.store.snapshot();
+    let selected = tl_finetune::select(&model.net_info(), "last-1-layers").unwrap();
+    let schedule = only(&["last-1-layers"], BatchNorm::Train, &model);
+    let options = Options { batch: 8, ..options(1 << 30) };
+    run_from(&model, &schedule, &options, None, &mut Epochs::default());
+    for (param, layer) in model.params_by_layer() {
+        assert_eq!(!param.tensor.equal(&before[&param.name]), selected[layer], "{}", param.name);
+    }
+    assert_eq!(selected.iter().filter(|selected| **selected).count(), 1);
 }
 
 /// Kept activations are those that the net would compute: maps, tokens, and what comes behind a norm after pooling.

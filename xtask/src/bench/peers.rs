@@ -123,6 +123,7 @@ struct Comparison {
 }
 
 pub(super) fn compare(workspace: &Workspace, bench: &Path, options: &Options) -> Result<ExitCode> {
+    check(&options.names, &measurable(bench)?)?;
     let (peers, missing) = peers(workspace, options)?;
     let dir = tempfile::tempdir()?;
     let (out, photos) = (dir.path().join("figures.json"), dir.path().join("photos"));
@@ -156,6 +157,30 @@ pub(super) fn compare(workspace: &Workspace, bench: &Path, options: &Options) ->
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The names of our figures.
+fn measurable(bench: &Path) -> Result<Vec<String>> {
+    let output = Command::new(bench).arg("--list").output();
+    let output = output.with_context(|| format!("cannot run `{}`", bench.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+/// Whether each is the name of a figure, or that of all ways of computing one.
+fn check(names: &[String], figures: &[String]) -> Result<()> {
+    let known = |name: &str| {
+        figures.iter().any(|figure| figure.strip_prefix(name).is_some_and(|way| way.is_empty() || way.starts_with(' ')))
+    };
+    let unknown: Vec<String> =
+        names.iter().filter(|name| !known(name)).map(|name| format!("`{name}`")).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "nothing that can be compared is called {}; there are:\n{}",
+        unknown.join(", "),
+        figures.iter().map(|figure| format!("  {figure}")).collect::<Vec<_>>().join("\n")
+    )
 }
 
 /// The scripts with the Python of each, and which environments could not be had.
@@ -200,10 +225,12 @@ fn collect(mut command: Command, out: &Path) -> Result<Found> {
     let program = command.get_program().to_string_lossy().into_owned();
     // What another program left there is not this one's.
     let _ = fs::remove_file(out);
-    let output = command.output().with_context(|| format!("cannot run `{program}`"))?;
+    // A backtrace would stand where the reason does.
+    let output = command.env("RUST_BACKTRACE", "0").output();
+    let output = output.with_context(|| format!("cannot run `{program}`"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        // Python's last line has the reason.
+        // The last line has the reason, in Python at least.
         let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
         bail!("`{program}` failed ({}): {last}", output.status);
     }
@@ -312,6 +339,15 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Options> {
         Options::parse(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn names_are_those_of_figures() {
+        let figures = ["forward resnet50 f32", "forward resnet50 f32 compiled", "cached"].map(str::to_owned);
+        let known = ["forward resnet50", "forward resnet50 f32", "cached"].map(str::to_owned);
+        assert!(check(&known, &figures).is_ok());
+        let error = check(&["forward resnet5".to_owned(), "run".to_owned()], &figures).unwrap_err().to_string();
+        assert!(error.contains("`forward resnet5`, `run`") && error.contains("\n  cached"), "{error}");
     }
 
     #[test]

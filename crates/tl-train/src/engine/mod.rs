@@ -11,6 +11,7 @@ mod checkpoint;
 mod lr_find;
 mod parts;
 mod price;
+mod repeat;
 mod state;
 mod step;
 mod validate;
@@ -36,6 +37,7 @@ pub use checkpoint::{CHECKPOINT, Checkpoint, Checkpointing};
 pub use lr_find::{RateRange, Tried, lr_find, steepest};
 pub(crate) use price::training_seconds;
 pub use price::{PhasePrice, price};
+pub use repeat::Repeat;
 pub use state::{BestEpoch, Progress, Seen};
 
 /// The numbers of a run that are not part of the plan.
