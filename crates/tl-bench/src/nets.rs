@@ -25,7 +25,8 @@ const FORWARD: [&str; 7] = [
 ];
 /// Slow, fast and in between.
 const STEPS: [&str; 3] = ["resnet50", "mobilenet-v2", "efficientnet-lite0"];
-const WAYS: [(&str, bool, bool); 4] = [
+/// Ways of computing a pass: in bf16, compiled.
+pub(crate) const WAYS: [(&str, bool, bool); 4] = [
     ("f32", false, false),
     ("f32 compiled", false, true),
     ("bf16", true, false),

@@ -11,7 +11,7 @@ use tl_text::tokens::{Encoded, Tokens};
 use tl_torch::Fill;
 use tl_train::{Compute, Model, NewHead, TextInput, embed_texts, text_tensor};
 
-use crate::nets::step_groups;
+use crate::nets::{WAYS, step_groups};
 use crate::{Group, Work, rate};
 
 /// The sizes of all-MiniLM-L6-v2.
@@ -20,7 +20,6 @@ const MINILM: &str = r#"{ "model_type": "bert", "vocab_size": 30522, "hidden_siz
     "hidden_act": "gelu", "layer_norm_eps": 1e-12, "pad_token_id": 0, "hidden_dropout_prob": 0.1,
     "attention_probs_dropout_prob": 0.1 }"#;
 const LONGEST: usize = 128;
-const WAYS: [(&str, bool); 2] = [("f32", false), ("bf16", true)];
 
 fn model() -> anyhow::Result<Model> {
     let config = TextConfig::parse(MINILM.as_bytes())?;
@@ -64,14 +63,14 @@ pub(crate) fn groups() -> Vec<Group> {
 /// Pooled features, without gradients.
 fn features(word: &str, texts: fn() -> Encoded) -> Group {
     Group {
-        names: WAYS.iter().map(|(way, _)| format!("{word} minilm {way}")).collect(),
+        names: WAYS.iter().map(|(way, ..)| format!("{word} minilm {way}")).collect(),
         unit: "texts/s",
         make: Box::new(move |chosen| {
             let wanted = WAYS.iter().zip(chosen).filter(|(_, chosen)| **chosen);
             wanted
-                .map(|((_, bf16), _)| {
+                .map(|((_, bf16, compiled), _)| {
                     let mut model = model()?;
-                    model.compute = Compute { bf16: *bf16, ..Compute::default() };
+                    model.compute = Compute { bf16: *bf16, compiled: *compiled, ..Compute::default() };
                     let texts = texts();
                     let work: Work = Box::new(move || {
                         rate(texts.texts.len(), || {

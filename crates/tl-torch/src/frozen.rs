@@ -15,6 +15,7 @@ use tch::{Device, Tensor};
 use crate::error::TorchError;
 use crate::recording::Module;
 use crate::seam::check;
+use crate::side_by_side::alone;
 
 unsafe extern "C" {
     fn tl_autocast(cuda: bool, on: bool) -> bool;
@@ -33,6 +34,8 @@ pub struct How {
     pub bf16: bool,
     /// Operations fused by oneDNN graph.
     pub fused: bool,
+    /// Planned for one thread: for runs by [`side_by_side`](crate::side_by_side) or [`alone`](crate::alone).
+    pub alone: bool,
 }
 
 /// In bf16 what autocast does in bf16, as long as it lives; for this thread.
@@ -91,9 +94,9 @@ impl Frozen {
             let _fusing = FUSING.lock().unwrap_or_else(PoisonError::into_inner);
             // SAFETY: changes lists of the process, which nobody else reads or changes while the lock is held.
             check(unsafe { tl_fuse(how.fused) })?;
-            for _ in 0..3 {
-                let _warm = frozen.module.run(example)?;
-            }
+            let warm = |example: Tensor| (0..3).try_for_each(|_| frozen.module.run(&example).map(drop));
+            let example = example.shallow_clone();
+            if how.alone { alone(|| warm(example)) } else { warm(example) }?;
             Ok(frozen)
         })
     }
@@ -150,10 +153,10 @@ mod tests {
         let (xs, weights) = (example(4), weights());
         let plain = net(&xs, &weights);
         for (how, tolerance) in [
-            (How { bf16: false, fused: false }, 1e-6),
-            (How { bf16: false, fused: true }, 1e-5),
-            (How { bf16: true, fused: false }, 2e-2),
-            (How { bf16: true, fused: true }, 2e-2),
+            (How { bf16: false, fused: false, alone: false }, 1e-6),
+            (How { bf16: false, fused: true, alone: false }, 1e-5),
+            (How { bf16: true, fused: false, alone: false }, 2e-2),
+            (How { bf16: true, fused: true, alone: false }, 2e-2),
         ] {
             let compiled = Frozen::compile(&xs, how, |xs| net(xs, &weights)).unwrap();
             for xs in [&xs, &channels_last(&(&xs * 0.5))] {
@@ -169,9 +172,36 @@ mod tests {
     }
 
     #[test]
+    fn one_net_serves_several_threads_at_a_time() {
+        let weights = weights();
+        for bf16 in [false, true] {
+            let how = How { bf16, fused: true, alone: true };
+            let compiled = Frozen::compile(&example(4), how, |xs| net(xs, &weights)).unwrap();
+            let (a, b) = (example(4), channels_last(&(example(4) * 0.5)));
+            let both = || {
+                let inputs = [a.shallow_clone(), b.shallow_clone()];
+                let net = &compiled;
+                crate::side_by_side(inputs.map(|xs| move || net.run(&xs).unwrap()).into())
+            };
+            let first = both();
+            for (xs, got) in [&a, &b].into_iter().zip(&first) {
+                let expected = net(xs, &weights);
+                let error = ((got - &expected).norm() / expected.norm()).double_value(&[]);
+                assert!(error < if bf16 { 2e-2 } else { 1e-5 }, "{error}");
+            }
+            for _ in 0..20 {
+                assert!(both().iter().zip(&first).all(|(got, first)| got.equal(first)), "bit for bit");
+            }
+            let xs = a.shallow_clone();
+            let net = &compiled;
+            assert!(alone(move || net.run(&xs).unwrap()).equal(&first[0]), "and so alone");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_compiled_is_an_error_and_leaves_nothing_behind() {
         let (xs, weights) = (example(2), weights());
-        let how = How { bf16: false, fused: true };
+        let how = How { bf16: false, fused: true, alone: false };
         let compiled = Frozen::compile(&xs, how, |xs| net(xs, &weights)).unwrap();
         let error = compiled.run(&example(3)).unwrap_err().to_string();
         assert!(error.contains("[2, 8, 12, 12]") && error.contains("[3, 8, 12, 12]"), "{error}");

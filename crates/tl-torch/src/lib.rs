@@ -33,7 +33,7 @@ pub use leave::leave_at_once;
 pub use packed::{Activation, PackedLinear};
 pub use params::{Fill, Init, Param, ParamStore, Role, Scope};
 pub use random::{Draw, drop_rows, drop_values, dropout, uniform};
-pub use side_by_side::{add_gradients, side_by_side, threads_side_by_side};
+pub use side_by_side::{add_gradients, alone, side_by_side, threads_side_by_side};
 pub use traced::{Constant, Graph, GraphNode, Traced};
 
 /// The version of libtorch that this is built for; `tch` refuses any other at build time.

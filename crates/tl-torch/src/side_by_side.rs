@@ -61,6 +61,17 @@ where
     done.collect()
 }
 
+/// Does it as one of several pieces of work is done: within one thread.
+///
+/// # Panics
+/// As the work.
+pub fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    // A piece of work that is by itself has all threads.
+    let pieces = [Some(work), None].map(|work| move || work.map(|work| work()));
+    let mut done = side_by_side(pieces.into()).into_iter().flatten();
+    done.next().unwrap_or_else(|| unreachable!("there was one piece of work"))
+}
+
 extern "C" fn run<F, T>(context: *mut c_void, i: usize)
 where
     F: FnOnce() -> T + Send,

@@ -69,10 +69,18 @@ pub enum TrainError {
         /// The most that it takes.
         most: i64,
     },
-    /// Inputs, or tokens of texts, are not those of the samples.
-    #[error("there are {texts} inputs, and {samples} samples")]
+    /// Inputs are not those of the samples.
+    #[error("there are {inputs} inputs for {samples} samples")]
+    Inputs {
+        /// Inputs.
+        inputs: usize,
+        /// Samples.
+        samples: usize,
+    },
+    /// Tokens are not those of the samples.
+    #[error("there are tokens of {texts} texts for {samples} samples")]
     Tokens {
-        /// Samples, or texts, that have some.
+        /// Texts that have tokens.
         texts: usize,
         /// Samples.
         samples: usize,

@@ -28,7 +28,8 @@ pub use answers::Answers;
 pub use compute::{Choice, Compute, Precision, Runner, bf16_pays, choose};
 pub use engine::{
     BestEpoch, CHECKPOINT, Checkpoint, Checkpointing, Ended, EpochResult, Observer, Options, Outcome,
-    PhasePrice, Progress, RateRange, Repeat, Seen, Tick, Training, Tried, check, lr_find, price, steepest, train,
+    PhasePrice, Progress, RateRange, Repeat, Seen, Tick, Training, Tried, check, lr_find, price, steepest,
+    train,
 };
 pub use error::TrainError;
 pub use evaluate::{

@@ -4,8 +4,9 @@
 
 mod common;
 
-use common::{Epochs, model, often, options, run_from, short};
+use common::{Epochs, model, model_of, often, options, run_from, short};
 use tch::{Device, Kind, Tensor};
+use tl_backbones::Mode;
 use tl_finetune::Preset;
 use tl_train::{Checkpoint, Compute, Model};
 
@@ -51,12 +52,39 @@ fn a_compiled_prefix_equals_the_plain_one_for_whole_and_short_batches() {
     }
 }
 
+/// Batches are parted between threads, with one image each or more, and a net may have something behind its stages.
+#[test]
+fn parts_of_a_batch_say_what_the_whole_does() {
+    for (net, head) in
+        [("efficientnet-lite0", "gap"), ("convnext-tiny", "gap"), ("vit-small-patch16", "flatten")]
+    {
+        let model = model_of(net, head);
+        let xs = match net {
+            // It takes one size alone.
+            "vit-small-patch16" => images(5).upsample_bilinear2d([224_i64, 224], false, None, None),
+            _ => images(5),
+        };
+        let level = model.stages() - 1;
+        for n in [1, 3, 4, 5] {
+            let xs = xs.narrow(0, 0, n);
+            for to in [1, level, model.stages()] {
+                let whole = tch::no_grad(|| model.forward(&xs, 0, to, |_| Mode::EVAL));
+                let got = model.runner(0..to, 5, 1).run(&xs).unwrap();
+                assert!(error(&got, &whole) < 1e-5, "{net}, {n} images to {to}: {}", error(&got, &whole));
+            }
+        }
+        assert!(model.runner(0..0, 5, 1).run(&xs).unwrap().equal(&xs), "nothing to do");
+    }
+}
+
 #[test]
 fn weights_that_change_are_seen() {
     let mut model = model();
     let xs = images(4);
+    let plain = pooled(&model, &xs);
     model.compute = Compute { compiled: true, ..Compute::default() };
     let before = pooled(&model, &xs);
+    assert!(error(&before, &plain) < 1e-5);
     let trains = model.backbone.store.iter().find(|param| param.tensor.dim() == 4).unwrap();
     let _ = trains.tensor.set_requires_grad(true);
     tch::no_grad(|| {

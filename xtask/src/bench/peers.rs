@@ -169,7 +169,9 @@ fn measurable(bench: &Path) -> Result<Vec<String>> {
 /// Whether each is the name of a figure, or that of all ways of computing one.
 fn check(names: &[String], figures: &[String]) -> Result<()> {
     let known = |name: &str| {
-        figures.iter().any(|figure| figure.strip_prefix(name).is_some_and(|way| way.is_empty() || way.starts_with(' ')))
+        figures
+            .iter()
+            .any(|figure| figure.strip_prefix(name).is_some_and(|way| way.is_empty() || way.starts_with(' ')))
     };
     let unknown: Vec<String> =
         names.iter().filter(|name| !known(name)).map(|name| format!("`{name}`")).collect();
@@ -346,7 +348,8 @@ mod tests {
         let figures = ["forward resnet50 f32", "forward resnet50 f32 compiled", "cached"].map(str::to_owned);
         let known = ["forward resnet50", "forward resnet50 f32", "cached"].map(str::to_owned);
         assert!(check(&known, &figures).is_ok());
-        let error = check(&["forward resnet5".to_owned(), "run".to_owned()], &figures).unwrap_err().to_string();
+        let error =
+            check(&["forward resnet5".to_owned(), "run".to_owned()], &figures).unwrap_err().to_string();
         assert!(error.contains("`forward resnet5`, `run`") && error.contains("\n  cached"), "{error}");
     }
 

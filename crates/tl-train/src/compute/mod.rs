@@ -6,8 +6,9 @@
 //! layers are ([`Packs`]).
 
 mod choose;
+mod runner;
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -15,15 +16,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use tl_backbones::Mode;
 use tl_backbones::text::Packs;
-use tl_torch::{Autocast, Frozen, How, channels_last};
+use tl_backbones::{Backbone, Mode};
+use tl_torch::{Frozen, How, channels_last};
 
 use crate::error::TrainError;
 use crate::frontier::shape;
 use crate::model::{Model, Reads};
 
 pub use choose::{Choice, bf16_pays, choose};
+pub(crate) use runner::MOST_PARTS;
+pub use runner::Runner;
 
 /// Images for which compiling pays. Against bf16 step by step a compiled net saves 1 ms an image (EfficientNet-Lite0,
 /// MobileNetV2) to 4 ms (ResNet-50) on 2 cores, and compiling takes 0.3 to 1.5 s.
@@ -82,6 +85,7 @@ pub(crate) struct Compiled {
     parts: RefCell<Vec<Part>>,
     /// The layers of a net of texts, and what they are good for; none where this processor has no such layers.
     packs: RefCell<Option<(Packed, Option<Arc<Packs>>)>>,
+    twins: RefCell<Vec<Backbone>>,
 }
 
 /// What packed layers were made of.
@@ -95,21 +99,11 @@ struct Packed {
 #[derive(Debug)]
 struct Part {
     levels: Range<usize>,
-    batch: usize,
-    bf16: bool,
+    rows: usize,
+    how: How,
     /// How often its weights had been written to.
     version: i64,
     net: Arc<Frozen>,
-}
-
-/// The net between two levels, without gradients, for batches of up to a fixed size.
-#[derive(Debug)]
-pub struct Runner<'m> {
-    model: &'m Model,
-    levels: Range<usize>,
-    batch: usize,
-    compiled: Option<Arc<Frozen>>,
-    packs: Option<Arc<Packs>>,
 }
 
 impl Model {
@@ -117,13 +111,20 @@ impl Model {
     /// [`Model::stages`] the pooled features. Compiles them if that pays; what libtorch cannot compile runs step by step
     /// in the same precision.
     pub fn runner(&self, levels: Range<usize>, batch: usize, images: usize) -> Runner<'_> {
-        let wanted = self.compute.compiled
-            && images >= WORTH_COMPILING
-            && !levels.is_empty()
-            && matches!(self.reads, Reads::Images(_))
-            && self.device == Device::Cpu;
-        let compiled = if wanted { self.compile(&levels, batch).ok() } else { None };
-        Runner { model: self, levels, batch, compiled, packs: self.packs() }
+        Runner::new(self, levels, batch, images)
+    }
+
+    /// Backbones in the same memory, for threads that each compute a part of a batch; none where there cannot be.
+    fn twins(&self, parts: usize) -> RefMut<'_, Vec<Backbone>> {
+        let mut twins = self.compiled.twins.borrow_mut();
+        let of_this = |twin: &Backbone| {
+            let (twin, own) = (twin.store.iter(), self.backbone.store.iter());
+            twin.len() == own.len() && twin.zip(own).all(|(a, b)| a.tensor.data_ptr() == b.tensor.data_ptr())
+        };
+        if twins.len() != parts || !twins.iter().all(of_this) {
+            *twins = (0..parts).map_while(|_| self.backbone.twin().ok()).collect();
+        }
+        twins
     }
 
     /// The linear layers of a net of texts, where it is to be compiled. They cost a copy of the weights, made as they are
@@ -145,16 +146,17 @@ impl Model {
         }
     }
 
-    fn compile(&self, levels: &Range<usize>, batch: usize) -> Result<Arc<Frozen>, TrainError> {
-        let bf16 = self.compute.bf16;
+    /// For so many rows at a time; `alone` is for parts of a batch side by side.
+    fn compile(&self, levels: &Range<usize>, rows: usize, alone: bool) -> Result<Arc<Frozen>, TrainError> {
+        let how = How { bf16: self.compute.bf16, fused: true, alone };
         let version = self.version(levels);
         let mut parts = self.compiled.parts.borrow_mut();
-        let same = |part: &Part| part.levels == *levels && part.batch == batch && part.bf16 == bf16;
+        let same = |part: &Part| part.levels == *levels && part.rows == rows && part.how == how;
         parts.retain(|part| part.version == self.version(&part.levels));
         if let Some(part) = parts.iter().find(|part| same(part)) {
             return Ok(Arc::clone(&part.net));
         }
-        let size: Vec<i64> = std::iter::once(batch as i64).chain(shape(self, levels.start)).collect();
+        let size: Vec<i64> = std::iter::once(rows as i64).chain(shape(self, levels.start)).collect();
         let example = channels_last(&Tensor::zeros(&size[..], (Kind::Float, self.device)));
         let frozen: Vec<&Tensor> = self.weights(levels).filter(|tensor| tensor.requires_grad()).collect();
         let gradients = |on: bool| {
@@ -164,12 +166,11 @@ impl Model {
         };
         // What requires gradients cannot become a constant.
         gradients(false);
-        let net = Frozen::compile(&example, How { bf16, fused: true }, |xs| {
-            self.forward(xs, levels.start, levels.end, |_| Mode::EVAL)
-        });
+        let net =
+            Frozen::compile(&example, how, |xs| self.forward(xs, levels.start, levels.end, |_| Mode::EVAL));
         gradients(true);
         let net = Arc::new(net?);
-        parts.push(Part { levels: levels.clone(), batch, bf16, version, net: Arc::clone(&net) });
+        parts.push(Part { levels: levels.clone(), rows, how, version, net: Arc::clone(&net) });
         Ok(net)
     }
 
@@ -205,9 +206,8 @@ impl Model {
 
     /// Pooled features in the same way, also of texts, see [`Runner::run_masked`].
     pub(crate) fn pooled_masked(&self, xs: &Tensor, mask: Option<&Tensor>, from: usize) -> Tensor {
-        let levels = from..self.stages();
-        let runner = Runner { model: self, levels, batch: 0, compiled: None, packs: self.packs() };
-        runner.plain(xs, mask)
+        let runner = Runner::plain(self, from..self.stages(), xs.size()[0] as usize);
+        runner.step_by_step(xs, mask)
     }
 
     /// Outputs for pooled features, in inference mode, without gradients, divided by the temperature if there is one.
@@ -220,55 +220,5 @@ impl Model {
             Some(temperature) => logits / temperature,
             None => logits,
         }
-    }
-}
-
-impl Runner<'_> {
-    /// Whether it is compiled: there are images enough, and libtorch could.
-    #[must_use]
-    pub fn is_compiled(&self) -> bool {
-        self.compiled.is_some() || self.packs.is_some()
-    }
-
-    /// From the activations at the lower level to those at the upper.
-    ///
-    /// # Shapes
-    /// As [`Model::forward`], in f32.
-    ///
-    /// # Errors
-    /// There are more images than a batch has, or libtorch refuses.
-    pub fn run(&self, xs: &Tensor) -> Result<Tensor, TrainError> {
-        self.run_masked(xs, None)
-    }
-
-    /// The same of texts, of whose tokens those that the mask names are real.
-    ///
-    /// # Shapes
-    /// The mask is bool `[N, T]`.
-    ///
-    /// # Errors
-    /// As [`Runner::run`].
-    pub fn run_masked(&self, xs: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, TrainError> {
-        let Some(net) = &self.compiled else { return Ok(self.plain(xs, mask)) };
-        let n = xs.size()[0];
-        let missing = self.batch as i64 - n;
-        let xs = channels_last(xs);
-        if missing <= 0 {
-            return Ok(net.run(&xs)?);
-        }
-        // One shape is compiled: a short batch is filled up with zeros.
-        let mut rest = xs.size();
-        rest[0] = missing;
-        let filled = Tensor::cat(&[xs, Tensor::zeros(&rest[..], (Kind::Float, self.model.device))], 0);
-        Ok(net.run(&channels_last(&filled))?.narrow(0, 0, n))
-    }
-
-    fn plain(&self, xs: &Tensor, mask: Option<&Tensor>) -> Tensor {
-        let (from, to) = (self.levels.start, self.levels.end);
-        tch::no_grad(|| {
-            let _bf16 = Autocast::bf16(self.model.compute.bf16, self.model.device);
-            let mode = Mode { mask, packs: self.packs.as_deref(), ..Mode::EVAL };
-            self.model.forward(xs, from, to, |_| mode).to_kind(Kind::Float)
-        })
     }
 }

@@ -13,10 +13,8 @@ use tl_finetune::PlannedPhase;
 use tl_torch::{Autocast, add_gradients, side_by_side, threads_side_by_side};
 
 use super::batches::Step;
+use crate::compute::MOST_PARTS;
 use crate::model::{Model, pool};
-
-/// Threads up to which each has a part of its own.
-const MOST: usize = 4;
 
 /// Samples of a part, at least.
 const LEAST: i64 = 4;
@@ -78,7 +76,7 @@ impl Parts {
         let rows = batch.xs.size()[0];
         // One for each thread, since within a part an operation has one.
         let parts = threads_side_by_side();
-        let enough = rows >= LEAST * parts as i64 && (2..=MOST).contains(&parts);
+        let enough = rows >= LEAST * parts as i64 && (2..=MOST_PARTS).contains(&parts);
         if !(enough && self.can_part(model, how) && self.has_twins(model, parts)) {
             let mask = batch.mask.as_ref();
             let _bf16 = Autocast::bf16(how.bf16, model.device);

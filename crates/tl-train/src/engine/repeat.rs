@@ -41,7 +41,7 @@ impl<'a> Repeat<'a> {
         answers::check(model.task, samples)?;
         let inputs = input.xs.size().first().map_or(0, |&n| n as usize);
         if inputs != samples.len() {
-            return Err(TrainError::Tokens { texts: inputs, samples: samples.len() });
+            return Err(TrainError::Inputs { inputs, samples: samples.len() });
         }
         step::set_trainable(model, phase);
         let mut state = State::new(model);
