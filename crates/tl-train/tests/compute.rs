@@ -45,6 +45,7 @@ fn a_compiled_prefix_equals_the_plain_one_for_whole_and_short_batches() {
         assert!(error(&whole, &plain) < tolerance, "bf16 {bf16}: {}", error(&whole, &plain));
         let short = pooled(&model, &xs.narrow(0, 0, 3));
         assert!(short.equal(&whole.narrow(0, 0, 3)), "bf16 {bf16}: a short batch is filled up");
+        assert_eq!(pooled(&model, &xs.narrow(0, 0, 0)).size(), [0, whole.size()[1]]);
         let level = model.stages() - 1;
         let lower = model.runner(0..level, 4, MANY).run(&xs).unwrap();
         let upper = model.runner(level..model.stages(), 4, MANY).run(&lower).unwrap();

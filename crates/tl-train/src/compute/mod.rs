@@ -114,14 +114,15 @@ impl Model {
         Runner::new(self, levels, batch, images)
     }
 
-    /// Backbones in the same memory, for threads that each compute a part of a batch; none where there cannot be.
+    /// Backbones in the same memory, for threads that each compute a part of a batch, `parts` or more; none where there
+    /// cannot be.
     fn twins(&self, parts: usize) -> RefMut<'_, Vec<Backbone>> {
         let mut twins = self.compiled.twins.borrow_mut();
         let of_this = |twin: &Backbone| {
             let (twin, own) = (twin.store.iter(), self.backbone.store.iter());
             twin.len() == own.len() && twin.zip(own).all(|(a, b)| a.tensor.data_ptr() == b.tensor.data_ptr())
         };
-        if twins.len() != parts || !twins.iter().all(of_this) {
+        if twins.len() < parts || !twins.iter().all(of_this) {
             *twins = (0..parts).map_while(|_| self.backbone.twin().ok()).collect();
         }
         twins

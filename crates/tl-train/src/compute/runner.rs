@@ -101,7 +101,8 @@ impl<'m> Runner<'m> {
         let part = |i: usize| {
             let first = (i as i64 * rows).min(n);
             let there = rows.min(n - first);
-            (there > 0).then(|| (filled(&xs.narrow(0, first, there), rows), there))
+            // Something comes out of nothing too: a tensor without rows.
+            (there > 0 || i == 0).then(|| (filled(&xs.narrow(0, first, there), rows), there))
         };
         let work = (0..self.parts).map(part).map(|part| {
             move || part.map(|(xs, there)| net.run(&xs).map(|ys| ys.narrow(0, 0, there))).transpose()
@@ -116,9 +117,8 @@ impl<'m> Runner<'m> {
         let bf16 = || Autocast::bf16(self.model.compute.bf16, self.model.device);
         if parts > 1 && from < to {
             let mut twins = self.model.twins(parts);
-            if twins.len() == parts {
-                let ys = side_by_side(self.parts_of(xs, &mut twins).collect());
-                let ys = joined(ys);
+            if let Some(twins) = twins.get_mut(..parts) {
+                let ys = joined(side_by_side(self.parts_of(xs, twins).collect()));
                 if to < self.model.stages() {
                     return ys.to_kind(Kind::Float);
                 }
