@@ -62,6 +62,8 @@ char *tl_cuda_load(void);
 // Calls `call(context, i)` for each i below n, in at most `tl_threads` threads of libtorch's own at once, where operations
 // then take one thread. `call` throws nothing.
 void tl_each(size_t n, void (*call)(void *context, size_t i), void *context);
+// Calls `call(context)` in the calling thread, where operations then take one thread. `call` throws nothing.
+void tl_alone(void (*call)(void *context), void *context);
 // Threads that can compute side by side.
 size_t tl_threads(void);
 // Adds the gradient of `from` to that of `to`, and takes it from there. `from` may have none.

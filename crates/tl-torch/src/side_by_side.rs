@@ -19,6 +19,7 @@ use crate::seam::check;
 
 unsafe extern "C" {
     fn tl_each(n: usize, call: extern "C" fn(*mut c_void, usize), context: *mut c_void);
+    fn tl_alone(call: extern "C" fn(*mut c_void), context: *mut c_void);
     fn tl_threads() -> usize;
     fn tl_add_gradient(to: *const C_tensor, from: *const C_tensor) -> *mut c_char;
 }
@@ -61,15 +62,34 @@ where
     done.collect()
 }
 
-/// Does it as one of several pieces of work is done: within one thread.
+/// Does it in the calling thread, by itself: operations take one thread, as they do in a piece of work. For what is so small
+/// that threads would only wait for each other, and for what is to be planned for one thread.
 ///
 /// # Panics
 /// As the work.
-pub fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    // A piece of work that is by itself has all threads.
-    let pieces = [Some(work), None].map(|work| move || work.map(|work| work()));
-    let mut done = side_by_side(pieces.into()).into_iter().flatten();
-    done.next().unwrap_or_else(|| unreachable!("there was one piece of work"))
+pub fn alone<T>(work: impl FnOnce() -> T) -> T {
+    let mut slot = Slot::Waiting(work);
+    run_alone_of(&mut slot);
+    match slot {
+        Slot::Done(Ok(result)) => result,
+        Slot::Done(Err(panic)) => resume_unwind(panic),
+        Slot::Waiting(_) | Slot::Busy => unreachable!("the work is called"),
+    }
+}
+
+fn run_alone_of<F: FnOnce() -> T, T>(slot: &mut Slot<F, T>) {
+    let context: *mut Slot<F, T> = slot;
+    // SAFETY: `run_alone` gets back what `context` points to, with the same types, in this thread and before the call
+    // returns; it does not unwind.
+    unsafe { tl_alone(run_alone::<F, T>, context.cast()) };
+}
+
+extern "C" fn run_alone<F: FnOnce() -> T, T>(context: *mut c_void) {
+    // SAFETY: it is what `run_alone_of` handed over, and nobody else has it meanwhile.
+    let slot = unsafe { &mut *context.cast::<Slot<F, T>>() };
+    if let Slot::Waiting(work) = std::mem::replace(slot, Slot::Busy) {
+        *slot = Slot::Done(catch_unwind(AssertUnwindSafe(work)));
+    }
 }
 
 extern "C" fn run<F, T>(context: *mut c_void, i: usize)
@@ -152,6 +172,22 @@ mod tests {
             assert!(again.iter().zip(&halves).all(|(a, b)| a.equal(b)), "bit for bit");
         }
         assert_eq!(threads_side_by_side(), threads, "as many afterwards");
+    }
+
+    #[test]
+    fn what_is_done_alone_has_one_thread_and_stays_in_its_own() {
+        let (threads, here) = (threads_side_by_side(), std::thread::current().id());
+        let mut there = None;
+        let sum = alone(|| {
+            there = Some((std::thread::current().id(), threads_side_by_side()));
+            Tensor::ones([300, 300], (Kind::Float, Device::Cpu))
+                .mm(&Tensor::ones([300, 300], (Kind::Float, Device::Cpu)))
+        });
+        assert_eq!((there, sum.double_value(&[7, 7])), (Some((here, 1)), 300.0));
+        assert_eq!(threads_side_by_side(), threads, "as many afterwards");
+        let caught = catch_unwind(|| alone(|| panic!("on purpose")));
+        assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"on purpose"));
+        assert_eq!(alone(|| alone(|| 3)), 3);
     }
 
     #[test]

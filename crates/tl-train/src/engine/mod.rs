@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use tl_data::Augmentation;
 use tl_finetune::{Metric, OptimizerState, Plan, PlannedPhase};
+use tl_torch::alone;
 
 use crate::answers;
 use crate::error::TrainError;
@@ -285,7 +286,10 @@ impl Run<'_> {
                 return Ok(Some(Ended::Stopped));
             }
             let start = Instant::now();
-            let ended = self.epoch(phase, observer)?;
+            let ended = match self.is_small(phase) {
+                true => alone(|| self.epoch(phase, observer)),
+                false => self.epoch(phase, observer),
+            }?;
             self.state.add_seconds(&phase.name, start.elapsed().as_secs_f64());
             if ended.is_some() {
                 return Ok(ended);
@@ -304,6 +308,17 @@ impl Run<'_> {
         progress.cache_bytes = progress.cache_bytes.max(self.cache.bytes());
         self.state.add_seconds("features", start.elapsed().as_secs_f64());
         Ok(whole)
+    }
+
+    /// Whether an epoch is a head on kept features, of so few products in a step that threads would wait for each other.
+    fn is_small(&self, phase: &PlannedPhase) -> bool {
+        const SMALL: usize = 1 << 20;
+        let (index, level) = (self.state.progress.phase, phase.frontier);
+        let kept = |pass| self.cache.keeps(index, pass, level);
+        let features = level == self.model.stages() && !self.model.has_tokens(level);
+        let values: usize = self.model.head.store.iter().map(|param| param.tensor.numel()).sum();
+        let of_epoch = Pass::of_epoch(phase, self.state.progress.phase_epoch);
+        features && values * self.options.batch <= SMALL && of_epoch.is_some_and(kept) && kept(Pass::VAL)
     }
 
     /// Prepares what a phase starts with.
