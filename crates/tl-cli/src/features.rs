@@ -11,11 +11,11 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use serde_json::json;
-use tch::{Device, Kind, Tensor};
-use tl_backbones::{Backbone, Mode};
+use tch::{Device, Tensor};
+use tl_backbones::Backbone;
 use tl_data::{DataPool, Loader, LoaderOptions, Sample, View};
 use tl_heads::{Head, HeadSpec, Task};
-use tl_torch::{Autocast, Fill};
+use tl_torch::Fill;
 use tl_train::{EVAL_BATCH, Model, NewHead, Precision, SavedModel, SetInputs, TrainError};
 use tl_weights::TensorWriter;
 
@@ -223,15 +223,12 @@ impl Tap {
         let Self { model, level, take, .. } = self;
         // The last level of a model is what its head gets.
         let raw = *level == model.stages() && !matches!(take, Take::Pooled);
-        let runner = (!raw).then(|| model.runner(0..*level, EVAL_BATCH, images));
+        let runner = match raw {
+            true => model.maps_runner(EVAL_BATCH),
+            false => model.runner(0..*level, EVAL_BATCH, images),
+        };
         move |xs| {
-            let ys = match &runner {
-                Some(runner) => runner.run(xs)?,
-                None => tch::no_grad(|| {
-                    let _bf16 = Autocast::bf16(model.compute.bf16, model.device);
-                    model.backbone.forward(xs, 0..*level, |_| Mode::EVAL).to_kind(Kind::Float)
-                }),
-            };
+            let ys = runner.run(xs)?;
             Ok(match take {
                 // What the net has between pooling and head was made for the last stage.
                 Take::StagePooled(head) => tch::no_grad(|| head.pool(&ys)),

@@ -114,6 +114,11 @@ impl Model {
         Runner::new(self, levels, batch, images)
     }
 
+    /// What computes the output of the last stage, without pooling, step by step.
+    pub fn maps_runner(&self, batch: usize) -> Runner<'_> {
+        Runner::maps(self, batch)
+    }
+
     /// Backbones in the same memory, for threads that each compute a part of a batch, `parts` or more; none where there
     /// cannot be.
     fn twins(&self, parts: usize) -> RefMut<'_, Vec<Backbone>> {

@@ -30,6 +30,8 @@ pub struct Runner<'m> {
     batch: usize,
     /// Parts of a whole batch.
     parts: usize,
+    /// Whether the last level is pooled.
+    pooled: bool,
     compiled: Option<Arc<Frozen>>,
     packs: Option<Arc<Packs>>,
 }
@@ -40,7 +42,12 @@ impl<'m> Runner<'m> {
         let threads = threads_side_by_side();
         let images = matches!(model.reads, Reads::Images(_)) && model.device == Device::Cpu;
         let parts = if images && threads <= MOST_PARTS { threads.min(batch / LEAST).max(1) } else { 1 };
-        Self { model, levels, batch, parts, compiled: None, packs: model.packs() }
+        Self { model, levels, batch, parts, pooled: true, compiled: None, packs: model.packs() }
+    }
+
+    /// All stages step by step, without pooling and what comes behind it.
+    pub(super) fn maps(model: &'m Model, batch: usize) -> Self {
+        Self { pooled: false, ..Self::plain(model, 0..model.stages(), batch) }
     }
 
     /// Compiled, if that pays for so many images.
@@ -119,7 +126,7 @@ impl<'m> Runner<'m> {
             let mut twins = self.model.twins(parts);
             if let Some(twins) = twins.get_mut(..parts) {
                 let ys = joined(side_by_side(self.parts_of(xs, twins).collect()));
-                if to < self.model.stages() {
+                if to < self.model.stages() || !self.pooled {
                     return ys.to_kind(Kind::Float);
                 }
                 let _bf16 = bf16();
@@ -130,7 +137,11 @@ impl<'m> Runner<'m> {
         tch::no_grad(|| {
             let _bf16 = bf16();
             let mode = Mode { mask, packs: self.packs.as_deref(), ..Mode::EVAL };
-            self.model.forward(xs, from, to, |_| mode).to_kind(Kind::Float)
+            let ys = match self.pooled {
+                true => self.model.forward(xs, from, to, |_| mode),
+                false => self.model.backbone.forward(xs, from..to, |_| mode),
+            };
+            ys.to_kind(Kind::Float)
         })
     }
 
