@@ -286,6 +286,7 @@ impl Run<'_> {
                 return Ok(Some(Ended::Stopped));
             }
             let start = Instant::now();
+            // Its steps would be alone anyway; so they need not begin to be, one by one.
             let ended = match self.is_small(phase) {
                 true => alone(|| self.epoch(phase, observer)),
                 false => self.epoch(phase, observer),
@@ -310,15 +311,11 @@ impl Run<'_> {
         Ok(whole)
     }
 
-    /// Whether an epoch is a head on kept features, of so few products in a step that threads would wait for each other.
+    /// Whether an epoch is small steps on features that are kept, and nothing else.
     fn is_small(&self, phase: &PlannedPhase) -> bool {
-        const SMALL: usize = 1 << 20;
-        let (index, level) = (self.state.progress.phase, phase.frontier);
-        let kept = |pass| self.cache.keeps(index, pass, level);
-        let features = level == self.model.stages() && !self.model.has_tokens(level);
-        let values: usize = self.model.head.store.iter().map(|param| param.tensor.numel()).sum();
+        let kept = |pass| self.cache.keeps(self.state.progress.phase, pass, phase.frontier);
         let of_epoch = Pass::of_epoch(phase, self.state.progress.phase_epoch);
-        features && values * self.options.batch <= SMALL && of_epoch.is_some_and(kept) && kept(Pass::VAL)
+        step::is_small(self.model, phase, self.options.batch) && of_epoch.is_some_and(kept) && kept(Pass::VAL)
     }
 
     /// Prepares what a phase starts with.

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use tl_backbones::{DropPath, Dropout, NormMode};
 use tl_finetune::{At, BatchNorm, PlannedPhase};
 use tl_heads::Training;
-use tl_torch::{Param, Role};
+use tl_torch::{Param, Role, alone};
 
 use super::batches::Step;
 use super::parts::{Behaviour, Parts};
@@ -36,6 +36,14 @@ pub(super) struct Rules<'a> {
     /// The stages that train are computed in bf16.
     bf16: bool,
     parts: Parts,
+    small: bool,
+}
+
+/// Whether a step is a head on features, of so few products that threads would wait for each other.
+pub(super) fn is_small(model: &Model, phase: &PlannedPhase, batch: usize) -> bool {
+    const SMALL: usize = 1 << 20;
+    let values: usize = model.head.store.iter().map(|param| param.tensor.numel()).sum();
+    phase.frontier == model.stages() && !model.has_tokens(phase.frontier) && values * batch <= SMALL
 }
 
 /// Where in an epoch a batch stands.
@@ -65,7 +73,8 @@ impl<'a> Rules<'a> {
         };
         let bf16 = model.compute.training_bf16.get(index).copied().unwrap_or_default();
         let layers = model.params_by_layer().map(|(_, layer)| phase.layer_rates[layer].is_some()).collect();
-        Self { model, phase, options, loss, layers, images, bf16, parts: Parts::new(phase) }
+        let small = is_small(model, phase, options.batch);
+        Self { model, phase, options, loss, layers, images, bf16, parts: Parts::new(phase), small }
     }
 
     pub(super) fn batches(&self) -> usize {
@@ -98,6 +107,15 @@ impl<'a> Rules<'a> {
     /// Adds the gradients of a batch to those that are there. `false`, with none added, if its loss is not one that can be
     /// learned from.
     pub(super) fn gradients(&self, batch: &Step, place: Place, seed: u64, seen: &mut Seen) -> bool {
+        self.within(|| self.add_gradients(batch, place, seed, seen))
+    }
+
+    /// A small step in one thread, whether its features are kept or not: it is to be the same step.
+    fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+        if self.small { alone(work) } else { work() }
+    }
+
+    fn add_gradients(&self, batch: &Step, place: Place, seed: u64, seen: &mut Seen) -> bool {
         let Self { model, phase, .. } = self;
         let norm = match phase.batch_norm {
             BatchNorm::Frozen => NormMode::Frozen,
@@ -130,6 +148,10 @@ impl<'a> Rules<'a> {
 
     /// One update by the gradients that are there, which are then zero again. All rates are the phase's times `factor`.
     pub(super) fn update(&self, state: &mut State, factor: f64, momentum: Option<f64>) {
+        self.within(|| self.step(state, factor, momentum));
+    }
+
+    fn step(&self, state: &mut State, factor: f64, momentum: Option<f64>) {
         let Self { model, phase, .. } = self;
         if let Some(most) = phase.clip_norm {
             clip(model, most);
