@@ -103,7 +103,7 @@ fn main() -> anyhow::Result<()> {
     }
     anyhow::ensure!(
         !record.figures.is_empty(),
-        "no figure has a name with `{}` in it",
+        "no figure has a name with `{}` in it; --list names all",
         args.words.join("` or `")
     );
     if let Some(old) = &old {

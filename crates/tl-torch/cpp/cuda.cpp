@@ -76,3 +76,12 @@ char *tl_cuda_load(void) {
     TORCH_CHECK(false, "libtorch_cuda.so does not load: ", failure);
   });
 }
+
+char *tl_upload(const at::Tensor *xs, int gpu, at::Tensor **copy) {
+  return protect([&] {
+    constexpr bool at_once = true, anew = false;
+    // libtorch keeps the locked memory until the copy is done.
+    auto locked = xs->pin_memory();
+    *copy = new at::Tensor(locked.to(at::Device(at::kCUDA, at::DeviceIndex(gpu)), locked.scalar_type(), at_once, anew));
+  });
+}

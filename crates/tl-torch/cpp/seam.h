@@ -58,6 +58,8 @@ char *tl_packed_linear_add(const at::Tensor *xs, const at::Tensor *packed, const
 char *tl_gpus(char **lines);
 // Loads libtorch's part for GPUs into the process, and makes cuDNN choose what is reproducible.
 char *tl_cuda_load(void);
+// `copy` becomes `xs` on that GPU, by way of locked memory, and may be under way still; what is done with it waits for it.
+char *tl_upload(const at::Tensor *xs, int gpu, at::Tensor **copy);
 
 // Calls `call(context, i)` for each i below n, in at most `tl_threads` threads of libtorch's own at once, where operations
 // then take one thread. `call` throws nothing.

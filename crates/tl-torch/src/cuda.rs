@@ -5,18 +5,20 @@
 
 #![expect(unsafe_code, reason = "the seam is a C interface")]
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_int};
 use std::fmt;
 use std::ptr::null_mut;
 
 use tch::{Device, Tensor};
+use torch_sys::C_tensor;
 
 use crate::error::{TorchError, short};
-use crate::seam::take;
+use crate::seam::{check, take};
 
 unsafe extern "C" {
     fn tl_gpus(lines: *mut *mut c_char) -> *mut c_char;
     fn tl_cuda_load() -> *mut c_char;
+    fn tl_upload(xs: *const C_tensor, gpu: c_int, copy: *mut *mut C_tensor) -> *mut c_char;
 }
 
 /// A GPU that the driver knows.
@@ -70,12 +72,18 @@ pub fn load_cuda() -> Result<(), TorchError> {
 
 /// A tensor in the computer's memory, on `device`. To a GPU it is copied from locked memory, while the program goes on.
 pub fn upload(xs: Tensor, device: Device) -> Tensor {
-    if device == Device::Cpu {
-        return xs;
-    }
-    // libtorch keeps the locked memory until the copy is done.
-    let (at_once, anew) = (true, false);
-    xs.pin_memory(device).to_device_(device, xs.kind(), at_once, anew)
+    let Device::Cuda(gpu) = device else { return xs.to_device(device) };
+    // Where no memory can be locked, the program waits for the copy.
+    locked(&xs, gpu).unwrap_or_else(|_| xs.to_device(device))
+}
+
+/// By the seam, because tch names a device with the wish for locked memory, and libtorch warns of that at every batch.
+fn locked(xs: &Tensor, gpu: usize) -> Result<Tensor, TorchError> {
+    let mut copy = null_mut();
+    // SAFETY: the tensor is alive, and `copy` is written before it is read.
+    check(unsafe { tl_upload(xs.as_ptr(), gpu as c_int, &raw mut copy) })?;
+    // SAFETY: the seam made a tensor that is ours.
+    Ok(unsafe { Tensor::from_ptr(copy) })
 }
 
 #[cfg(test)]
@@ -95,6 +103,16 @@ mod tests {
             let words = error.to_string();
             assert!(words.starts_with("the") && !words.contains('\n'), "{words}");
             assert!(load_cuda().is_err());
+        }
+    }
+
+    #[test]
+    fn a_copy_to_where_no_gpu_is_fails_with_a_sentence() {
+        let xs = Tensor::from_slice(&[1f32, 2.0]);
+        assert!(upload(xs.shallow_clone(), Device::Cpu).equal(&xs));
+        if gpus().is_err() {
+            let words = locked(&xs, 0).unwrap_err().to_string();
+            assert!(!words.is_empty() && !words.contains('\n'), "{words}");
         }
     }
 }
